@@ -1,0 +1,26 @@
+"""Dynamic convolution for timm users: layers, conversion of any convolution, and registered networks.
+
+``import dyc`` registers the networks with timm, so that ``timm.create_model("dyc_mobilenetv2")`` works.
+"""
+
+from dyc import models
+from dyc.analysis import attention_statistics
+from dyc.convert import iter_dynamic, make_dynamic, set_backend, set_temperature
+from dyc.layers import Attention, DynamicConv2d, GlobalAttention, register_attention
+from dyc.profile import profile
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Attention",
+    "DynamicConv2d",
+    "GlobalAttention",
+    "attention_statistics",
+    "iter_dynamic",
+    "make_dynamic",
+    "models",
+    "profile",
+    "register_attention",
+    "set_backend",
+    "set_temperature",
+]

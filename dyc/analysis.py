@@ -1,0 +1,60 @@
+"""What the attention of a model does: how spread its weights are, and how much they follow the input."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dyc.convert import iter_dynamic
+
+
+@dataclass(frozen=True)
+class AttentionStatistics:
+    """The attention of one layer over a batch.
+
+    ``entropy`` is the mean entropy over its maximum ``log K``: 1 is uniform, 0 picks one kernel. ``variation`` is
+    the standard deviation of a weight over the inputs, averaged over kernels: 0 means that the input is ignored.
+    """
+
+    entropy: float
+    variation: float
+
+
+@torch.no_grad()
+def attention_statistics(model: nn.Module, x: Tensor) -> dict[str, AttentionStatistics]:
+    """Measure the attention of every dynamic layer on a batch, in evaluation mode.
+
+    Args:
+        model: Any model; a static one gives an empty dict. Its mode is restored.
+        x: Images, ``(B, C, H, W)``.
+
+    Returns:
+        Statistics by layer name, in the order of the network.
+    """
+    found: dict[str, AttentionStatistics] = {}
+
+    def record(name: str):
+        def hook(_: nn.Module, __: tuple, weights: Tensor) -> None:
+            found[name] = _statistics(weights.float())
+
+        return hook
+
+    hooks = [layer.attention.register_forward_hook(record(name)) for name, layer in iter_dynamic(model)]
+    training = model.training
+    model.eval()
+    try:
+        if hooks:
+            model.forward(x)  # not model(x): a compiled call would not see the hooks
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _statistics(weights: Tensor) -> AttentionStatistics:
+    kernels = weights.shape[1]
+    entropy = torch.special.entr(weights / weights.sum(1, keepdim=True)).sum(1).mean().item()
+    variation = weights.std(0, correction=0).mean().item()
+    return AttentionStatistics(entropy / math.log(kernels) if kernels > 1 else 1.0, variation)

@@ -1,0 +1,186 @@
+"""Turn convolutions of a finished model dynamic, in place, and set what all dynamic layers of a model share."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import torch
+from torch import nn
+
+from dyc.layers import DynamicConv2d
+from dyc.layers.attention import check_temperature
+from dyc.layers.kinds import AttentionFactory, check_attention
+from ops import ArgumentError, check_backend_name
+from ops.errors import unknown_name
+
+Where = str | Callable[[str, nn.Conv2d], bool]
+
+
+def _depthwise(name: str, conv: nn.Conv2d) -> bool:
+    return conv.groups == conv.in_channels == conv.out_channels > 1
+
+
+def _in_blocks(name: str, conv: nn.Conv2d) -> bool:
+    return re.match(r"(.*\.)?(blocks|stages|layers?\d*|features)\.", name) is not None
+
+
+PRESETS: dict[str, Callable[[str, nn.Conv2d], bool]] = {
+    "depthwise": _depthwise,
+    "blocks": _in_blocks,
+    "all_but_stem": lambda name, conv: True,  # the stem, the first convolution, is taken out in _select
+}
+
+
+def _select(model: nn.Module, where: Where) -> dict[str, nn.Conv2d]:
+    """Return the chosen convolutions by name; an empty choice is an error."""
+    convs = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
+    if callable(where):
+        chosen = where
+    elif where in PRESETS:
+        chosen = PRESETS[where]
+    else:
+        # A bare word is a misspelt preset rather than an expression that was meant to match nothing.
+        try:
+            pattern = re.compile(where)
+        except re.error as error:
+            raise ArgumentError("where", repr(where), f"a valid regular expression ({error})") from error
+
+        def chosen(name: str, conv: nn.Conv2d) -> bool:
+            return pattern.search(name) is not None
+
+    picked = {name: conv for name, conv in convs.items() if chosen(name, conv)}
+    if where == "all_but_stem":
+        picked.pop(next(iter(convs), None), None)
+    if not picked:
+        if isinstance(where, str) and where.isidentifier():
+            raise unknown_name("where", where, PRESETS, listing=_needs_where(convs))
+        raise ArgumentError("where", repr(where), _needs_where(convs))
+    return picked
+
+
+def _needs_where(convs: dict[str, nn.Conv2d]) -> str:
+    names = ", ".join(list(convs)[:6]) + (", ..." if len(convs) > 6 else "")
+    presets = ", ".join(map(repr, PRESETS))
+    return f"a preset ({presets}), an expression or a callable that matches a convolution of the model ({names})"
+
+
+def _why_not(conv: nn.Conv2d) -> str | None:
+    """Return why a convolution cannot become dynamic, or None if it can."""
+    if type(conv) is not nn.Conv2d:
+        return f"its class {type(conv).__name__} computes more than nn.Conv2d"
+    if conv.padding_mode != "zeros":
+        return f"its padding_mode {conv.padding_mode!r} is not 'zeros'"
+    return None
+
+
+def make_dynamic(
+    model: nn.Module,
+    attention: str | AttentionFactory = "dyc",
+    *,
+    where: Where = "depthwise",
+    num_kernels: int = 4,
+    init: Literal["copy", "independent"] = "copy",
+    temperature: float = 30.0,
+    backend: str = "auto",
+    attention_kwargs: dict | None = None,
+) -> nn.Module:
+    """Turn chosen convolutions of a model dynamic, in place.
+
+    With ``init="copy"`` and an attention that sums to one, the model computes what it computed before, so that a
+    pretrained model can become dynamic without losing what it knows.
+
+    Args:
+        model: Any model with :class:`torch.nn.Conv2d` layers.
+        attention: A registered kind or a factory; see :func:`dyc.register_attention`.
+        where: ``"depthwise"``, ``"blocks"`` (no stem, no head), ``"all_but_stem"``, a regular expression searched
+            in the layers' names, or ``where(name, conv) -> bool``.
+        num_kernels: Kernels per layer, ``K``.
+        init: ``"copy"`` sets every kernel to the static one; ``"independent"`` draws each by its true fan-in.
+        temperature: Softmax temperature to start with.
+        backend: Backend of :func:`ops.depthwise_conv2d`.
+        attention_kwargs: Further arguments of the attention kind.
+
+    Returns:
+        ``model`` itself.
+
+    Raises:
+        ArgumentError: An argument cannot be used, nothing matches ``where``, or a matching convolution cannot
+            become dynamic (each is named with the reason); the model is then unchanged.
+
+    Example:
+        >>> import timm
+        >>> model = make_dynamic(timm.create_model("mobilenetv2_035"), "dyc", where=r"^blocks\\.[56]\\..*conv_dw$")
+        >>> len(list(iter_dynamic(model)))
+        4
+    """
+    check_attention(attention)
+    check_backend_name(backend)
+    check_temperature(temperature)
+    if init not in ("copy", "independent"):
+        raise unknown_name("init", init, ("copy", "independent"))
+    picked = _select(model, where)
+    refused = {name: reason for name, conv in picked.items() if (reason := _why_not(conv)) is not None}
+    if refused:
+        listed = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        raise ArgumentError("where", f"{len(refused)} layers that cannot become dynamic ({listed})", "others only")
+    for name, conv in picked.items():
+        layer = DynamicConv2d(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,
+            conv.stride,
+            conv.padding,
+            conv.dilation,
+            conv.groups,
+            conv.bias is not None,
+            num_kernels=num_kernels,
+            attention=attention,
+            temperature=temperature,
+            backend=backend,
+            attention_kwargs=attention_kwargs,
+        )
+        layer.to(conv.weight.device, conv.weight.dtype).train(conv.training)
+        if init == "copy":
+            layer.copy_from(conv)
+        model.set_submodule(name, layer)
+    return model
+
+
+def iter_dynamic(model: nn.Module) -> Iterator[tuple[str, DynamicConv2d]]:
+    """Yield the name and layer of every dynamic convolution of ``model``."""
+    for name, module in model.named_modules():
+        if isinstance(module, DynamicConv2d):
+            yield name, module
+
+
+def set_temperature(model: nn.Module, temperature: float) -> int:
+    """Set the softmax temperature of every attention branch of ``model``; a static model has none.
+
+    Returns:
+        The number of branches that were set.
+
+    Raises:
+        ArgumentError: The temperature is not positive.
+    """
+    check_temperature(temperature)
+    buffers = [b for name, b in model.named_buffers() if name.rsplit(".", 1)[-1] == "temperature"]
+    with torch.no_grad():
+        for buffer in buffers:
+            buffer.fill_(temperature)
+    return len(buffers)
+
+
+def set_backend(model: nn.Module, backend: str) -> int:
+    """Set the backend of every dynamic convolution of ``model``.
+
+    Returns:
+        The number of layers that were set.
+
+    Raises:
+        ArgumentError: No such backend.
+    """
+    check_backend_name(backend)
+    layers = [layer for _, layer in iter_dynamic(model)]
+    for layer in layers:
+        layer.backend = backend
+    return len(layers)

@@ -1,0 +1,126 @@
+"""A convolution whose kernels are mixed for each input: a bank of kernels times an attention branch."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from dyc.layers.kinds import AttentionFactory, build_attention
+from ops import ArgumentError, check_backend_name, dynamic_conv2d
+from ops.checks import IntPair, pair
+
+
+class DynamicConv2d(nn.Module):
+    """A drop-in for :class:`torch.nn.Conv2d` with ``num_kernels`` kernels, mixed per input by an attention branch.
+
+    ``F.conv2d(x[n], sum_k a[n, k] * weight[k], sum_k a[n, k] * bias[k], ...)`` with ``a = attention(x)``.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: One int or ``(vertical, horizontal)``.
+        stride: Step in pixels.
+        padding: Zero padding in pixels, or ``"same"`` / ``"valid"``.
+        dilation: Distance of the taps in pixels.
+        groups: Groups; must divide both channel counts.
+        bias: Give each kernel a bias, mixed by the same attention.
+        num_kernels: Kernels in the bank, ``K``.
+        attention: A registered kind (``"dy"``, ``"dyc"``, ...), a factory, or a finished module.
+        temperature: Softmax temperature the attention starts with.
+        backend: Backend of :func:`ops.depthwise_conv2d`.
+        attention_kwargs: Further arguments of the attention kind.
+
+    Shape:
+        ``(B, C_in, H, W)`` to ``(B, C_out, H', W')`` as :class:`torch.nn.Conv2d`, in the memory format of the input.
+
+    Raises:
+        ArgumentError: An argument cannot be used; names it, what was got and what is needed.
+
+    Source: https://arxiv.org/abs/1912.03458
+
+    Example:
+        >>> import torch
+        >>> layer = DynamicConv2d(64, 64, 3, padding=1, groups=64, attention="dyc")
+        >>> layer(torch.randn(2, 64, 16, 16)).shape
+        torch.Size([2, 64, 16, 16])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntPair,
+        stride: IntPair = 1,
+        padding: IntPair | str = 0,
+        dilation: IntPair = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        num_kernels: int = 4,
+        attention: str | AttentionFactory | nn.Module = "dy",
+        temperature: float = 30.0,
+        backend: str = "auto",
+        attention_kwargs: dict | None = None,
+    ):
+        super().__init__()
+        if groups < 1 or in_channels % groups or out_channels % groups:
+            raise ArgumentError(
+                "groups", groups, f"a divisor of in_channels {in_channels} and out_channels {out_channels}"
+            )
+        if num_kernels < 1:
+            raise ArgumentError("num_kernels", num_kernels, "at least 1")
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = pair("kernel_size", kernel_size, 1)
+        self.stride = pair("stride", stride, 1)
+        self.padding = padding if isinstance(padding, str) else pair("padding", padding, 0)
+        self.dilation = pair("dilation", dilation, 1)
+        self.groups = groups
+        self.num_kernels = num_kernels
+        self.backend = check_backend_name(backend)
+        self.weight = nn.Parameter(torch.empty(num_kernels, out_channels, in_channels // groups, *self.kernel_size))
+        self.bias = nn.Parameter(torch.empty(num_kernels, out_channels)) if bias else None
+        self.attention = build_attention(
+            attention, in_channels, out_channels, num_kernels, temperature, attention_kwargs
+        )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw every kernel from He's normal distribution by its true fan-in, and zero the biases.
+
+        The fan-in of one output is ``C_in/groups * kH * kW``: with the full ``C_in``, as in public code, a depthwise
+        kernel would start ``sqrt(C_in)`` too small.
+        """
+        fan_in = math.prod(self.weight.shape[2:])
+        nn.init.normal_(self.weight, std=math.sqrt(2 / fan_in))
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    @torch.no_grad()
+    def copy_from(self, conv: nn.Conv2d) -> None:
+        """Set every kernel of the bank, and every bias, to those of a static convolution of the same shape."""
+        self.weight.copy_(conv.weight)
+        if self.bias is not None:
+            self.bias.copy_(conv.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve ``(B, C_in, H, W)``, each sample with its own mixture of the bank."""
+        return dynamic_conv2d(
+            x,
+            self.weight,
+            self.attention(x),
+            self.bias,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+            backend=self.backend,
+        )
+
+    def extra_repr(self) -> str:
+        """Describe the convolution as :class:`torch.nn.Conv2d` does."""
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"padding={self.padding}, dilation={self.dilation}, groups={self.groups}, "
+            f"bias={self.bias is not None}, num_kernels={self.num_kernels}, backend={self.backend!r}"
+        )

@@ -1,0 +1,40 @@
+"""The dynamic convolution operators: one definition, several backends.
+
+``ops`` needs PyTorch alone. Everything a caller uses is importable from here.
+"""
+
+from ops.backends import BUILT_IN
+from ops.errors import ArgumentError, BackendUnavailable
+from ops.functional import depthwise_conv2d, dynamic_conv2d, explain, mix_kernels
+from ops.registry import (
+    Backend,
+    BackendStatus,
+    Problem,
+    backends,
+    check_backend_name,
+    load_entry_points,
+    register_backend,
+    select_backend,
+    use_backend,
+)
+
+__all__ = [
+    "ArgumentError",
+    "Backend",
+    "BackendStatus",
+    "BackendUnavailable",
+    "Problem",
+    "backends",
+    "check_backend_name",
+    "depthwise_conv2d",
+    "dynamic_conv2d",
+    "explain",
+    "mix_kernels",
+    "register_backend",
+    "select_backend",
+    "use_backend",
+]
+
+for _backend in BUILT_IN:
+    register_backend(_backend)
+load_entry_points()

@@ -1,0 +1,5 @@
+"""The built-in backends, in the order in which ``"auto"`` tries them."""
+
+from ops.backends.eager import EAGER
+
+BUILT_IN = (EAGER,)

@@ -1,0 +1,78 @@
+"""Argument checks shared by the operators: shapes, strides, dtypes, and the autocast cast."""
+
+import torch
+from torch import Tensor
+
+from ops.errors import ArgumentError
+
+IntPair = int | tuple[int, int]
+
+
+def pair(argument: str, value: IntPair, minimum: int) -> tuple[int, int]:
+    """Return ``value`` as ``(vertical, horizontal)``, each at least ``minimum``."""
+    both = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, tuple | list) else ()
+    if len(both) != 2 or not all(isinstance(v, int) and v >= minimum for v in both):
+        raise ArgumentError(argument, repr(value), f"one int or a pair of ints, each at least {minimum}")
+    return both
+
+
+def padding_pair(padding: IntPair | str, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]):
+    """Return the zero padding as ``(vertical, horizontal)``; ``"valid"`` and ``"same"`` mean what F.conv2d means."""
+    if not isinstance(padding, str):
+        return pair("padding", padding, 0)
+    if padding == "valid":
+        return (0, 0)
+    span = tuple(d * (k - 1) for k, d in zip(kernel, dilation))
+    if padding != "same" or stride != (1, 1) or any(s % 2 for s in span):
+        raise ArgumentError(
+            "padding",
+            f"{padding!r} with stride {stride}, kernel {kernel} and dilation {dilation}",
+            "ints, 'valid', or 'same' with stride 1 and kernels of odd extent",
+        )
+    return (span[0] // 2, span[1] // 2)
+
+
+def features(x: Tensor) -> None:
+    """Check that ``x`` is a floating-point batch of feature maps."""
+    if x.dim() != 4 or not x.is_floating_point():
+        raise ArgumentError("x", f"shape {tuple(x.shape)}, {x.dtype}", "(B, C, H, W), floating point")
+    if x.shape[0] == 0:
+        raise ArgumentError("x", f"shape {tuple(x.shape)}", "at least one sample")
+
+
+def companion(argument: str, tensor: Tensor, x: Tensor, shape: str, fits: bool) -> None:
+    """Check that ``tensor`` has the described ``shape`` and the device and dtype of ``x``."""
+    if not fits:
+        raise ArgumentError(argument, f"shape {tuple(tensor.shape)}", f"{shape} for x of shape {tuple(x.shape)}")
+    if tensor.dtype != x.dtype or tensor.device != x.device:
+        raise ArgumentError(
+            argument, f"{tensor.dtype} on {tensor.device}", f"{x.dtype} on {x.device}, the dtype and device of x"
+        )
+
+
+def output_size(size: tuple[int, int], kernel, stride, padding, dilation) -> tuple[int, int]:
+    """Return the output's ``(H', W')``, which must not be empty."""
+    out = tuple(
+        (n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(size, kernel, stride, padding, dilation)
+    )
+    if min(out) < 1:
+        raise ArgumentError(
+            "x",
+            f"{size[0]} x {size[1]} pixels",
+            f"enough pixels for a kernel of {kernel[0]} x {kernel[1]} with dilation {dilation} and padding {padding}",
+        )
+    return out
+
+
+def autocast(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
+    """Cast floating tensors to the autocast dtype of their device while autocast is on (float64 stays)."""
+    device = tensors[0].device.type
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+        return tensors
+    dtype = torch.get_autocast_dtype(device)
+    return tuple(t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in tensors)
+
+
+def is_channels_last(x: Tensor) -> bool:
+    """Tell whether the channel is the fastest dimension of ``x`` (slices of channels_last tensors included)."""
+    return x.shape[1] > 1 and x.stride(1) == 1 and not x.is_contiguous()

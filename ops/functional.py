@@ -1,0 +1,215 @@
+"""The public operators: check the arguments, cast under autocast, dispatch."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ops import checks
+from ops.checks import IntPair
+from ops.errors import ArgumentError
+from ops.registry import Problem, describe, select_backend
+
+
+def depthwise_conv2d(
+    x: Tensor,
+    weight: Tensor,
+    *,
+    stride: IntPair = 1,
+    padding: IntPair | str = 0,
+    dilation: IntPair = 1,
+    backend: str = "auto",
+) -> Tensor:
+    """Convolve each sample with its own depthwise kernels.
+
+    Equivalent to ``F.conv2d(x[n : n + 1], weight[n].unsqueeze(1), groups=C)`` for each ``n``.
+
+    Args:
+        x: Features, ``(B, C, H, W)``, floating point.
+        weight: Kernels, ``(B, C, kH, kW)``, same device and dtype as ``x``.
+        stride: Step in pixels, one int or ``(vertical, horizontal)``.
+        padding: Zero padding in pixels on each side, or ``"same"`` / ``"valid"``.
+        dilation: Distance of the taps in pixels.
+        backend: ``"auto"`` or a registered name; a named backend never falls back.
+
+    Returns:
+        ``(B, C, H', W')`` in the memory format and dtype of ``x`` (the autocast dtype inside autocast).
+
+    Raises:
+        ArgumentError: Shapes, dtypes or devices disagree, or the output would be empty (a ``ValueError``).
+        BackendUnavailable: The named backend cannot run this call; lists every reason.
+
+    Example:
+        >>> import torch
+        >>> depthwise_conv2d(torch.randn(2, 8, 32, 32), torch.randn(2, 8, 3, 3), padding=1).shape
+        torch.Size([2, 8, 32, 32])
+    """
+    x, weight, geometry = _depthwise_call(x, weight, stride, padding, dilation)
+    return select_backend(Problem.of(x, weight, *geometry), backend).run(x, weight, *geometry)
+
+
+def explain(
+    x: Tensor,
+    weight: Tensor,
+    *,
+    stride: IntPair = 1,
+    padding: IntPair | str = 0,
+    dilation: IntPair = 1,
+    backend: str = "auto",
+) -> str:
+    """Say which backend would run ``depthwise_conv2d`` with these arguments, and why each other one would not.
+
+    Args and errors as :func:`depthwise_conv2d`.
+
+    Example:
+        >>> import torch
+        >>> print(explain(torch.randn(2, 8, 5, 5), torch.randn(2, 8, 3, 3), backend="eager").splitlines()[0])
+        backend 'eager' runs this call
+    """
+    x, weight, geometry = _depthwise_call(x, weight, stride, padding, dilation)
+    problem = Problem.of(x, weight, *geometry)
+    return f"backend {select_backend(problem, backend).name!r} runs this call\n{describe(problem)}"
+
+
+def mix_kernels(weight: Tensor, attention: Tensor) -> Tensor:
+    """Mix a bank of kernels for each sample.
+
+    Equivalent to ``torch.einsum("bko,koihw->boihw", attention, weight)``, with the attention shared by all output
+    channels when it is ``(B, K)``.
+
+    Args:
+        weight: The bank, ``(K, C_out, C_in/groups, kH, kW)``; any ``(K, C_out, ...)`` works, a bias ``(K, C_out)``
+            included.
+        attention: ``(B, K)``, or per output channel ``(B, K, C_out)``.
+
+    Returns:
+        ``(B, C_out, C_in/groups, kH, kW)``.
+
+    Raises:
+        ArgumentError: The shapes disagree.
+
+    Source: Chen et al., Dynamic Convolution, section 3, https://arxiv.org/abs/1912.03458
+
+    Example:
+        >>> import torch
+        >>> mix_kernels(torch.randn(4, 8, 1, 3, 3), torch.rand(2, 4)).shape
+        torch.Size([2, 8, 1, 3, 3])
+    """
+    kernels, out_channels = weight.shape[:2]
+    if attention.shape[1:] not in ((kernels,), (kernels, out_channels)):
+        raise ArgumentError(
+            "attention",
+            f"shape {tuple(attention.shape)}",
+            f"(B, {kernels}) or (B, {kernels}, {out_channels}) for a bank of shape {tuple(weight.shape)}",
+        )
+    batch = attention.shape[0]
+    if attention.dim() == 2:
+        return (attention @ weight.flatten(1)).view(batch, *weight.shape[1:])
+    # One small matrix product per output channel: (C_out, B, K) @ (C_out, K, rest).
+    mixed = torch.bmm(attention.permute(2, 0, 1), weight.reshape(kernels, out_channels, -1).transpose(0, 1))
+    return mixed.transpose(0, 1).reshape(batch, *weight.shape[1:])
+
+
+def dynamic_conv2d(
+    x: Tensor,
+    weight: Tensor,
+    attention: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: IntPair = 1,
+    padding: IntPair | str = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    backend: str = "auto",
+) -> Tensor:
+    """Convolve each sample with its own mixture of a bank of kernels.
+
+    Equivalent to ``F.conv2d(x[n : n + 1], W[n], b[n], stride, padding, dilation, groups)`` for each ``n`` with
+    ``W[n, o] = sum_k attention[n, k, o] * weight[k, o]`` and ``b`` alike. One formula serves Dynamic Convolution,
+    channel-wise DYC, DyNet, EAM-DyNet and CondConv.
+
+    Args:
+        x: Features, ``(B, C_in, H, W)``, floating point.
+        weight: The bank, ``(K, C_out, C_in/groups, kH, kW)``, same device and dtype as ``x``.
+        attention: ``(B, K)``, or per output channel ``(B, K, C_out)``.
+        bias: ``(K, C_out)``, mixed by the same attention.
+        stride: Step in pixels, one int or ``(vertical, horizontal)``.
+        padding: Zero padding in pixels on each side, or ``"same"`` / ``"valid"``.
+        dilation: Distance of the taps in pixels.
+        groups: Groups of the convolution; must divide ``C_in`` and ``C_out``.
+        backend: The backend of :func:`depthwise_conv2d`, used when the convolution is depthwise. Pointwise
+            ones are batched matrix products and the others one grouped convolution, whatever the backend.
+
+    Returns:
+        ``(B, C_out, H', W')`` in the memory format and dtype of ``x`` (the autocast dtype inside autocast).
+
+    Raises:
+        ArgumentError: Shapes, dtypes or devices disagree, or the output would be empty (a ``ValueError``).
+        BackendUnavailable: The named backend cannot run this call; lists every reason.
+
+    Source: Chen et al., Dynamic Convolution, section 3, https://arxiv.org/abs/1912.03458
+
+    Example:
+        >>> import torch
+        >>> x, bank, attention = torch.randn(2, 8, 14, 14), torch.randn(4, 16, 8, 1, 1), torch.rand(2, 4, 16)
+        >>> dynamic_conv2d(x, bank, attention).shape
+        torch.Size([2, 16, 14, 14])
+    """
+    checks.features(x)
+    x, weight, attention, bias = checks.autocast(x, weight, attention, bias)
+    if weight.dim() != 5:
+        raise ArgumentError("weight", f"shape {tuple(weight.shape)}", "(K, C_out, C_in/groups, kH, kW)")
+    out_channels, in_channels = weight.shape[1], x.shape[1]
+    if groups < 1 or in_channels % groups or out_channels % groups:
+        raise ArgumentError("groups", groups, f"a divisor of C_in {in_channels} and C_out {out_channels}")
+    fits = weight.shape[2] * groups == in_channels
+    checks.companion("weight", weight, x, f"(K, C_out, {in_channels // groups}, kH, kW)", fits)
+    checks.companion("attention", attention, x, "(B, K) or (B, K, C_out)", attention.shape[0] == x.shape[0])
+    kernels = mix_kernels(weight, attention)
+    if in_channels == out_channels == groups:
+        y = depthwise_conv2d(x, kernels.squeeze(2), stride=stride, padding=padding, dilation=dilation, backend=backend)
+    else:
+        stride, dilation = checks.pair("stride", stride, 1), checks.pair("dilation", dilation, 1)
+        padding = checks.padding_pair(padding, kernels.shape[3:], stride, dilation)
+        checks.output_size(x.shape[2:], kernels.shape[3:], stride, padding, dilation)
+        pointwise = groups == 1 and kernels.shape[3:] == (1, 1)
+        y = (
+            _pointwise(x, kernels.flatten(2), stride, padding)
+            if pointwise
+            else _grouped(x, kernels, stride, padding, dilation, groups)
+        )
+    if bias is None:
+        return y
+    checks.companion("bias", bias, x, f"{tuple(weight.shape[:2])} (K, C_out)", bias.shape == weight.shape[:2])
+    return y + mix_kernels(bias, attention)[:, :, None, None]
+
+
+def _depthwise_call(x, weight, stride, padding, dilation):
+    checks.features(x)
+    x, weight = checks.autocast(x, weight)
+    fits = weight.dim() == 4 and weight.shape[:2] == x.shape[:2]
+    checks.companion("weight", weight, x, "(B, C, kH, kW)", fits)
+    stride, dilation = checks.pair("stride", stride, 1), checks.pair("dilation", dilation, 1)
+    padding = checks.padding_pair(padding, weight.shape[2:], stride, dilation)
+    checks.output_size(x.shape[2:], weight.shape[2:], stride, padding, dilation)
+    return x, weight, (stride, padding, dilation)
+
+
+def _pointwise(x: Tensor, kernels: Tensor, stride, padding) -> Tensor:
+    """Multiply each sample's pixels by its own matrix ``(B, C_out, C_in)``, without a change of memory format."""
+    if padding != (0, 0):
+        x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+    if stride != (1, 1):
+        x = x[:, :, :: stride[0], :: stride[1]]
+    rows, columns = x.shape[2:]
+    if checks.is_channels_last(x):
+        pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
+        return torch.bmm(pixels, kernels.transpose(1, 2)).unflatten(1, (rows, columns)).permute(0, 3, 1, 2)
+    return torch.bmm(kernels, x.flatten(2)).unflatten(2, (rows, columns))
+
+
+def _grouped(x: Tensor, kernels: Tensor, stride, padding, dilation, groups: int) -> Tensor:
+    """Fold the batch into the groups of one convolution."""
+    batch, out_channels = kernels.shape[:2]
+    y = F.conv2d(x.reshape(1, -1, *x.shape[2:]), kernels.flatten(0, 1), None, stride, padding, dilation, batch * groups)
+    y = y.reshape(batch, out_channels, *y.shape[2:])
+    return y.contiguous(memory_format=torch.channels_last) if checks.is_channels_last(x) else y

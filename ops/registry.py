@@ -1,0 +1,207 @@
+"""Which backends exist, which can run a call, and which one is chosen.
+
+A backend is data: a name, a function, and a function that lists why it cannot run a given problem.
+Choosing never hides anything: ``"auto"`` takes the first that can run, a named backend runs or raises.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+
+import torch
+from torch import Tensor
+
+from ops.checks import is_channels_last
+from ops.errors import ArgumentError, BackendUnavailable, unknown_name
+
+ENTRY_POINT_GROUP = "dyc.ops_backends"
+
+Pair = tuple[int, int]
+Run = Callable[[Tensor, Tensor, Pair, Pair, Pair], Tensor]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a backend needs to know of a depthwise call to say whether it can run it; sizes in pixels."""
+
+    batch: int
+    channels: int
+    size: Pair
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    dtype: torch.dtype
+    device: str
+    channels_last: bool
+    needs_grad: bool
+
+    @classmethod
+    def of(cls, x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair) -> "Problem":
+        """Describe the call ``depthwise_conv2d(x, weight, ...)``; x ``(B, C, H, W)``, weight ``(B, C, kH, kW)``."""
+        return cls(
+            batch=x.shape[0],
+            channels=x.shape[1],
+            size=(x.shape[2], x.shape[3]),
+            kernel=(weight.shape[2], weight.shape[3]),
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            dtype=x.dtype,
+            device=x.device.type,
+            channels_last=is_channels_last(x),
+            needs_grad=torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad),
+        )
+
+
+def _meets_all(problem: Problem) -> tuple[str, ...]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One implementation of ``depthwise_conv2d``.
+
+    Args:
+        name: What users pass as ``backend=``.
+        run: ``run(x, weight, stride, padding, dilation)`` with checked arguments; differentiable; returns
+            ``(B, C, H', W')`` in the memory format of ``x``.
+        unmet: The reasons why it cannot run a :class:`Problem`, each as "got ..., need ..."; empty if it can.
+            Called while tracing, so it must not probe the machine.
+        summary: One line for listings.
+        missing: The reasons why it cannot run anything on this machine, probed once before registration, with
+            the install command where one helps.
+    """
+
+    name: str
+    run: Run
+    unmet: Callable[[Problem], tuple[str, ...]] = _meets_all
+    summary: str = ""
+    missing: tuple[str, ...] = ()
+
+    def reasons(self, problem: Problem) -> tuple[str, ...]:
+        """Return every reason why this backend cannot run ``problem``; empty if it can."""
+        return self.missing or tuple(self.unmet(problem))
+
+
+@dataclass(frozen=True)
+class BackendStatus:
+    """A registered backend as listed by :func:`backends`."""
+
+    name: str
+    available: bool
+    reasons: tuple[str, ...]
+    summary: str
+
+
+_REGISTRY: dict[str, Backend] = {}  # in the order in which "auto" tries them
+_CHOSEN: ContextVar[str] = ContextVar("dyc_ops_backend", default="auto")
+
+
+def register_backend(backend: Backend, *, before: str | None = None, replace: bool = False) -> None:
+    """Make ``backend`` selectable by name.
+
+    Args:
+        backend: The backend.
+        before: Name of the backend ahead of which ``"auto"`` tries this one; last by default, so that a plug-in
+            never takes over unasked.
+        replace: Allow a name that is taken.
+
+    Raises:
+        ArgumentError: The name is taken, reserved, or ``before`` is unknown.
+    """
+    if backend.name == "auto" or (backend.name in _REGISTRY and not replace):
+        raise ArgumentError("backend.name", repr(backend.name), "a name that is not taken, or replace=True")
+    if before is not None:
+        check_backend_name(before, argument="before")
+    if before is None or backend.name in _REGISTRY:
+        _REGISTRY[backend.name] = backend
+        return
+    names = list(_REGISTRY)
+    names.insert(names.index(before), backend.name)
+    entries = {**_REGISTRY, backend.name: backend}
+    _REGISTRY.clear()
+    _REGISTRY.update((name, entries[name]) for name in names)
+
+
+def check_backend_name(name: str, argument: str = "backend") -> str:
+    """Return ``name`` if it is ``"auto"`` or registered; raise :class:`ArgumentError` with suggestions if not."""
+    if name != "auto" and name not in _REGISTRY:
+        raise unknown_name(argument, name, ["auto", *_REGISTRY])
+    return name
+
+
+def backends() -> tuple[BackendStatus, ...]:
+    """List every backend in the order of ``"auto"``, with the reasons why one cannot run on this machine."""
+    return tuple(BackendStatus(b.name, not b.missing, b.missing, b.summary) for b in _REGISTRY.values())
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Make ``name`` the backend of every call inside the block that asks for ``"auto"``.
+
+    Example:
+        >>> with use_backend("eager"):
+        ...     pass
+    """
+    token = _CHOSEN.set(check_backend_name(name))
+    try:
+        yield
+    finally:
+        _CHOSEN.reset(token)
+
+
+def select_backend(problem: Problem, name: str = "auto") -> Backend:
+    """Return the backend that runs ``problem``.
+
+    Args:
+        problem: The call.
+        name: A registered name, or ``"auto"``: the one of :func:`use_backend`, else the first that can run.
+
+    Raises:
+        ArgumentError: Unknown name.
+        BackendUnavailable: The named backend cannot run the problem (all reasons are listed), or none can.
+    """
+    if name == "auto":
+        name = _CHOSEN.get()
+    if name == "auto":
+        for backend in _REGISTRY.values():
+            if not backend.reasons(problem):
+                return backend
+        raise BackendUnavailable("no backend can run this call:\n" + describe(problem))
+    backend = _REGISTRY[check_backend_name(name)]
+    reasons = backend.reasons(problem)
+    if reasons:
+        raise BackendUnavailable(f"backend {name!r} cannot run this call: " + "; ".join(reasons))
+    return backend
+
+
+def describe(problem: Problem) -> str:
+    """Return one line per backend: whether it can run ``problem``, and if not, why."""
+    lines = []
+    for backend in _REGISTRY.values():
+        reasons = backend.reasons(problem)
+        lines.append(f"  {backend.name}: " + ("; ".join(reasons) if reasons else "can run"))
+    return "\n".join(lines)
+
+
+def load_entry_points() -> None:
+    """Register the backends of installed distributions (entry-point group ``dyc.ops_backends``).
+
+    Each entry point names a :class:`Backend`. One that fails to load is listed with its reason, and warned of.
+    """
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            register_backend(entry.load())
+        except Exception as error:
+            warnings.warn(f"backend {entry.name!r} of {entry.value!r} failed to load: {error}", stacklevel=2)
+            broken = f"failed to load from {entry.value!r}: {error}"
+            if entry.name not in _REGISTRY:
+                _REGISTRY[entry.name] = Backend(entry.name, _cannot_run, missing=(broken,))
+
+
+def _cannot_run(*_: object) -> Tensor:
+    raise BackendUnavailable("this backend failed to load")
