@@ -26,7 +26,7 @@ def attention_statistics(model: nn.Module, x: Tensor) -> dict[str, AttentionStat
     """Measure the attention of every dynamic layer on a batch, in evaluation mode.
 
     Args:
-        model: Any model; a static one gives an empty dict. Its mode is restored.
+        model: Any model; a static one gives an empty dict. The mode of each module is restored.
         x: Images, ``(B, C, H, W)``.
 
     Returns:
@@ -41,13 +41,14 @@ def attention_statistics(model: nn.Module, x: Tensor) -> dict[str, AttentionStat
         return hook
 
     hooks = [layer.attention.register_forward_hook(record(name)) for name, layer in iter_dynamic(model)]
-    training = model.training
+    modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
         if hooks:
             model.forward(x)  # not model(x): a compiled call would not see the hooks
     finally:
-        model.train(training)
+        for module, training in modes.items():
+            module.training = training
         for hook in hooks:
             hook.remove()
     return found

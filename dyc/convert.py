@@ -21,13 +21,13 @@ def _depthwise(name: str, conv: nn.Conv2d) -> bool:
 
 
 def _in_blocks(name: str, conv: nn.Conv2d) -> bool:
-    return re.match(r"(.*\.)?(blocks|stages|layers?\d*|features)\.", name) is not None
+    return re.match(r"(.*\.)?(blocks|stages?\d*|s\d|layers?\d*|features)\.", name) is not None
 
 
 PRESETS: dict[str, Callable[[str, nn.Conv2d], bool]] = {
     "depthwise": _depthwise,
     "blocks": _in_blocks,
-    "all_but_stem": lambda name, conv: True,  # the stem, the first convolution, is taken out in _select
+    "all_but_stem": lambda name, conv: True,
 }
 
 
@@ -49,10 +49,10 @@ def _select(model: nn.Module, where: Where) -> dict[str, nn.Conv2d]:
             return pattern.search(name) is not None
 
     picked = {name: conv for name, conv in convs.items() if chosen(name, conv)}
-    if where == "all_but_stem":
-        picked.pop(next(iter(convs), None), None)
+    if where in ("all_but_stem", "blocks"):
+        picked.pop(next(iter(convs), None), None)  # the stem, which some models keep among their blocks
     if not picked:
-        if isinstance(where, str) and where.isidentifier():
+        if isinstance(where, str) and where.isidentifier() and where not in PRESETS:
             raise unknown_name("where", where, PRESETS, listing=_needs_where(convs))
         raise ArgumentError("where", repr(where), _needs_where(convs))
     return picked
@@ -123,6 +123,7 @@ def make_dynamic(
     if refused:
         listed = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
         raise ArgumentError("where", f"{len(refused)} layers that cannot become dynamic ({listed})", "others only")
+    layers = {}
     for name, conv in picked.items():
         layer = DynamicConv2d(
             conv.in_channels,
@@ -142,6 +143,8 @@ def make_dynamic(
         layer.to(conv.weight.device, conv.weight.dtype).train(conv.training)
         if init == "copy":
             layer.copy_from(conv)
+        layers[name] = layer
+    for name, layer in layers.items():  # only now, so that an error above leaves the model as it was
         model.set_submodule(name, layer)
     return model
 
@@ -151,6 +154,13 @@ def iter_dynamic(model: nn.Module) -> Iterator[tuple[str, DynamicConv2d]]:
     for name, module in model.named_modules():
         if isinstance(module, DynamicConv2d):
             yield name, module
+
+
+def iter_temperatures(model: nn.Module) -> Iterator[torch.Tensor]:
+    """Yield the temperature buffer of every attention branch of ``model``."""
+    for name, buffer in model.named_buffers():
+        if name.rsplit(".", 1)[-1] == "temperature":
+            yield buffer
 
 
 def set_temperature(model: nn.Module, temperature: float) -> int:
@@ -163,7 +173,7 @@ def set_temperature(model: nn.Module, temperature: float) -> int:
         ArgumentError: The temperature is not positive.
     """
     check_temperature(temperature)
-    buffers = [b for name, b in model.named_buffers() if name.rsplit(".", 1)[-1] == "temperature"]
+    buffers = list(iter_temperatures(model))
     with torch.no_grad():
         for buffer in buffers:
             buffer.fill_(temperature)

@@ -1,1 +1,27 @@
-"""x."""
+"""Training, evaluation and comparison of dynamic networks on Lightning.
+
+Names are loaded when first used, so that commands which need no training start quickly.
+"""
+
+from importlib import import_module
+
+_HOMES = {
+    "AttentionMonitor": "lightning_modules.callbacks",
+    "EpochReport": "lightning_modules.callbacks",
+    "ImageClassifier": "lightning_modules.classifier",
+    "ImageData": "lightning_modules.data",
+    "OptimizerSettings": "lightning_modules.settings",
+    "PredictionTable": "lightning_modules.callbacks",
+    "RegularizationSettings": "lightning_modules.settings",
+    "ScheduleSettings": "lightning_modules.settings",
+    "TemperatureAnnealing": "lightning_modules.callbacks",
+    "Throughput": "lightning_modules.callbacks",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str):
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,8 @@ IntPair = int | tuple[int, int]
 def pair(argument: str, value: IntPair, minimum: int) -> tuple[int, int]:
     """Return ``value`` as ``(vertical, horizontal)``, each at least ``minimum``."""
     both = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, tuple | list) else ()
-    if len(both) != 2 or not all(isinstance(v, int) and v >= minimum for v in both):
+    # bool is a kind of int in Python, but True pixels are a mistake.
+    if len(both) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) and v >= minimum for v in both):
         raise ArgumentError(argument, repr(value), f"one int or a pair of ints, each at least {minimum}")
     return both
 
@@ -26,7 +27,7 @@ def padding_pair(padding: IntPair | str, kernel: tuple[int, int], stride: tuple[
     if padding != "same" or stride != (1, 1) or any(s % 2 for s in span):
         raise ArgumentError(
             "padding",
-            f"{padding!r} with stride {stride}, kernel {kernel} and dilation {dilation}",
+            f"{padding!r} with stride {stride}, kernel {tuple(kernel)} and dilation {dilation}",
             "ints, 'valid', or 'same' with stride 1 and kernels of odd extent",
         )
     return (span[0] // 2, span[1] // 2)
@@ -36,8 +37,8 @@ def features(x: Tensor) -> None:
     """Check that ``x`` is a floating-point batch of feature maps."""
     if x.dim() != 4 or not x.is_floating_point():
         raise ArgumentError("x", f"shape {tuple(x.shape)}, {x.dtype}", "(B, C, H, W), floating point")
-    if x.shape[0] == 0:
-        raise ArgumentError("x", f"shape {tuple(x.shape)}", "at least one sample")
+    if 0 in x.shape:
+        raise ArgumentError("x", f"shape {tuple(x.shape)}", "at least one sample, channel and pixel")
 
 
 def companion(argument: str, tensor: Tensor, x: Tensor, shape: str, fits: bool) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from ops import checks
 from ops.checks import IntPair
 from ops.errors import ArgumentError
-from ops.registry import Problem, describe, select_backend
+from ops.registry import Problem, check_backend_name, describe, select_backend
 
 
 def depthwise_conv2d(
@@ -94,6 +94,8 @@ def mix_kernels(weight: Tensor, attention: Tensor) -> Tensor:
         >>> mix_kernels(torch.randn(4, 8, 1, 3, 3), torch.rand(2, 4)).shape
         torch.Size([2, 8, 1, 3, 3])
     """
+    if weight.dim() < 2:
+        raise ArgumentError("weight", f"shape {tuple(weight.shape)}", "(K, C_out, ...)")
     kernels, out_channels = weight.shape[:2]
     if attention.shape[1:] not in ((kernels,), (kernels, out_channels)):
         raise ArgumentError(
@@ -104,9 +106,11 @@ def mix_kernels(weight: Tensor, attention: Tensor) -> Tensor:
     batch = attention.shape[0]
     if attention.dim() == 2:
         return (attention @ weight.flatten(1)).view(batch, *weight.shape[1:])
-    # One small matrix product per output channel: (C_out, B, K) @ (C_out, K, rest).
-    mixed = torch.bmm(attention.permute(2, 0, 1), weight.reshape(kernels, out_channels, -1).transpose(0, 1))
-    return mixed.transpose(0, 1).reshape(batch, *weight.shape[1:])
+    # One small matrix product per output channel, (C_out, B, K) @ (C_out, K, rest). The copies pay: on strided
+    # operands PyTorch's CPU bmm copies every slice by itself, three times slower forward and backward.
+    bank = weight.reshape(kernels, out_channels, -1).transpose(0, 1).contiguous()
+    mixed = torch.bmm(attention.permute(2, 0, 1).contiguous(), bank)
+    return mixed.transpose(0, 1).contiguous().view(batch, *weight.shape[1:])
 
 
 def dynamic_conv2d(
@@ -154,16 +158,18 @@ def dynamic_conv2d(
         >>> dynamic_conv2d(x, bank, attention).shape
         torch.Size([2, 16, 14, 14])
     """
+    check_backend_name(backend)  # a misspelt name is an error even where no backend is chosen
     checks.features(x)
     x, weight, attention, bias = checks.autocast(x, weight, attention, bias)
     if weight.dim() != 5:
         raise ArgumentError("weight", f"shape {tuple(weight.shape)}", "(K, C_out, C_in/groups, kH, kW)")
     out_channels, in_channels = weight.shape[1], x.shape[1]
-    if groups < 1 or in_channels % groups or out_channels % groups:
-        raise ArgumentError("groups", groups, f"a divisor of C_in {in_channels} and C_out {out_channels}")
-    fits = weight.shape[2] * groups == in_channels
-    checks.companion("weight", weight, x, f"(K, C_out, {in_channels // groups}, kH, kW)", fits)
-    checks.companion("attention", attention, x, "(B, K) or (B, K, C_out)", attention.shape[0] == x.shape[0])
+    if not isinstance(groups, int) or groups < 1 or in_channels % groups or out_channels % groups:
+        raise ArgumentError("groups", repr(groups), f"a divisor of C_in {in_channels} and C_out {out_channels}")
+    fits = weight.shape[2] * groups == in_channels and 0 not in weight.shape
+    checks.companion("weight", weight, x, f"(K, C_out, {in_channels // groups}, kH, kW), none of them 0,", fits)
+    fits = attention.dim() in (2, 3) and attention.shape[0] == x.shape[0]
+    checks.companion("attention", attention, x, "(B, K) or (B, K, C_out)", fits)
     kernels = mix_kernels(weight, attention)
     if in_channels == out_channels == groups:
         y = depthwise_conv2d(x, kernels.squeeze(2), stride=stride, padding=padding, dilation=dilation, backend=backend)
@@ -186,8 +192,8 @@ def dynamic_conv2d(
 def _depthwise_call(x, weight, stride, padding, dilation):
     checks.features(x)
     x, weight = checks.autocast(x, weight)
-    fits = weight.dim() == 4 and weight.shape[:2] == x.shape[:2]
-    checks.companion("weight", weight, x, "(B, C, kH, kW)", fits)
+    fits = weight.dim() == 4 and weight.shape[:2] == x.shape[:2] and 0 not in weight.shape
+    checks.companion("weight", weight, x, "(B, C, kH, kW), none of them 0,", fits)
     stride, dilation = checks.pair("stride", stride, 1), checks.pair("dilation", dilation, 1)
     padding = checks.padding_pair(padding, weight.shape[2:], stride, dilation)
     checks.output_size(x.shape[2:], weight.shape[2:], stride, padding, dilation)

@@ -111,8 +111,10 @@ def register_backend(backend: Backend, *, before: str | None = None, replace: bo
         replace: Allow a name that is taken.
 
     Raises:
-        ArgumentError: The name is taken, reserved, or ``before`` is unknown.
+        ArgumentError: Not a :class:`Backend`, the name is taken or reserved, or ``before`` is unknown.
     """
+    if not isinstance(backend, Backend):
+        raise ArgumentError("backend", repr(backend), "an ops.Backend")
     if backend.name == "auto" or (backend.name in _REGISTRY and not replace):
         raise ArgumentError("backend.name", repr(backend.name), "a name that is not taken, or replace=True")
     if before is not None:

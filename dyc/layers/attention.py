@@ -10,9 +10,12 @@ from ops import ArgumentError
 
 def check_temperature(temperature: float, argument: str = "temperature") -> float:
     """Return ``temperature`` as a float; raise :class:`ops.ArgumentError` unless it is positive and finite."""
-    value = float(temperature)
+    try:
+        value = float(temperature)
+    except (TypeError, ValueError):
+        value = 0.0
     if not 0 < value < float("inf"):
-        raise ArgumentError(argument, temperature, "a positive number")
+        raise ArgumentError(argument, repr(temperature), "a positive number")
     return value
 
 

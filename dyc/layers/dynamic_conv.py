@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from dyc.layers.kinds import AttentionFactory, build_attention
 from ops import ArgumentError, check_backend_name, dynamic_conv2d
-from ops.checks import IntPair, pair
+from ops.checks import IntPair, padding_pair, pair
 
 
 class DynamicConv2d(nn.Module):
@@ -73,8 +73,8 @@ class DynamicConv2d(nn.Module):
         self.out_channels = out_channels
         self.kernel_size = pair("kernel_size", kernel_size, 1)
         self.stride = pair("stride", stride, 1)
-        self.padding = padding if isinstance(padding, str) else pair("padding", padding, 0)
         self.dilation = pair("dilation", dilation, 1)
+        self.padding = padding_pair(padding, self.kernel_size, self.stride, self.dilation)
         self.groups = groups
         self.num_kernels = num_kernels
         self.backend = check_backend_name(backend)
@@ -116,6 +116,14 @@ class DynamicConv2d(nn.Module):
             groups=self.groups,
             backend=self.backend,
         )
+
+    def _apply(self, fn, recurse: bool = True):
+        """Let ``model.to(memory_format=torch.channels_last)``, which takes four dimensions, pass over the bank."""
+
+        def on_kernels(t: Tensor) -> Tensor:
+            return fn(t.flatten(0, 1)).unflatten(0, t.shape[:2]).contiguous() if t.dim() == 5 else fn(t)
+
+        return super()._apply(on_kernels, recurse)
 
     def extra_repr(self) -> str:
         """Describe the convolution as :class:`torch.nn.Conv2d` does."""

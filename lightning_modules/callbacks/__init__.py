@@ -1,0 +1,17 @@
+"""Callbacks: the training rules of the papers, and what is measured while training."""
+
+from lightning_modules.callbacks.attention import AttentionMonitor
+from lightning_modules.callbacks.predictions import PredictionTable
+from lightning_modules.callbacks.report import EpochReport
+from lightning_modules.callbacks.reproducibility import EpochSeed
+from lightning_modules.callbacks.temperature import TemperatureAnnealing
+from lightning_modules.callbacks.throughput import Throughput
+
+__all__ = [
+    "AttentionMonitor",
+    "EpochReport",
+    "EpochSeed",
+    "PredictionTable",
+    "TemperatureAnnealing",
+    "Throughput",
+]

@@ -1,0 +1,44 @@
+"""Lines that say what is trained and how it goes, readable in a log file where a progress bar is not."""
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+
+from dyc import iter_dynamic, profile
+
+
+class EpochReport(Callback):
+    """Print the size of the network when training starts, and one line per epoch."""
+
+    SHOWN = (
+        ("train/loss", "loss", "{:.4f}"),
+        ("val/loss", "val loss", "{:.4f}"),
+        ("val/top1", "val top-1", "{:.2%}"),
+        ("attention/temperature", "temperature", "{:.3g}"),
+        ("attention/entropy", "attention entropy", "{:.3f}"),
+        ("train/images_per_second", "images/s", "{:,.0f}"),
+        ("train/data_time_share", "data time", "{:.1%}"),
+    )
+
+    @rank_zero_only
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print what is trained: parameters, MACs at the size of the data, dynamic layers, device and precision."""
+        net, data = pl_module.net, trainer.datamodule
+        counts = profile(net, (pl_module.in_chans, data.image_size, data.image_size))
+        self._print(
+            trainer,
+            f"{pl_module.model_name}: {counts.parameters:,} parameters, {counts.macs:,} MACs at "
+            f"{data.image_size}x{data.image_size}, {len(list(iter_dynamic(net)))} dynamic layers, "
+            f"on {pl_module.device} at {trainer.precision}",
+        )
+
+    @rank_zero_only
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the figures that were logged."""
+        metrics = trainer.callback_metrics
+        figures = [f"{label} {form.format(float(metrics[key]))}" for key, label, form in self.SHOWN if key in metrics]
+        self._print(trainer, f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: " + ", ".join(figures))
+
+    @staticmethod
+    def _print(trainer: Trainer, line: str) -> None:
+        bar = trainer.progress_bar_callback
+        (print if bar is None else bar.print)(line)

@@ -1,0 +1,272 @@
+"""Image classification with any timm network, static or dynamic."""
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from timm.data import Mixup
+from timm.loss import SoftTargetCrossEntropy
+from timm.optim import create_optimizer_v2
+from timm.scheduler import create_scheduler_v2
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
+
+from dyc.convert import iter_temperatures
+from lightning_modules.network import build_network, check_fits, check_model_name
+from lightning_modules.settings import OptimizerSettings, RegularizationSettings, ScheduleSettings
+from ops import ArgumentError
+
+
+class ImageClassifier(LightningModule):
+    """Trains and evaluates a timm network on images with one label each.
+
+    Args:
+        model: Name of any timm model; ``dyc models`` lists this package's.
+        model_kwargs: Further arguments of the model, such as ``num_kernels`` or ``drop_rate``.
+        num_classes: Outputs of the classifier; by default the number of classes of the data.
+        pretrained: Start from timm's pretrained weights.
+        optimizer: The optimiser.
+        schedule: The learning rate schedule.
+        regularization: Label smoothing, mixup and CutMix.
+        ema_decay: Decay of an exponential moving average of the weights, which is then evaluated instead of them.
+        compile: Run the network through ``torch.compile``.
+        channels_last: Keep images and weights in the channels_last memory format.
+
+    Logs ``{train,val,test}/loss`` and ``{val,test}/top1``, ``/top5`` (shares from 0 to 1), and ``train/top1`` when
+    images are not mixed.
+
+    Raises:
+        ArgumentError: Unknown names, or a network that does not fit the data; before training starts.
+
+    Example:
+        >>> ImageClassifier("dyc_mobilenetv2_cifar", num_classes=10).net.num_classes
+        10
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        model_kwargs: dict[str, Any] | None = None,
+        num_classes: int | None = None,
+        pretrained: bool = False,
+        optimizer: OptimizerSettings = OptimizerSettings(),  # noqa: B008  (frozen)
+        schedule: ScheduleSettings = ScheduleSettings(),  # noqa: B008
+        regularization: RegularizationSettings = RegularizationSettings(),  # noqa: B008
+        ema_decay: float | None = None,
+        compile: bool = False,
+        channels_last: bool = True,
+    ):
+        super().__init__()
+        self.model_name = check_model_name(model)
+        self.model_kwargs = dict(model_kwargs or {})
+        # A checkpoint holds the groups as plain dicts, which any PyTorch can load without running code.
+        self.optimizer_settings = _group(OptimizerSettings, optimizer)
+        self.schedule_settings = _group(ScheduleSettings, schedule)
+        self.regularization = _group(RegularizationSettings, regularization)
+        if ema_decay is not None and not 0 < ema_decay < 1:
+            raise ArgumentError("model.ema_decay", ema_decay, "a number between 0 and 1, or null")
+        self.save_hyperparameters(
+            {
+                "model": self.model_name,
+                "model_kwargs": self.model_kwargs,
+                "num_classes": num_classes,
+                "pretrained": pretrained,
+                "optimizer": asdict(self.optimizer_settings),
+                "schedule": asdict(self.schedule_settings),
+                "regularization": asdict(self.regularization),
+                "ema_decay": ema_decay,
+                "compile": compile,
+                "channels_last": channels_last,
+            }
+        )
+        self.net: nn.Module | None = None
+        self.ema: ModelEmaV3 | None = None
+        if num_classes is not None:
+            self._build(num_classes, self.model_kwargs.get("in_chans", 3))
+
+    def _build(self, num_classes: int, in_chans: int) -> None:
+        hparams = self.hparams
+        self.net = build_network(self.model_name, self.model_kwargs, num_classes, in_chans, hparams.pretrained)
+        self.num_classes, self.in_chans = num_classes, self.model_kwargs.get("in_chans", in_chans)
+        # What the data decided is written down, so that the checkpoint rebuilds the network without the data.
+        self.hparams.num_classes = num_classes
+        self.hparams.model_kwargs = {**self.model_kwargs, "in_chans": self.in_chans}
+        if hparams.channels_last:
+            self.net.to(memory_format=torch.channels_last)
+        if hparams.ema_decay is not None:
+            self.ema = ModelEmaV3(self.net, decay=hparams.ema_decay, use_warmup=True)
+        if hparams.compile:
+            self.net.compile()  # in place: the names in checkpoints stay those of the network
+        mixing = self.regularization
+        self.mix = None
+        self.train_loss: nn.Module = nn.CrossEntropyLoss(label_smoothing=mixing.label_smoothing)
+        if mixing.mixes:
+            self.train_loss = SoftTargetCrossEntropy()
+            self.mix = Mixup(
+                mixup_alpha=mixing.mixup,
+                cutmix_alpha=mixing.cutmix,
+                prob=mixing.mix_prob,
+                label_smoothing=mixing.label_smoothing,
+                num_classes=num_classes,
+            )
+        accuracies = {
+            f"top{k}": MulticlassAccuracy(num_classes, top_k=k, average="micro") for k in (1, 5) if k < num_classes
+        }
+        self.metrics = nn.ModuleDict(
+            {stage: MetricCollection(accuracies).clone(prefix=f"{stage}/") for stage in ("val", "test")}
+        )
+        self.losses = nn.ModuleDict({stage: MeanMetric() for stage in ("val", "test")})
+        self.train_top1 = MulticlassAccuracy(num_classes, average="micro")
+
+    def configure_model(self) -> None:
+        """Build the network if the data had to be known first, and check that it fits the data."""
+        self.fit_to(getattr(self.trainer, "datamodule", None))
+
+    def fit_to(self, data: Any) -> None:
+        """Build the network for a data module unless it is built, and check that both fit.
+
+        Args:
+            data: Anything with ``num_classes``, ``in_chans``, ``image_size`` and ``batch_size``; what is missing is
+                not checked.
+
+        Raises:
+            ArgumentError: They do not fit; names the argument to change.
+        """
+        if self.net is None:
+            classes = getattr(data, "num_classes", None)
+            if classes is None:
+                raise ArgumentError("model.num_classes", None, "a number, as the data does not tell it")
+            self._build(classes, getattr(data, "in_chans", None) or 3)
+        check_fits(self.net, self.model_name, self.num_classes, self.in_chans, data)
+        batch_size = getattr(data, "batch_size", None)
+        if self.mix is not None and batch_size is not None and batch_size % 2:
+            raise ArgumentError("data.batch_size", batch_size, "an even number, as mixup pairs the images of a batch")
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network that is evaluated: the moving average if there is one."""
+        return self.net if self.ema is None else self.ema.module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images ``(B, C, H, W)`` to logits ``(B, num_classes)`` with the evaluated network."""
+        return self.evaluated(self._format(x))
+
+    def _format(self, x: Tensor) -> Tensor:
+        return x.contiguous(memory_format=torch.channels_last) if self.hparams.channels_last else x
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Return the loss of one batch of images ``(B, C, H, W)`` and labels ``(B,)``."""
+        x, labels = batch
+        x, target = self._format(x), labels
+        if self.mix is not None:
+            x, target = self.mix(x, labels)
+        logits = self.net(x)
+        loss = self.train_loss(logits, target)
+        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(labels))
+        self.log("loss", loss.detach(), prog_bar=True, logger=False)
+        if self.mix is None:
+            self.train_top1.update(logits.detach(), labels)
+            self.log("train/top1", self.train_top1, on_step=False, on_epoch=True)
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Update the moving average after each optimiser step."""
+        if self.ema is not None and (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0:
+            self.ema.update(self.net, step=self.trainer.global_step)
+            # The temperature is a setting, not a weight: averaged, it would lag thousands of steps behind.
+            for averaged, current in zip(iter_temperatures(self.ema.module), iter_temperatures(self.net)):
+                averaged.copy_(current)
+
+    def _evaluate(self, batch: tuple[Tensor, Tensor], stage: str) -> None:
+        x, labels = batch
+        logits = self(x)
+        self.losses[stage].update(nn.functional.cross_entropy(logits, labels), weight=len(labels))
+        self.metrics[stage].update(logits, labels)
+
+    def _log_evaluation(self, stage: str) -> None:
+        values = {f"{stage}/loss": self.losses[stage].compute(), **self.metrics[stage].compute()}
+        self.log_dict(values, prog_bar=stage == "val")
+        self.losses[stage].reset()
+        self.metrics[stage].reset()
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Add one batch to the validation metrics."""
+        self._evaluate(batch, "val")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation loss and accuracies."""
+        self._log_evaluation("val")
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Add one batch to the test metrics."""
+        self._evaluate(batch, "test")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test loss and accuracies."""
+        self._log_evaluation("test")
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Return class probabilities ``(B, num_classes)``."""
+        x = batch[0] if isinstance(batch, tuple | list) else batch
+        return self(x).softmax(1)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Build the optimiser and the schedule with timm's factories."""
+        settings, schedule = self.optimizer_settings, self.schedule_settings
+        optimizer = create_optimizer_v2(
+            self.net,
+            opt=settings.opt,
+            lr=settings.lr,
+            weight_decay=settings.weight_decay,
+            momentum=settings.momentum,
+            filter_bias_and_bn=settings.filter_bias_and_bn,
+            layer_decay=settings.layer_decay,
+            **settings.kwargs,
+        )
+        if schedule.sched == "none":
+            return {"optimizer": optimizer}
+        epochs = self.trainer.max_epochs
+        if epochs is None or epochs < 1:
+            raise ArgumentError("trainer.max_epochs", epochs, f"at least 1, as the {schedule.sched} schedule needs it")
+        options = {k: v for k, v in asdict(schedule).items() if k != "per_update"}
+        scheduler, _ = create_scheduler_v2(
+            optimizer,
+            num_epochs=epochs,
+            step_on_epochs=not schedule.per_update,
+            updates_per_epoch=-(-int(self.trainer.estimated_stepping_batches) // epochs) if schedule.per_update else 0,
+            **options,
+        )
+        interval = "step" if schedule.per_update else "epoch"
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Tell timm's scheduler, which counts from outside, how far the training is."""
+        if self.schedule_settings.per_update:
+            scheduler.step_update(num_updates=self.trainer.global_step)
+        else:
+            scheduler.step(epoch=self.current_epoch + 1)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint whose weights do not fit the network, with one message instead of a list of keys."""
+        if self.net is None:
+            hparams = checkpoint["hyper_parameters"]
+            self._build(hparams["num_classes"], hparams["model_kwargs"]["in_chans"])
+        saved, own = checkpoint["state_dict"], self.state_dict()
+        wrong = sorted(k for k in saved.keys() | own.keys() if k not in saved or k not in own)
+        wrong += sorted(k for k in saved.keys() & own.keys() if saved[k].shape != own[k].shape)
+        if wrong:
+            trained = checkpoint.get("hyper_parameters", {})
+            raise ArgumentError(
+                "ckpt_path",
+                f"a checkpoint of {trained.get('model')!r} with {trained.get('num_classes')} classes "
+                f"({len(wrong)} tensors differ, such as {wrong[0]})",
+                f"one of {self.model_name!r} with {self.num_classes} classes and the same settings",
+            )
+
+
+def _group(cls: type, value: Any) -> Any:
+    """Return a settings group from an instance or from the dict that a checkpoint holds."""
+    return cls(**value) if isinstance(value, dict) else value

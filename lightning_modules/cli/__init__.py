@@ -1,0 +1,53 @@
+"""The console script ``dyc``: pick the command, and report what cannot be used in one line."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from ops import ArgumentError, BackendUnavailable
+from ops.errors import unknown_name
+
+COMMANDS = {
+    "fit": ("lightning_modules.cli.training", "train a network, then test it"),
+    "validate": ("lightning_modules.cli.training", "evaluate a checkpoint on the validation split"),
+    "test": ("lightning_modules.cli.training", "evaluate a checkpoint on the test split"),
+    "predict": ("lightning_modules.cli.training", "write the class probabilities of images as a table"),
+    "models": ("lightning_modules.cli.models", "list the networks with parameters and MACs"),
+}
+"""Every command: the module whose ``main(argv)`` runs it, and what it does."""
+
+
+def usage() -> str:
+    """Return the text of ``dyc --help``."""
+    rows = "\n".join(f"  {name:<10}{summary}" for name, (_, summary) in COMMANDS.items())
+    return (
+        "usage: dyc COMMAND [options]      dyc COMMAND --help      dyc --version\n\n"
+        "Dynamic convolution: train, evaluate and compare networks whose kernels follow the input.\n\n"
+        f"commands:\n{rows}\n\n"
+        "examples:\n"
+        "  dyc fit --config experiments/quickstart.yaml\n"
+        "  dyc fit --config experiments/dyc_report/cifar10_dyc.yaml --data.download true\n"
+        "  dyc fit --config experiments/quickstart.yaml --ckpt_path last --trainer.max_epochs 30\n"
+        "  dyc models '*cifar*'\n"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0, or 2 when an argument cannot be used."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(usage(), end="")
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"dyc {version('dyc')}")
+        return 0
+    try:
+        if argv[0] not in COMMANDS:
+            raise unknown_name("command", argv[0], COMMANDS)
+        import_module(COMMANDS[argv[0]][0]).main(argv)
+    except (ArgumentError, BackendUnavailable) as error:
+        print(f"dyc {argv[0]}: error: {error}", file=sys.stderr)
+        return 2
+    return 0

@@ -1,0 +1,176 @@
+"""``dyc fit``, ``validate``, ``test`` and ``predict``: LightningCLI with this package's model, data and run folders."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from lightning_modules.callbacks import AttentionMonitor, EpochReport, EpochSeed, PredictionTable, Throughput
+from lightning_modules.classifier import ImageClassifier
+from lightning_modules.cli.summary import print_summary
+from lightning_modules.data import ImageData
+from lightning_modules.loggers import WandbMode, build_loggers
+from lightning_modules.runs import CHECKPOINTS, find_checkpoint, next_version, read_hyperparameters
+from ops import ArgumentError
+
+
+class DycCLI(LightningCLI):
+    """LightningCLI whose runs each get a folder ``RUNS/NAME/version_N`` with config, logs and checkpoints."""
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the options of the run, ahead of the long groups."""
+        super().add_default_arguments_to_parser(parser)
+        parser.add_argument("--name", type=str, default="run", help="Name of the run: its folder and its W&B group.")
+        parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
+        parser.add_argument(
+            "--wandb", type=WandbMode, default="auto", help="W&B: auto is online when logged in and offline otherwise."
+        )
+        parser.add_argument("--wandb_project", type=str, default="dyc", help="W&B's project.")
+        parser.add_argument("--wandb_tags", type=list[str], default=[], help="W&B's tags, beside model and data set.")
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add model and data before the trainer, whose options fill many screens of ``--help``."""
+        parser.add_lightning_class_args(self._model_class, "model")
+        parser.add_lightning_class_args(self._datamodule_class, "data")
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        parser.set_defaults({f"trainer.{k}": v for k, v in self.trainer_defaults.items()})
+
+    def _parse_ckpt_path(self) -> None:
+        """Find and check ``--ckpt_path`` before anything is built; an evaluation takes its network from it."""
+        config = self.config[self.config.subcommand]
+        if not config.get("ckpt_path"):
+            if self.config.subcommand != "fit":
+                raise ArgumentError("ckpt_path", None, "a checkpoint to evaluate: a path, last or best")
+            return
+        path = find_checkpoint(config["ckpt_path"], Path(config["runs"]), config["name"])
+        trained = read_hyperparameters(path)
+        config["ckpt_path"] = str(path)
+        given = config["model"]
+        if given["model"] is not None and given["model"] != trained["model"]:
+            raise ArgumentError("ckpt_path", f"a checkpoint of {trained['model']!r}", f"one of {given['model']!r}")
+        given["model"] = trained["model"]
+        if self.config.subcommand != "fit":
+            for name in ("model_kwargs", "num_classes", "ema_decay"):
+                given[name] = trained[name]
+            given["pretrained"] = False
+
+    def before_instantiate_classes(self) -> None:
+        """Choose the run's folder."""
+        config = self.config[self.subcommand]
+        if not config["name"] or Path(config["name"]).is_absolute() or ".." in Path(config["name"]).parts:
+            raise ArgumentError("name", repr(config["name"]), "a relative name, such as 'cifar10/dyc'")
+        self.run_root, self.run_name = Path(config["runs"]), config["name"]
+        self.version = next_version(self.run_root, self.run_name)
+        self.folder = self.run_root / self.run_name / self.version
+        if self.subcommand != "fit":
+            self.save_config_callback = None
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Add the loggers and callbacks that every run has."""
+        config = self._get(self.config_init, "trainer")
+        loggers: Any = False
+        if self.subcommand == "fit":
+            options = self.config_init[self.subcommand]
+            loggers = config["logger"]
+            if loggers is None or loggers is True:
+                tags = [self.model.model_name, self.datamodule.dataset, f"seed{options['seed_everything']}"]
+                if config["fast_dev_run"]:
+                    loggers = False
+                else:
+                    tags += options["wandb_tags"]
+                    loggers = build_loggers(
+                        self.run_root, self.run_name, self.version, options["wandb"], options["wandb_project"], tags
+                    )
+        self.trainer_defaults["callbacks"] = self._callbacks(config, bool(loggers))
+        return super().instantiate_trainer(logger=loggers, **kwargs)
+
+    def _callbacks(self, trainer: Any, logs: bool) -> list[Callback]:
+        if self.subcommand == "predict":
+            return [PredictionTable(self.folder / "predictions.csv")]
+        if self.subcommand != "fit":
+            return []
+        seed = self.config_init[self.subcommand]["seed_everything"]
+        # A seed of False means: leave the generators alone.
+        found: list[Callback] = [] if seed is False else [EpochSeed(int(seed))]
+        found += [Throughput(), AttentionMonitor(), EpochReport()]
+        if logs:
+            found.append(LearningRateMonitor("epoch"))
+        if trainer["enable_checkpointing"] is not False and not trainer["fast_dev_run"]:
+            folder = self.folder / CHECKPOINTS
+            found.append(
+                ModelCheckpoint(
+                    folder,
+                    "best",
+                    monitor="val/top1",
+                    mode="max",
+                    save_on_train_epoch_end=True,
+                    enable_version_counter=False,
+                )
+            )
+            found.append(ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False))
+        return found
+
+    def before_fit(self) -> None:
+        """Check data, network and checkpoint against each other before a folder is made or a logger started."""
+        checkpoint = self.config_init["fit"].get("ckpt_path")
+        if self.trainer.is_global_zero:
+            self.datamodule.prepare_data()
+            self.datamodule.setup("fit")
+            self.model.fit_to(self.datamodule)
+            if checkpoint:
+                self.model.on_load_checkpoint(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True))
+                print(f"resuming from {checkpoint}; this run writes to {self.folder}")
+            if self.trainer.loggers:
+                self.folder.mkdir(parents=True)  # W&B writes elsewhere if it is missing
+
+    def after_fit(self) -> None:
+        """Test the network of the last epoch and the best one, and say where everything is."""
+        if self.trainer.fast_dev_run or self.trainer.interrupted:
+            return
+        print_summary(self)
+
+    def after_predict(self) -> None:
+        """Say where the predictions are."""
+        print(f"predictions: {self.folder / 'predictions.csv'}")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run ``dyc fit|validate|test|predict ...``; ``argv`` starts with the command's name."""
+    quiet()
+    torch.set_float32_matmul_precision("high")  # TF32 on the GPUs that have it, as every published recipe runs
+    sys.argv[1:] = list(argv)  # LightningCLI names the program and saves the command from here
+    usage = "dyc {} [-c CONFIG ...] [--name NAME] [--GROUP.OPTION VALUE ...] [--ckpt_path CKPT_PATH]"
+    DycCLI(
+        ImageClassifier,
+        ImageData,
+        seed_everything_default=0,
+        auto_configure_optimizers=False,
+        load_from_checkpoint_support=False,
+        trainer_defaults={"max_epochs": 100, "enable_model_summary": False},  # EpochReport says it in one line
+        parser_kwargs={
+            "prog": "dyc",
+            **{command: {"usage": usage.format(command)} for command in DycCLI.subcommands()},
+        },
+    )
+
+
+def quiet() -> None:
+    """Silence advice of Lightning that does not apply here; warnings of substance stay."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",  # sets in memory need none
+        ".*Checkpoint directory .* exists and is not empty.*",  # best and last share their folder
+        ".*smaller than the logging interval.*",  # figures are logged once per epoch
+        ".*Experiment logs directory .* exists and is not empty.*",  # W&B's folder is in it; every run has its own
+        ".*isinstance.treespec, LeafSpec.*",  # between Lightning and PyTorch
+        ".*when using `ckpt_path`, callbacks used to create.*",  # an evaluation needs none of them
+        ".*dirpath has changed from.*",  # every run has its own folder
+    ):
+        warnings.filterwarnings("ignore", message)

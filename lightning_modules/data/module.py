@@ -1,0 +1,258 @@
+"""The data module of the command line: any image classification set, with one set of options."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from timm.data import create_transform
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
+
+from lightning_modules.data import tensors
+from lightning_modules.data.catalog import IMAGENET, IN_MEMORY, check_dataset_name, open_in_memory
+from lightning_modules.data.folders import Splits, open_folder, open_timm
+from lightning_modules.data.images import Transformed, UnlabelledFolder
+from lightning_modules.data.tensors import ImageTensors, TensorLoader
+from ops import ArgumentError
+
+
+class ImageData(LightningDataModule):
+    """Images with one label each, for training, validation, test and prediction.
+
+    ``digits`` (scikit-learn's handwritten digits) and ``torch/cifar10``, ``torch/cifar100``, ``torch/mnist``,
+    ``torch/fashion_mnist``, ``torch/kmnist`` are kept in memory and augmented as whole batches on the training
+    device (random crop, flip). ``folder``, ``wds/NAME`` and ``hfds/NAME`` are read image by image with timm's
+    ImageNet augmentation (random resized crop, flip, AutoAugment, erasing).
+
+    Without a validation split and with ``val_fraction=0``, the test split is validated on, as the papers do.
+
+    Args:
+        dataset: Name of the set.
+        root: Folder of the files.
+        download: Let torchvision download what is missing.
+        batch_size: Images per training batch and device.
+        eval_batch_size: Images per batch in evaluation; by default ``batch_size``.
+        image_size: Height and width in pixels; by default the set's own, or 224 for sets read image by image.
+        val_fraction: Share of the training split that is held out for validation.
+        crop_padding: Pixels of zero padding before the random crop (sets in memory).
+        hflip: Probability of a left-right flip in training.
+        crop_scale: Smallest and largest share of the image in a random resized crop (sets read image by image).
+        auto_augment: timm's AutoAugment policy, such as ``rand-m9-mstd0.5`` (sets read image by image).
+        erase_prob: Probability of random erasing (sets read image by image).
+        mean: Channel means of pixels in 0..1; by default the set's.
+        std: Channel standard deviations; by default the set's.
+        num_classes: Number of classes where the set does not tell (``wds/``).
+        num_workers: Processes that read images; by default the CPU cores less one. Sets in memory need none.
+        train_split: Name of the training split (``wds/``, ``hfds/``).
+        val_split: Name of the validation split (``wds/``, ``hfds/``); null for none.
+        test_split: Name of the test split (``wds/``, ``hfds/``); null for none.
+        predict_folder: A folder of images, with or without classes, for ``predict``; by default the test split.
+        reader_kwargs: Further arguments of timm's reader, such as ``input_key`` (``wds/``, ``hfds/``).
+        seed: Seed of the hold-out and of the order of samples.
+
+    Raises:
+        ArgumentError: An argument cannot be used, or the data is missing, empty or damaged.
+    """
+
+    def __init__(
+        self,
+        dataset: str = "digits",
+        root: str = ".data",
+        download: bool = False,
+        batch_size: int = 128,
+        eval_batch_size: int | None = None,
+        image_size: int | None = None,
+        val_fraction: float = 0.0,
+        crop_padding: int = 4,
+        hflip: float = 0.5,
+        crop_scale: tuple[float, float] = (0.08, 1.0),
+        auto_augment: str | None = None,
+        erase_prob: float = 0.0,
+        mean: list[float] | None = None,
+        std: list[float] | None = None,
+        num_classes: int | None = None,
+        num_workers: int | None = None,
+        train_split: str = "train",
+        val_split: str | None = "validation",
+        test_split: str | None = None,
+        predict_folder: str | None = None,
+        reader_kwargs: dict[str, Any] | None = None,
+        seed: int = 0,
+    ):
+        super().__init__()
+        self.dataset = check_dataset_name(dataset)
+        self.in_memory = dataset in IN_MEMORY
+        for name, value in (
+            ("batch_size", batch_size),
+            ("eval_batch_size", eval_batch_size),
+            ("image_size", image_size),
+        ):
+            if value is not None and value < 1:
+                raise ArgumentError(f"data.{name}", value, "at least 1")
+        if not 0 <= val_fraction < 1:
+            raise ArgumentError("data.val_fraction", val_fraction, "a number from 0 to below 1")
+        if self.in_memory and (auto_augment or erase_prob):
+            raise ArgumentError(
+                "data.auto_augment / data.erase_prob",
+                f"{auto_augment!r} / {erase_prob} with {dataset!r}",
+                "a set that is read image by image; sets in memory are cropped and flipped as whole batches",
+            )
+        self.root, self.download = Path(root), download
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
+        self.image_size, self.val_fraction = image_size, val_fraction
+        self.crop_padding, self.hflip, self.seed = crop_padding, hflip, seed
+        self.augmentation = {"scale": crop_scale, "auto_augment": auto_augment, "re_prob": erase_prob}
+        known = IN_MEMORY.get(dataset, IMAGENET)
+        self.mean, self.std = tuple(mean or known.mean), tuple(std or known.std)
+        self.num_classes = num_classes
+        self.num_workers = max(0, (os.cpu_count() or 1) - 1) if num_workers is None else num_workers
+        self.split_names = {"train": train_split, "val": val_split, "test": test_split}
+        self.predict_folder = None if predict_folder is None else Path(predict_folder)
+        self.reader_kwargs = reader_kwargs or {}
+        self.in_chans = len(known.mean)
+        if len(self.mean) != self.in_chans or len(self.std) != self.in_chans:
+            raise ArgumentError("data.mean / data.std", f"{self.mean} / {self.std}", f"{self.in_chans} numbers each")
+        self.splits: Splits | None = None
+        self.class_names: list[str] | None = None
+
+    def prepare_data(self) -> None:
+        """Download what is missing, on one process only."""
+        if self.in_memory and self.download:
+            open_in_memory(self.dataset, self.root, download=True)
+
+    def setup(self, stage: str) -> None:
+        """Open the splits and hold out the validation share."""
+        if self.splits is not None:
+            return
+        if self.in_memory:
+            splits = self._open_tensors()
+        elif self.dataset == "folder":
+            splits = open_folder(self.root)
+        else:
+            splits = open_timm(
+                self.dataset, self.root, self.split_names, self.batch_size, self.seed, **self.reader_kwargs
+            )
+        self._settle_classes(splits)
+        self._settle_validation(splits)
+        self.image_size = self.image_size or 224
+        self.splits = splits
+
+    def _open_tensors(self) -> Splits:
+        train, test = open_in_memory(self.dataset, self.root, download=False)
+        self.image_size = self.image_size or train.images.shape[-1]
+        return Splits(train.resize(self.image_size), None, test.resize(self.image_size), None)
+
+    def _settle_classes(self, splits: Splits) -> None:
+        told = IN_MEMORY[self.dataset].num_classes if self.in_memory else len(splits.class_to_idx or ()) or None
+        if self.num_classes is not None and told is not None and self.num_classes != told:
+            raise ArgumentError("data.num_classes", self.num_classes, f"{told}, the classes of {self.dataset!r}")
+        self.num_classes = self.num_classes or told
+        if self.num_classes is None:
+            raise ArgumentError("data.num_classes", None, f"a number, as {self.dataset!r} does not tell it")
+        if splits.class_to_idx:
+            self.class_names = sorted(splits.class_to_idx, key=splits.class_to_idx.get)
+
+    def _settle_validation(self, splits: Splits) -> None:
+        if self.val_fraction > 0:
+            if splits.val is not None:
+                raise ArgumentError("data.val_fraction", self.val_fraction, "0, as the set has a validation split")
+            if isinstance(splits.train, IterableDataset):
+                raise ArgumentError("data.val_fraction", self.val_fraction, "0 and a val_split for iterable sets")
+            count = len(splits.train)
+            held = int(count * self.val_fraction)
+            if held == 0:
+                raise ArgumentError("data.val_fraction", self.val_fraction, f"more than 1/{count}, one sample")
+            order = torch.randperm(count, generator=torch.Generator().manual_seed(self.seed))
+            pick = splits.train.subset if self.in_memory else lambda i: Subset(splits.train, i.tolist())
+            splits.train, splits.val = pick(order[held:]), pick(order[:held])
+        splits.val = splits.test if splits.val is None else splits.val
+        splits.test = splits.val if splits.test is None else splits.test
+        if splits.val is None:
+            raise ArgumentError(
+                "data.val_fraction", 0, f"a share above 0, as {str(self.root)!r} has neither a val nor a test folder"
+            )
+
+    @property
+    def validates_on_test(self) -> bool:
+        """Whether validation and test are the same samples, so that the best checkpoint was chosen on the test set."""
+        return self.splits is not None and self.splits.val is self.splits.test
+
+    def train_dataloader(self) -> Any:
+        """Serve shuffled, augmented training batches."""
+        return self._tensor_loader(self.splits.train, True) if self.in_memory else self._loader(self.splits.train, True)
+
+    def val_dataloader(self) -> Any:
+        """Serve the validation split in order."""
+        return self._tensor_loader(self.splits.val, False) if self.in_memory else self._loader(self.splits.val, False)
+
+    def test_dataloader(self) -> Any:
+        """Serve the test split in order."""
+        return self._tensor_loader(self.splits.test, False) if self.in_memory else self._loader(self.splits.test, False)
+
+    def predict_dataloader(self) -> Any:
+        """Serve ``predict_folder`` if there is one, else the test split."""
+        if self.predict_folder is None:
+            return self.test_dataloader()
+        return self._loader(UnlabelledFolder(self.predict_folder, "L" if self.in_chans == 1 else "RGB"), False)
+
+    def predict_items(self) -> list[str]:
+        """Name the images that :meth:`predict_dataloader` serves: paths where there are files, else numbers."""
+        if self.predict_folder is not None:
+            return [str(path) for path in UnlabelledFolder(self.predict_folder, "RGB").paths]
+        data = self.splits.test
+        base = data.dataset if isinstance(data, Subset) else data
+        if self.in_memory or isinstance(base, IterableDataset):
+            return [str(i) for i in range(len(data))]
+        names = base.filenames(absolute=True)
+        return [names[i] for i in data.indices] if isinstance(data, Subset) else names
+
+    def _tensor_loader(self, data: ImageTensors, training: bool) -> TensorLoader:
+        trainer = self.trainer
+        device = torch.device("cpu") if trainer is None else trainer.strategy.root_device
+        return TensorLoader(
+            data if device.type == "cpu" else data.to(device),
+            self.batch_size if training else self.eval_batch_size,
+            shuffle=training,
+            seed=self.seed,
+            epoch=lambda: 0 if trainer is None else trainer.current_epoch,
+            rank=0 if trainer is None else trainer.global_rank,
+            world_size=1 if trainer is None else trainer.world_size,
+        )
+
+    def _transform(self, training: bool) -> Any:
+        size = (self.in_chans, self.image_size, self.image_size)
+        # Small images are shown whole; larger ones are cropped to their middle, as timm evaluates by default.
+        augmentation = {**self.augmentation, "hflip": self.hflip} if training else {}
+        augmentation["crop_pct"] = 1.0 if self.in_memory else None
+        return create_transform(size, is_training=training, mean=self.mean, std=self.std, **augmentation)
+
+    def _loader(self, data: Dataset, training: bool) -> DataLoader:
+        transform = self._transform(training)
+        iterable = isinstance(data, IterableDataset)
+        if iterable:
+            data.transform = transform
+            data.set_loader_cfg(num_workers=self.num_workers)
+        else:
+            data = Transformed(data, transform)
+        drop_last = training and len(data) > self.batch_size
+        return DataLoader(
+            data,
+            self.batch_size if training else self.eval_batch_size,
+            shuffle=training and not iterable,
+            num_workers=self.num_workers,
+            drop_last=drop_last,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Augment and normalise whole uint8 batches on the device; batches read image by image are ready."""
+        images, *rest = batch
+        if not isinstance(images, Tensor) or images.dtype != torch.uint8:
+            return batch
+        if self.trainer is not None and self.trainer.training:
+            images = tensors.random_flip(tensors.random_crop(images, self.crop_padding), self.hflip)
+        mean, std = (torch.tensor(v, device=images.device) for v in (self.mean, self.std))
+        return (tensors.normalize(images, mean, std), *rest)

@@ -1,0 +1,108 @@
+"""Data sets that fit in memory: uint8 tensors, served and augmented as whole batches."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class ImageTensors:
+    """Images ``(N, C, H, W)``, uint8, and labels ``(N,)``, int64."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: Tensor) -> "ImageTensors":
+        """Return the chosen samples."""
+        return ImageTensors(self.images[indices], self.labels[indices])
+
+    def to(self, device: torch.device) -> "ImageTensors":
+        """Return the same samples on a device."""
+        return ImageTensors(self.images.to(device), self.labels.to(device))
+
+    def resize(self, size: int) -> "ImageTensors":
+        """Return the images at ``size`` x ``size`` pixels, by antialiased bilinear interpolation."""
+        if self.images.shape[-2:] == (size, size):
+            return self
+        chunks = (
+            F.interpolate(chunk.float(), (size, size), mode="bilinear", antialias=True).round().clamp(0, 255).byte()
+            for chunk in self.images.split(4096)
+        )
+        return ImageTensors(torch.cat(list(chunks)), self.labels)
+
+
+class TensorLoader:
+    """Serves batches of :class:`ImageTensors` by indexing, without any Python per image.
+
+    The order of an epoch depends on the seed and the epoch alone, so that a resumed run sees what an uninterrupted
+    one would have seen. Ranks take every ``world_size``-th sample.
+
+    Args:
+        data: The samples.
+        batch_size: Samples per batch and rank.
+        shuffle: Draw a new order each epoch, and leave out the last incomplete batch.
+        seed: Seed of the orders.
+        epoch: Returns the number of the epoch that starts.
+        rank: This process.
+        world_size: Number of processes.
+    """
+
+    def __init__(
+        self,
+        data: ImageTensors,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        epoch: Callable[[], int] = lambda: 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ):
+        self.data, self.batch_size, self.shuffle = data, batch_size, shuffle
+        self.seed, self.epoch, self.rank, self.world_size = seed, epoch, rank, world_size
+        own = len(data) // world_size if shuffle else len(range(rank, len(data), world_size))
+        self.samples = own - own % batch_size if shuffle and own > batch_size else own
+
+    def __len__(self) -> int:
+        return -(-self.samples // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        if self.shuffle:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch())
+            order = torch.randperm(len(self.data), generator=generator)
+        else:
+            order = torch.arange(len(self.data))
+        order = order[self.rank :: self.world_size][: self.samples].to(self.data.labels.device)
+        for indices in order.split(self.batch_size):
+            yield self.data.images[indices], self.data.labels[indices]
+
+
+def random_crop(images: Tensor, padding: int) -> Tensor:
+    """Pad each image ``(B, C, H, W)`` with zeros and cut out a random window of the old size, one per image."""
+    if padding == 0:
+        return images
+    batch, _, height, width = images.shape
+    windows = F.pad(images, (padding,) * 4).unfold(2, height, 1).unfold(3, width, 1)
+    top, left = torch.randint(0, 2 * padding + 1, (2, batch), device=images.device)
+    return windows[torch.arange(batch, device=images.device), :, top, left]
+
+
+def random_flip(images: Tensor, probability: float) -> Tensor:
+    """Mirror each image ``(B, C, H, W)`` left to right with a probability."""
+    if probability == 0:
+        return images
+    flip = torch.rand(len(images), device=images.device) < probability
+    return torch.where(flip[:, None, None, None], images.flip(3), images)
+
+
+def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Map uint8 images ``(B, C, H, W)`` to floats, ``(x / 255 - mean) / std`` per channel, in channels_last."""
+    scale, shift = 1 / (255 * std), -mean / std
+    floats = images.to(torch.float32, memory_format=torch.channels_last)
+    return floats.mul_(scale[:, None, None]).add_(shift[:, None, None])

@@ -1,0 +1,45 @@
+"""The loggers of a run: CSV always, W&B offline unless logged in, and never a prompt."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+
+WandbMode = Literal["auto", "online", "offline", "disabled"]
+
+
+def logged_in_to_wandb() -> bool:
+    """Tell whether W&B has credentials (environment or netrc), without asking for any."""
+    import wandb
+
+    if os.environ.get("WANDB_MODE") in ("offline", "dryrun", "disabled"):
+        return False
+    try:
+        return bool(wandb.login(prompt=False, verify=False))
+    except (wandb.Error, ValueError):  # credentials that W&B itself refuses, such as a key of the wrong length
+        return False
+
+
+def build_loggers(
+    root: Path, name: str, version: str, wandb_mode: WandbMode, project: str, tags: list[str]
+) -> list[Logger]:
+    """Return the loggers of the run ``root/name/version``; the first one's folder is the run's.
+
+    Args:
+        root: Folder of all runs.
+        name: Name of the run, W&B's group.
+        version: ``version_N``.
+        wandb_mode: ``auto`` is online when logged in and offline otherwise.
+        project: W&B's project.
+        tags: W&B's tags.
+    """
+    loggers: list[Logger] = [CSVLogger(root, name, version, flush_logs_every_n_steps=50)]
+    if wandb_mode != "disabled":
+        os.environ.setdefault("WANDB_SILENT", "true")  # the summary at the end says what W&B would
+        offline = wandb_mode == "offline" or (wandb_mode == "auto" and not logged_in_to_wandb())
+        # The mode is given twice: Lightning's flag sets an environment variable, which W&B may have read already.
+        mode = "offline" if offline else "online"
+        names = {"name": f"{name}/{version}", "group": name, "project": project, "tags": tags}
+        loggers.append(WandbLogger(save_dir=root / name / version, offline=offline, mode=mode, **names))
+    return loggers

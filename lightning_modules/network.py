@@ -1,0 +1,63 @@
+"""Build a timm network by name and check that it fits the data, before any time is spent on training."""
+
+from typing import Any
+
+import timm
+from torch import nn
+
+import dyc  # noqa: F401  (registers this package's networks with timm)
+from ops import ArgumentError
+from ops.errors import unknown_name
+
+
+def check_model_name(name: str | None) -> str:
+    """Return a model name that timm can create; raise with the closest names if it cannot."""
+    if not name:
+        raise ArgumentError("model.model", name, "the name of a timm model (`dyc models` lists this package's)")
+    remote = name.split(":", 1)[0] in ("hf-hub", "hf_hub", "local-dir") and ":" in name
+    if not remote and not timm.is_model(name):
+        raise unknown_name("model.model", name, timm.list_models(), listing="the name of a timm model")
+    return name
+
+
+def build_network(
+    name: str, model_kwargs: dict[str, Any], num_classes: int, in_chans: int, pretrained: bool
+) -> nn.Module:
+    """Create the network; what the model refuses is reported as an error of ``model.model_kwargs``."""
+    kwargs = {"in_chans": in_chans, **model_kwargs}
+    try:
+        return timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **kwargs)
+    except ArgumentError:
+        raise
+    except TypeError as error:
+        raise ArgumentError("model.model_kwargs", model_kwargs, f"arguments that {name} takes ({error})") from error
+
+
+def max_stride(net: nn.Module) -> int:
+    """Return the largest stride of the network in pixels, as its ``feature_info`` says (1 if it says nothing)."""
+    levels = getattr(net, "feature_info", None) or []
+    return max((int(level["reduction"]) for level in levels), default=1)
+
+
+def check_fits(net: nn.Module, name: str, num_classes: int, in_chans: int, data: Any) -> None:
+    """Raise unless a network of ``num_classes`` and ``in_chans`` fits a data module's classes, channels and size.
+
+    Args:
+        net: The network.
+        name: Its name, for the message.
+        num_classes: Outputs of its classifier.
+        in_chans: Channels that it takes.
+        data: Anything with ``num_classes``, ``in_chans`` and ``image_size`` (pixels); parts that are missing are
+            not checked.
+    """
+    classes = getattr(data, "num_classes", None)
+    if classes is not None and num_classes != classes:
+        raise ArgumentError("model.num_classes", num_classes, f"{classes}, the number of classes of the data")
+    channels = getattr(data, "in_chans", None)
+    if channels is not None and in_chans != channels:
+        raise ArgumentError("model.model_kwargs.in_chans", in_chans, f"{channels}, the channels of the data")
+    size, stride = getattr(data, "image_size", None), max_stride(net)
+    if size is not None and size < stride:
+        raise ArgumentError(
+            "data.image_size", f"images of {size} x {size} pixels", f"at least {stride}, the stride of {name}"
+        )

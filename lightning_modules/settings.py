@@ -1,0 +1,100 @@
+"""Groups of training settings: what timm's optimiser, scheduler and mixing factories take, checked early."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from timm.optim import list_optimizers
+
+from ops import ArgumentError
+from ops.errors import unknown_name
+
+SCHEDULES = ("none", "constant", "cosine", "tanh", "step", "multistep", "poly")
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """The optimiser, built by ``timm.optim.create_optimizer_v2``.
+
+    Args:
+        opt: timm's name. ``momentum`` is plain SGD with momentum, ``sgd`` is SGD with Nesterov momentum.
+        lr: Learning rate at the start of the schedule, per optimiser step.
+        momentum: Momentum of the SGD family.
+        weight_decay: Weight decay.
+        filter_bias_and_bn: Leave biases, normalisation and whatever the model lists out of weight decay.
+        layer_decay: Factor by which the learning rate falls per layer towards the input; none by default.
+        kwargs: Further arguments of the optimiser, such as ``betas``.
+    """
+
+    opt: str = "momentum"
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    filter_bias_and_bn: bool = True
+    layer_decay: float | None = None
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        known = list_optimizers()
+        if self.opt.lower() not in known:
+            raise unknown_name("model.optimizer.opt", self.opt, known, listing="a name of timm.optim.list_optimizers()")
+        if not self.lr > 0:
+            raise ArgumentError("model.optimizer.lr", self.lr, "a positive number")
+
+
+@dataclass(frozen=True)
+class ScheduleSettings:
+    """The learning rate over the training, built by ``timm.scheduler.create_scheduler_v2``.
+
+    Args:
+        sched: One of none, constant, cosine, tanh, step, multistep, poly.
+        per_update: Change the learning rate after every optimiser step rather than every epoch.
+        warmup_epochs: Epochs of linear warm-up.
+        warmup_lr: Learning rate at the start of the warm-up.
+        min_lr: Learning rate at the end (cosine, tanh, poly).
+        decay_epochs: Epochs between two decays (step).
+        decay_milestones: Epochs at which the learning rate decays (multistep).
+        decay_rate: Factor of a decay (step, multistep), or the power (poly).
+    """
+
+    sched: str = "cosine"
+    per_update: bool = False
+    warmup_epochs: int = 0
+    warmup_lr: float = 1e-5
+    min_lr: float = 0.0
+    decay_epochs: int = 30
+    decay_milestones: list[int] = field(default_factory=lambda: [30, 60, 90])
+    decay_rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.sched not in SCHEDULES:
+            raise unknown_name("model.schedule.sched", self.sched, SCHEDULES)
+
+
+@dataclass(frozen=True)
+class RegularizationSettings:
+    """Soft targets and mixed images, by ``timm.data.Mixup``.
+
+    Args:
+        label_smoothing: Share of the target spread over all classes.
+        mixup: Alpha of mixup; 0 turns it off.
+        cutmix: Alpha of CutMix; 0 turns it off.
+        mix_prob: Probability that a batch is mixed.
+    """
+
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mix_prob: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("label_smoothing", "mix_prob"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ArgumentError(f"model.regularization.{name}", getattr(self, name), "a number from 0 to 1")
+        for name in ("mixup", "cutmix"):
+            if getattr(self, name) < 0:
+                raise ArgumentError(f"model.regularization.{name}", getattr(self, name), "0 (off) or a positive alpha")
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed."""
+        return self.mixup > 0 or self.cutmix > 0
