@@ -123,7 +123,9 @@ class ImageClassifier(LightningModule):
 
     def configure_model(self) -> None:
         """Build the network if the data had to be known first, and check that it fits the data."""
-        self.fit_to(getattr(self.trainer, "datamodule", None))
+        # load_from_checkpoint calls this without a trainer; the checkpoint then tells what the data would.
+        attached = self._trainer is not None
+        self.fit_to(getattr(self.trainer, "datamodule", None) if attached else None)
 
     def fit_to(self, data: Any) -> None:
         """Build the network for a data module unless it is built, and check that both fit.
@@ -232,11 +234,14 @@ class ImageClassifier(LightningModule):
         if epochs is None or epochs < 1:
             raise ArgumentError("trainer.max_epochs", epochs, f"at least 1, as the {schedule.sched} schedule needs it")
         options = {k: v for k, v in asdict(schedule).items() if k != "per_update"}
+        updates = -(-int(self.trainer.estimated_stepping_batches) // epochs) if schedule.per_update else 0
+        # timm decays one count before a milestone; PyTorch, and the papers' recipes, exactly at it.
+        options["decay_milestones"] = [m + (1 / updates if updates else 1) for m in schedule.decay_milestones]
         scheduler, _ = create_scheduler_v2(
             optimizer,
             num_epochs=epochs,
             step_on_epochs=not schedule.per_update,
-            updates_per_epoch=-(-int(self.trainer.estimated_stepping_batches) // epochs) if schedule.per_update else 0,
+            updates_per_epoch=updates,
             **options,
         )
         interval = "step" if schedule.per_update else "epoch"

@@ -52,7 +52,7 @@ class ScheduleSettings:
         warmup_lr: Learning rate at the start of the warm-up.
         min_lr: Learning rate at the end (cosine, tanh, poly).
         decay_epochs: Epochs between two decays (step).
-        decay_milestones: Epochs at which the learning rate decays (multistep).
+        decay_milestones: Epochs, counted from 0, that are the first ones at a lower learning rate (multistep).
         decay_rate: Factor of a decay (step, multistep), or the power (poly).
     """
 

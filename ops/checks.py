@@ -7,6 +7,9 @@ from ops.errors import ArgumentError
 
 IntPair = int | tuple[int, int]
 
+# Asked once: before PyTorch 2.12 the question itself cannot be traced by torch.compile.
+_AUTOCAST_DEVICES = frozenset(d for d in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(d))
+
 
 def pair(argument: str, value: IntPair, minimum: int) -> tuple[int, int]:
     """Return ``value`` as ``(vertical, horizontal)``, each at least ``minimum``."""
@@ -68,7 +71,7 @@ def output_size(size: tuple[int, int], kernel, stride, padding, dilation) -> tup
 def autocast(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
     """Cast floating tensors to the autocast dtype of their device while autocast is on (float64 stays)."""
     device = tensors[0].device.type
-    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+    if device not in _AUTOCAST_DEVICES or not torch.is_autocast_enabled(device):
         return tensors
     dtype = torch.get_autocast_dtype(device)
     return tuple(t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in tensors)

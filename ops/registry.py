@@ -4,10 +4,10 @@ A backend is data: a name, a function, and a function that lists why it cannot r
 Choosing never hides anything: ``"auto"`` takes the first that can run, a named backend runs or raises.
 """
 
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 
@@ -98,7 +98,15 @@ class BackendStatus:
 
 
 _REGISTRY: dict[str, Backend] = {}  # in the order in which "auto" tries them
-_CHOSEN: ContextVar[str] = ContextVar("dyc_ops_backend", default="auto")
+
+
+class _Chosen(threading.local):
+    """The name set by :func:`use_backend`, one per thread (torch.compile traces no ContextVar before PyTorch 2.12)."""
+
+    name = "auto"
+
+
+_CHOSEN = _Chosen()
 
 
 def register_backend(backend: Backend, *, before: str | None = None, replace: bool = False) -> None:
@@ -149,11 +157,11 @@ def use_backend(name: str) -> Iterator[None]:
         >>> with use_backend("eager"):
         ...     pass
     """
-    token = _CHOSEN.set(check_backend_name(name))
+    before, _CHOSEN.name = _CHOSEN.name, check_backend_name(name)
     try:
         yield
     finally:
-        _CHOSEN.reset(token)
+        _CHOSEN.name = before
 
 
 def select_backend(problem: Problem, name: str = "auto") -> Backend:
@@ -168,7 +176,7 @@ def select_backend(problem: Problem, name: str = "auto") -> Backend:
         BackendUnavailable: The named backend cannot run the problem (all reasons are listed), or none can.
     """
     if name == "auto":
-        name = _CHOSEN.get()
+        name = _CHOSEN.name
     if name == "auto":
         for backend in _REGISTRY.values():
             if not backend.reasons(problem):

@@ -171,6 +171,8 @@ def quiet() -> None:
         ".*Experiment logs directory .* exists and is not empty.*",  # W&B's folder is in it; every run has its own
         ".*isinstance.treespec, LeafSpec.*",  # between Lightning and PyTorch
         ".*when using `ckpt_path`, callbacks used to create.*",  # an evaluation needs none of them
+        ".*module.s. in eval mode at the start of training.*",  # the moving average
+        ".*Couldn't infer the batch indices.*",  # predictions are written in the order of the data
         ".*dirpath has changed from.*",  # every run has its own folder
     ):
         warnings.filterwarnings("ignore", message)

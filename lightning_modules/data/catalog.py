@@ -24,7 +24,7 @@ class Known:
 
 
 IN_MEMORY = {
-    "digits": Known(10, (0.3053,), (0.3760,)),
+    "digits": Known(10, (0.3054,), (0.3760,)),
     "torch/cifar10": Known(10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
     "torch/cifar100": Known(100, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
     "torch/mnist": Known(10, (0.1307,), (0.3081,)),
@@ -39,7 +39,7 @@ IMAGENET = Known(0, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
 def check_dataset_name(name: str) -> str:
     """Return a data set name that can be opened; raise with the closest names if it cannot."""
     known = [*IN_MEMORY, "folder"]
-    if name in known or (name.startswith(PREFIXES) and not name.endswith("/")):
+    if name in known or (name.startswith(PREFIXES) and name not in PREFIXES):
         return name
     listing = f"one of {', '.join(map(repr, known))}, 'wds/NAME' or 'hfds/NAME'"
     # Someone who types a bare name means torchvision's.
@@ -79,19 +79,22 @@ def _digits() -> tuple[ImageTensors, ImageTensors]:
 
 def _torch(name: str, root: Path, split: str, download: bool) -> ImageTensors:
     """Load one split of a torchvision data set whole."""
-    if download:
-        root.mkdir(parents=True, exist_ok=True)
     try:
+        if download:
+            root.mkdir(parents=True, exist_ok=True)
         dataset = create_dataset(name, root=str(root), split=split, download=download)
-    except (RuntimeError, OSError, EOFError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # torchvision raises many types for damaged files, some without a message
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         if download:
             raise ArgumentError(
                 "data.download", f"True, but {name} failed: {reason}", "a network connection"
             ) from error
         raise ArgumentError(
-            "data.root", f"{str(root)!r} ({reason})", f"a folder with {name}, or --data.download true to fetch it there"
+            "data.root",
+            f"{str(root)!r} ({reason})",
+            f"a folder with {name}, undamaged, or --data.download true to fetch it there",
         ) from error
     images = torch.as_tensor(np.asarray(dataset.data))
     images = images[:, None] if images.dim() == 3 else images.permute(0, 3, 1, 2)
-    return ImageTensors(images.contiguous(), torch.as_tensor(dataset.targets, dtype=torch.int64))
+    labels = torch.as_tensor(dataset.targets, dtype=torch.int64)
+    return ImageTensors(images.contiguous(), labels, tuple(dataset.classes))

@@ -1,13 +1,14 @@
-"""Data sets read image by image: folders, WebDataset shards and Hugging Face sets, through timm's dataset factory."""
+"""Data sets read image by image: folders, and WebDataset shards and Hugging Face sets through timm's factory."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from timm.data import create_dataset, get_img_extensions
-from torch.utils.data import Dataset
+from timm.utils import natural_key
+from torch.utils.data import Dataset, IterableDataset
 
-from lightning_modules.data.images import image_files
+from lightning_modules.data.images import Decoded, FileReader, image_files
 from ops import ArgumentError
 
 TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "valid", "validation", "eval", "evaluation"), ("test",)
@@ -23,33 +24,35 @@ class Splits:
     class_to_idx: dict[str, int] | None
 
 
-def _class_folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
 def _child(root: Path, names: tuple[str, ...]) -> Path | None:
     return next((root / name for name in names if (root / name).is_dir()), None)
 
 
-def _open_folder(folder: Path, class_to_idx: dict[str, int] | None = None) -> Dataset:
-    """Open one split, a folder with one folder of images per class."""
-    classes = _class_folders(folder)
+def _open_folder(folder: Path, class_to_idx: dict[str, int] | None = None) -> Decoded:
+    """Open one split, a folder with one folder of images per class; sub-folders belong to their class."""
+    classes = [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    classes.sort(key=lambda name: (natural_key(name), name))
     if not classes:
         raise ArgumentError("data.root", f"{str(folder)!r} without class folders", "one folder of images per class")
-    empty = [c.name for c in classes if next(image_files(c), None) is None]
+    found = {name: sorted(image_files(folder / name)) for name in classes}
+    empty = [name for name, paths in found.items() if not paths]
     if empty:
         kinds = ", ".join(sorted(get_img_extensions()))
         raise ArgumentError("data.root", f"no image in {str(folder)!r} for {', '.join(empty)}", f"images ({kinds})")
-    unknown = [c.name for c in classes if class_to_idx is not None and c.name not in class_to_idx]
+    labels = class_to_idx or {name: label for label, name in enumerate(classes)}
+    unknown = [name for name in classes if name not in labels]
     if unknown:
         raise ArgumentError(
             "data.root", f"classes {', '.join(unknown)} in {str(folder)!r}", "the classes of the training folder only"
         )
-    return create_dataset("", root=str(folder), class_map=class_to_idx)
+    files = [(path, labels[name]) for name, paths in found.items() for path in paths]
+    return Decoded(FileReader(*zip(*files), labels), "data.root")
 
 
 def open_folder(root: Path) -> Splits:
-    """Open ``root/{train,val,test}/CLASS/*`` or, without such folders, ``root/CLASS/*`` as the training split.
+    """Open ``root/{train,val,test}/CLASS/*`` or, without a training folder, ``root/CLASS/*`` as the training split.
+
+    Classes are numbered in natural order (``class2`` before ``class10``).
 
     Raises:
         ArgumentError: The folder is missing, empty, has no classes, or a class without images.
@@ -59,6 +62,9 @@ def open_folder(root: Path) -> Splits:
     if not any(root.iterdir()):
         raise ArgumentError("data.root", f"{str(root)!r}, which is empty", "train/CLASS/IMAGE or CLASS/IMAGE in it")
     train_folder = _child(root, TRAIN)
+    named = {p.name for p in root.iterdir() if p.is_dir()}
+    if named and named <= {*VALIDATION, *TEST}:  # or else val and test would become two classes
+        raise ArgumentError("data.root", f"{str(root)!r} without a training split", "a folder named train in it")
     train = _open_folder(train_folder or root)
     classes = train.reader.class_to_idx
     found = {
@@ -69,13 +75,13 @@ def open_folder(root: Path) -> Splits:
 
 
 def open_timm(
-    name: str, root: Path, splits: dict[str, str | None], batch_size: int, seed: int, **kwargs: Any
+    name: str, root: str, splits: dict[str, str | None], batch_size: int, seed: int, kwargs: dict[str, Any]
 ) -> Splits:
     """Open ``wds/NAME`` or ``hfds/NAME``.
 
     Args:
         name: The data set.
-        root: Folder of the shards (wds) or of the cache (hfds).
+        root: Folder or address of the shards (wds), or folder of the cache (hfds).
         splits: Name of the split for each of train, val and test; None for none.
         batch_size: Hint for iterable sets.
         seed: Seed of the order of shards.
@@ -87,26 +93,60 @@ def open_timm(
     kind = name.split("/", 1)[0]
 
     def one(role: str) -> Dataset | None:
-        if splits[role] is None:
+        split = splits[role]
+        if split is None:
             return None
+        training = role == "train"
         try:
-            return create_dataset(
-                name,
-                root=str(root),
-                split=splits[role],
-                is_training=role == "train",
-                batch_size=batch_size,
-                seed=seed,
-                **kwargs,
+            data = create_dataset(
+                name, root=root, split=split, is_training=training, batch_size=batch_size, seed=seed, **kwargs
             )
-        except ImportError as error:
-            raise ArgumentError("data.dataset", f"{name!r} ({error})", f"pip install 'dyc[{kind}]'") from error
-        except Exception as error:  # readers raise many types; all mean that this split cannot be opened
-            if "install" in str(error).lower():
+        except Exception as error:  # readers raise many types
+            # The readers of timm say "Please install" in a RuntimeError or let the ImportError through.
+            if isinstance(error, ImportError) or str(error).startswith("Please install"):
                 raise ArgumentError("data.dataset", f"{name!r} ({error})", f"pip install 'dyc[{kind}]'") from error
-            raise ArgumentError(
-                f"data.{role}_split", f"{splits[role]!r} of {name!r} in {str(root)!r} ({error})", "a split that exists"
-            ) from error
+            if isinstance(error, TypeError) and kwargs:
+                raise ArgumentError(
+                    "data.reader_kwargs", f"{kwargs} ({error})", "arguments of timm's reader"
+                ) from error
+            if kind == "wds" and not _remote(root) and not Path(root).is_dir():
+                raise ArgumentError("data.root", f"{root!r}, which does not exist", "a folder of shards") from error
+            need = "a split that exists" + ("" if training else ", or null")
+            raise ArgumentError(f"data.{role}_split", f"{split!r} of {name!r} in {root!r} ({error})", need) from error
+        if isinstance(data, IterableDataset):
+            _check_shards(data, f"data.{role}_split", split, root)
+            return data
+        _check_columns(data.reader)
+        return Decoded(data.reader, "data.dataset")
 
     train, val, test = one("train"), one("val"), one("test")
     return Splits(train, val, test, getattr(train.reader, "class_to_idx", None) or None)
+
+
+def _check_columns(reader: Any) -> None:
+    """Raise unless a Hugging Face set has the columns of images and labels, whose names differ from set to set."""
+    columns = list(reader.dataset.column_names)
+    wanted = {"input_key": [reader.image_key], "target_key": reader.label_key.split(",")}
+    # Where there is no such column, the reader has made an empty one.
+    if len(reader) and reader.dataset[0][reader.image_key] is None:
+        columns.remove(reader.image_key)
+    for argument, names in wanted.items():
+        for name in names:
+            if name.strip().split("/")[0] not in columns:  # after a slash comes a field of the column
+                known = ", ".join(map(repr, columns))
+                raise ArgumentError("data.reader_kwargs", f"{argument} {name.strip()!r}", f"one of {known}")
+
+
+def _remote(address: str) -> bool:
+    return "://" in address or address.startswith("pipe:")
+
+
+def _check_shards(data: IterableDataset, argument: str, split: str, root: str) -> None:
+    """Raise unless a split of shards has a length and its local files are there; a missing one would be skipped."""
+    shards = data.reader.split_info
+    if not shards.num_samples:
+        raise ArgumentError(argument, f"{split!r}, whose length is not known", "SHARDS.tar|COUNT, or root/_info.json")
+    missing = [f for f in shards.filenames if not _remote(root) and not _remote(f) and not (Path(root) / f).exists()]
+    if missing:
+        got = f"{root!r} without {len(missing)} of {len(shards.filenames)} shards, such as {missing[0]}"
+        raise ArgumentError("data.root", got, "a folder with every shard")

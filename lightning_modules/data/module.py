@@ -8,12 +8,14 @@ import torch
 from lightning.pytorch import LightningDataModule
 from timm.data import create_transform
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
+from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from lightning_modules.data import tensors
 from lightning_modules.data.catalog import IMAGENET, IN_MEMORY, check_dataset_name, open_in_memory
+from lightning_modules.data.checks import check_policy, check_ranges
 from lightning_modules.data.folders import Splits, open_folder, open_timm
-from lightning_modules.data.images import Transformed, UnlabelledFolder
+from lightning_modules.data.images import Transformed, open_unlabelled
+from lightning_modules.data.loaders import EpochLoader, EpochSampler, ShardLoader
 from lightning_modules.data.tensors import ImageTensors, TensorLoader
 from ops import ArgumentError
 
@@ -30,7 +32,7 @@ class ImageData(LightningDataModule):
 
     Args:
         dataset: Name of the set.
-        root: Folder of the files.
+        root: Folder of the files, or address of the shards (``wds/``).
         download: Let torchvision download what is missing.
         batch_size: Images per training batch and device.
         eval_batch_size: Images per batch in evaluation; by default ``batch_size``.
@@ -50,7 +52,7 @@ class ImageData(LightningDataModule):
         test_split: Name of the test split (``wds/``, ``hfds/``); null for none.
         predict_folder: A folder of images, with or without classes, for ``predict``; by default the test split.
         reader_kwargs: Further arguments of timm's reader, such as ``input_key`` (``wds/``, ``hfds/``).
-        seed: Seed of the hold-out and of the order of samples.
+        seed: Seed of the hold-out and of the order of samples; by default that of ``seed_everything``, or 0.
 
     Raises:
         ArgumentError: An argument cannot be used, or the data is missing, empty or damaged.
@@ -79,30 +81,36 @@ class ImageData(LightningDataModule):
         test_split: str | None = None,
         predict_folder: str | None = None,
         reader_kwargs: dict[str, Any] | None = None,
-        seed: int = 0,
+        seed: int | None = None,
     ):
         super().__init__()
         self.dataset = check_dataset_name(dataset)
         self.in_memory = dataset in IN_MEMORY
-        for name, value in (
-            ("batch_size", batch_size),
-            ("eval_batch_size", eval_batch_size),
-            ("image_size", image_size),
-        ):
-            if value is not None and value < 1:
-                raise ArgumentError(f"data.{name}", value, "at least 1")
-        if not 0 <= val_fraction < 1:
-            raise ArgumentError("data.val_fraction", val_fraction, "a number from 0 to below 1")
+        check_ranges(
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            image_size=image_size,
+            val_fraction=val_fraction,
+            crop_padding=crop_padding,
+            hflip=hflip,
+            crop_scale=crop_scale,
+            erase_prob=erase_prob,
+            std=std,
+            num_classes=num_classes,
+            num_workers=num_workers,
+        )
         if self.in_memory and (auto_augment or erase_prob):
             raise ArgumentError(
                 "data.auto_augment / data.erase_prob",
                 f"{auto_augment!r} / {erase_prob} with {dataset!r}",
                 "a set that is read image by image; sets in memory are cropped and flipped as whole batches",
             )
-        self.root, self.download = Path(root), download
+        check_policy(auto_augment)
+        self.root, self.download = root, download
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
         self.image_size, self.val_fraction = image_size, val_fraction
-        self.crop_padding, self.hflip, self.seed = crop_padding, hflip, seed
+        self.crop_padding, self.hflip = crop_padding, hflip
+        self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
         self.augmentation = {"scale": crop_scale, "auto_augment": auto_augment, "re_prob": erase_prob}
         known = IN_MEMORY.get(dataset, IMAGENET)
         self.mean, self.std = tuple(mean or known.mean), tuple(std or known.std)
@@ -120,7 +128,7 @@ class ImageData(LightningDataModule):
     def prepare_data(self) -> None:
         """Download what is missing, on one process only."""
         if self.in_memory and self.download:
-            open_in_memory(self.dataset, self.root, download=True)
+            open_in_memory(self.dataset, Path(self.root), download=True)
 
     def setup(self, stage: str) -> None:
         """Open the splits and hold out the validation share."""
@@ -129,10 +137,10 @@ class ImageData(LightningDataModule):
         if self.in_memory:
             splits = self._open_tensors()
         elif self.dataset == "folder":
-            splits = open_folder(self.root)
+            splits = open_folder(Path(self.root))
         else:
             splits = open_timm(
-                self.dataset, self.root, self.split_names, self.batch_size, self.seed, **self.reader_kwargs
+                self.dataset, self.root, self.split_names, self.batch_size, self.seed, self.reader_kwargs
             )
         self._settle_classes(splits)
         self._settle_validation(splits)
@@ -140,7 +148,7 @@ class ImageData(LightningDataModule):
         self.splits = splits
 
     def _open_tensors(self) -> Splits:
-        train, test = open_in_memory(self.dataset, self.root, download=False)
+        train, test = open_in_memory(self.dataset, Path(self.root), download=False)
         self.image_size = self.image_size or train.images.shape[-1]
         return Splits(train.resize(self.image_size), None, test.resize(self.image_size), None)
 
@@ -153,6 +161,8 @@ class ImageData(LightningDataModule):
             raise ArgumentError("data.num_classes", None, f"a number, as {self.dataset!r} does not tell it")
         if splits.class_to_idx:
             self.class_names = sorted(splits.class_to_idx, key=splits.class_to_idx.get)
+        elif self.in_memory:
+            self.class_names = list(splits.train.classes) or None
 
     def _settle_validation(self, splits: Splits) -> None:
         if self.val_fraction > 0:
@@ -169,10 +179,12 @@ class ImageData(LightningDataModule):
             splits.train, splits.val = pick(order[held:]), pick(order[:held])
         splits.val = splits.test if splits.val is None else splits.val
         splits.test = splits.val if splits.test is None else splits.test
-        if splits.val is None:
+        if splits.val is None and self.dataset == "folder":
             raise ArgumentError(
-                "data.val_fraction", 0, f"a share above 0, as {str(self.root)!r} has neither a val nor a test folder"
+                "data.val_fraction", 0, f"a share above 0, as {self.root!r} has neither a val nor a test folder"
             )
+        if splits.val is None:
+            raise ArgumentError("data.val_split", None, "the name of a split, as test_split is null too")
 
     @property
     def validates_on_test(self) -> bool:
@@ -181,45 +193,33 @@ class ImageData(LightningDataModule):
 
     def train_dataloader(self) -> Any:
         """Serve shuffled, augmented training batches."""
-        return self._tensor_loader(self.splits.train, True) if self.in_memory else self._loader(self.splits.train, True)
+        return self._loader(self.splits.train, True)
 
     def val_dataloader(self) -> Any:
         """Serve the validation split in order."""
-        return self._tensor_loader(self.splits.val, False) if self.in_memory else self._loader(self.splits.val, False)
+        return self._loader(self.splits.val, False)
 
     def test_dataloader(self) -> Any:
         """Serve the test split in order."""
-        return self._tensor_loader(self.splits.test, False) if self.in_memory else self._loader(self.splits.test, False)
+        return self._loader(self.splits.test, False)
 
     def predict_dataloader(self) -> Any:
         """Serve ``predict_folder`` if there is one, else the test split."""
+        return self._loader(self._predicted(), False, ordered=True)
+
+    def _predicted(self) -> Any:
         if self.predict_folder is None:
-            return self.test_dataloader()
-        return self._loader(UnlabelledFolder(self.predict_folder, "L" if self.in_chans == 1 else "RGB"), False)
+            return self.splits.test
+        return open_unlabelled(self.predict_folder, "L" if self.in_chans == 1 else "RGB")
 
     def predict_items(self) -> list[str]:
         """Name the images that :meth:`predict_dataloader` serves: paths where there are files, else numbers."""
-        if self.predict_folder is not None:
-            return [str(path) for path in UnlabelledFolder(self.predict_folder, "RGB").paths]
-        data = self.splits.test
-        base = data.dataset if isinstance(data, Subset) else data
-        if self.in_memory or isinstance(base, IterableDataset):
-            return [str(i) for i in range(len(data))]
-        names = base.filenames(absolute=True)
-        return [names[i] for i in data.indices] if isinstance(data, Subset) else names
-
-    def _tensor_loader(self, data: ImageTensors, training: bool) -> TensorLoader:
-        trainer = self.trainer
-        device = torch.device("cpu") if trainer is None else trainer.strategy.root_device
-        return TensorLoader(
-            data if device.type == "cpu" else data.to(device),
-            self.batch_size if training else self.eval_batch_size,
-            shuffle=training,
-            seed=self.seed,
-            epoch=lambda: 0 if trainer is None else trainer.current_epoch,
-            rank=0 if trainer is None else trainer.global_rank,
-            world_size=1 if trainer is None else trainer.world_size,
-        )
+        data = self._predicted()
+        if isinstance(data, IterableDataset):
+            return [str(i) for i in range(data.reader.num_samples)]
+        if isinstance(data, Subset):
+            return [data.dataset.name(i) for i in data.indices]
+        return [str(i) if isinstance(data, ImageTensors) else data.name(i) for i in range(len(data))]
 
     def _transform(self, training: bool) -> Any:
         size = (self.in_chans, self.image_size, self.image_size)
@@ -228,24 +228,32 @@ class ImageData(LightningDataModule):
         augmentation["crop_pct"] = 1.0 if self.in_memory else None
         return create_transform(size, is_training=training, mean=self.mean, std=self.std, **augmentation)
 
-    def _loader(self, data: Dataset, training: bool) -> DataLoader:
+    def _loader(self, data: Any, training: bool, ordered: bool = False) -> Any:
+        trainer = self.trainer
+        rank, world_size = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
+        batch_size = self.batch_size if training else self.eval_batch_size
+        # Without a Trainer, the loaders count their epochs themselves.
+        order = {"seed": self.seed, "epoch": None if trainer is None else lambda: trainer.current_epoch}
+        if isinstance(data, ImageTensors):
+            device = torch.device("cpu") if trainer is None else trainer.strategy.root_device
+            data = data if device.type == "cpu" else data.to(device)
+            return TensorLoader(data, batch_size, shuffle=training, rank=rank, world_size=world_size, **order)
         transform = self._transform(training)
-        iterable = isinstance(data, IterableDataset)
-        if iterable:
+        # Workers start anew each epoch, seeded by it; those that stay would go on with the numbers of the last one.
+        options = {"num_workers": self.num_workers, "pin_memory": torch.cuda.is_available()}
+        if isinstance(data, IterableDataset):
+            if ordered:  # several workers take turns, each with its own shards
+                options["num_workers"] = min(1, self.num_workers)
             data.transform = transform
-            data.set_loader_cfg(num_workers=self.num_workers)
-        else:
-            data = Transformed(data, transform)
-        drop_last = training and len(data) > self.batch_size
-        return DataLoader(
-            data,
-            self.batch_size if training else self.eval_batch_size,
-            shuffle=training and not iterable,
-            num_workers=self.num_workers,
-            drop_last=drop_last,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
-        )
+            return ShardLoader(
+                data, batch_size, training=training, rank=rank, world_size=world_size, **order, **options
+            )
+        # By name: Lightning rebuilds the loader for several devices and for prediction.
+        options |= {"dataset": Transformed(data, transform), "batch_size": batch_size}
+        if not training:
+            return DataLoader(**options)
+        enough = len(data) // world_size > batch_size
+        return EpochLoader(sampler=EpochSampler(len(data), **order), drop_last=enough, rank=rank, **order, **options)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment and normalise whole uint8 batches on the device; batches read image by image are ready."""

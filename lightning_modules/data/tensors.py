@@ -1,30 +1,34 @@
 """Data sets that fit in memory: uint8 tensors, served and augmented as whole batches."""
 
+import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_modules.data.loaders import epoch_order
+
 
 @dataclass(frozen=True)
 class ImageTensors:
-    """Images ``(N, C, H, W)``, uint8, and labels ``(N,)``, int64."""
+    """Images ``(N, C, H, W)``, uint8, labels ``(N,)``, int64, and the names of the classes if they have any."""
 
     images: Tensor
     labels: Tensor
+    classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def subset(self, indices: Tensor) -> "ImageTensors":
         """Return the chosen samples."""
-        return ImageTensors(self.images[indices], self.labels[indices])
+        return replace(self, images=self.images[indices], labels=self.labels[indices])
 
     def to(self, device: torch.device) -> "ImageTensors":
         """Return the same samples on a device."""
-        return ImageTensors(self.images.to(device), self.labels.to(device))
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
     def resize(self, size: int) -> "ImageTensors":
         """Return the images at ``size`` x ``size`` pixels, by antialiased bilinear interpolation."""
@@ -34,7 +38,7 @@ class ImageTensors:
             F.interpolate(chunk.float(), (size, size), mode="bilinear", antialias=True).round().clamp(0, 255).byte()
             for chunk in self.images.split(4096)
         )
-        return ImageTensors(torch.cat(list(chunks)), self.labels)
+        return replace(self, images=torch.cat(list(chunks)))
 
 
 class TensorLoader:
@@ -48,7 +52,7 @@ class TensorLoader:
         batch_size: Samples per batch and rank.
         shuffle: Draw a new order each epoch, and leave out the last incomplete batch.
         seed: Seed of the orders.
-        epoch: Returns the number of the epoch that starts.
+        epoch: Returns the number of the epoch that starts; by default, the loader counts.
         rank: This process.
         world_size: Number of processes.
     """
@@ -60,12 +64,12 @@ class TensorLoader:
         *,
         shuffle: bool = False,
         seed: int = 0,
-        epoch: Callable[[], int] = lambda: 0,
+        epoch: Callable[[], int] | None = None,
         rank: int = 0,
         world_size: int = 1,
     ):
         self.data, self.batch_size, self.shuffle = data, batch_size, shuffle
-        self.seed, self.epoch, self.rank, self.world_size = seed, epoch, rank, world_size
+        self.seed, self.epoch, self.rank, self.world_size = seed, epoch or itertools.count().__next__, rank, world_size
         own = len(data) // world_size if shuffle else len(range(rank, len(data), world_size))
         self.samples = own - own % batch_size if shuffle and own > batch_size else own
 
@@ -73,11 +77,8 @@ class TensorLoader:
         return -(-self.samples // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        if self.shuffle:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch())
-            order = torch.randperm(len(self.data), generator=generator)
-        else:
-            order = torch.arange(len(self.data))
+        count = len(self.data)
+        order = epoch_order(count, self.seed, self.epoch()) if self.shuffle else torch.arange(count)
         order = order[self.rank :: self.world_size][: self.samples].to(self.data.labels.device)
         for indices in order.split(self.batch_size):
             yield self.data.images[indices], self.data.labels[indices]

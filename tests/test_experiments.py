@@ -1,0 +1,55 @@
+"""Every file under experiments is read by the command that it is for, and says what the report's recipe says."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from lightning.pytorch.cli import LightningArgumentParser
+
+from lightning_modules import ImageClassifier, ImageData
+from lightning_modules.cli import main
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted((ROOT / "experiments").rglob("*.yaml"))
+RECIPES = sorted((ROOT / "experiments/dyc_report").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_settings_parse_and_build(path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", f"--config={path}", "--print_config"])
+    assert stop.value.code == 0
+    config = yaml.safe_load(capsys.readouterr().out)
+    parser = LightningArgumentParser()
+    parser.add_lightning_class_args(ImageClassifier, "model")
+    parser.add_lightning_class_args(ImageData, "data")
+    built = parser.instantiate_classes(parser.parse_object({k: config[k] for k in ("model", "data")}))
+    assert built.model.model_name == config["model"]["model"]
+
+
+def test_the_report_has_six_rows():
+    assert {p.stem for p in RECIPES} == {f"cifar{n}_{kind}" for n in (10, 100) for kind in ("static", "dy", "dyc")}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_rows_differ_in_network_and_data_alone(path):
+    config = yaml.safe_load(path.read_text())
+    first = yaml.safe_load(RECIPES[0].read_text())
+    data, kind = path.stem.split("_")
+    assert config["name"] == f"dyc_report/{path.stem}"
+    assert config["model"]["model"] == ("" if kind == "static" else f"{kind}_") + "mobilenetv2_cifar"
+    assert config["data"]["dataset"] == f"torch/{data}"
+    for key in ("optimizer", "schedule"):
+        assert config["model"][key] == first["model"][key]
+    assert {**config["data"], "dataset": ""} == {**first["data"], "dataset": ""}
+    assert config["trainer"] == {"max_epochs": 100}
+
+
+def test_recipe_is_the_report_s():
+    config = yaml.safe_load(RECIPES[0].read_text())
+    optimizer, schedule, data = config["model"]["optimizer"], config["model"]["schedule"], config["data"]
+    assert (optimizer["opt"], optimizer["lr"], optimizer["momentum"]) == ("momentum", 0.1, 0.9)
+    assert (optimizer["weight_decay"], optimizer["filter_bias_and_bn"]) == (5e-4, False)
+    assert (schedule["sched"], schedule["decay_milestones"], schedule["decay_rate"]) == ("multistep", [30, 60, 90], 0.1)
+    assert (data["batch_size"], data["crop_padding"], data["hflip"]) == (256, 4, 0.5)
+    assert data["mean"] == data["std"] == [0.5, 0.5, 0.5]

@@ -1,0 +1,55 @@
+"""Stopping and resuming gives the network that training in one go gives, bit for bit."""
+
+import pytest
+import torch
+
+from lightning_modules.cli import main
+
+OPTIONS = [
+    "--model.model=dyc_mobilenetv2_cifar",
+    "--model.regularization.mixup=0.2",  # draws from NumPy's generator
+    "--model.model_kwargs.drop_rate=0.2",  # draws from PyTorch's
+    "--model.schedule.sched=multistep",
+    "--model.schedule.decay_milestones=[2,3]",
+    "--model.ema_decay=0.9",
+    "--data.batch_size=64",
+    "--data.hflip=0.5",
+    "--trainer.limit_train_batches=3",
+    "--trainer.limit_val_batches=1",
+    "--trainer.callbacks+=lightning_modules.TemperatureAnnealing",
+    "--trainer.callbacks.epochs=4",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.accelerator=cpu",
+    "--wandb=disabled",
+]
+
+
+@pytest.fixture
+def fit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(name, epochs, *more):
+        assert main(["fit", f"--name={name}", f"--trainer.max_epochs={epochs}", *OPTIONS, *more]) == 0
+        newest = max((tmp_path / "runs" / name).glob("version_*"), key=lambda p: int(p.name.split("_")[1]))
+        return torch.load(newest / "checkpoints" / "last.ckpt", weights_only=True)
+
+    return run
+
+
+def test_resumed_run_equals_an_uninterrupted_one(fit, tmp_path, capsys):
+    whole = fit("whole", 4)
+    fit("parts", 2)
+    first = tmp_path / "runs/parts/version_0"
+    before = {p: p.read_bytes() for p in first.rglob("*") if p.is_file()}
+    parts = fit("parts", 4, "--ckpt_path=last")
+
+    assert "resuming from runs/parts/version_0/checkpoints/last.ckpt" in capsys.readouterr().out
+    assert parts["epoch"] == whole["epoch"] == 3
+    assert parts["state_dict"].keys() == whole["state_dict"].keys()
+    for name, tensor in whole["state_dict"].items():
+        assert torch.equal(tensor, parts["state_dict"][name]), name
+    temperatures = [v for k, v in parts["state_dict"].items() if k.endswith("temperature")]
+    assert {t.item() for t in temperatures} == {1.0}
+    assert whole["lr_schedulers"][0]["base_values"] == parts["lr_schedulers"][0]["base_values"]
+    # Nothing of the first part was changed: the second one has its own folder.
+    assert {p: p.read_bytes() for p in before} == before
