@@ -8,6 +8,7 @@ class ArgumentError(ValueError):
     """An argument cannot be used; the message names it, what was got and what is needed."""
 
     def __init__(self, argument: str, got: object = None, need: str | None = None) -> None:
+        self.argument = argument
         # With one argument it is a finished message: pickle and data-loading workers rebuild exceptions that way.
         super().__init__(argument if need is None else f"{argument}: got {got}; need {need}")
 

@@ -1,6 +1,7 @@
 """Random numbers that depend on the epoch alone, so that a resumed run repeats an uninterrupted one."""
 
-from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch import Callback, LightningModule, Trainer
+from timm.utils import random_seed
 
 
 class EpochSeed(Callback):
@@ -17,5 +18,5 @@ class EpochSeed(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Seed the generators."""
-        mixed = (self.seed * 1_000_003 + trainer.current_epoch) * 1_009 + trainer.global_rank
-        seed_everything(mixed % 2**32, verbose=False)
+        # Not Lightning's seed_everything, which would also change the seed that the run is known by.
+        random_seed((self.seed * 1_000_003 + trainer.current_epoch) * 1_009 % 2**31, trainer.global_rank)
