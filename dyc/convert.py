@@ -33,6 +33,8 @@ PRESETS: dict[str, Callable[[str, nn.Conv2d], bool]] = {
 
 def _select(model: nn.Module, where: Where) -> dict[str, nn.Conv2d]:
     """Return the chosen convolutions by name; an empty choice is an error."""
+    if isinstance(model, nn.Conv2d):
+        raise ArgumentError("model", "a convolution", "a module that holds convolutions, such as nn.Sequential")
     convs = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
     if callable(where):
         chosen = where
@@ -113,6 +115,8 @@ def make_dynamic(
         >>> len(list(iter_dynamic(model)))
         4
     """
+    if isinstance(attention, nn.Module):
+        raise ArgumentError("attention", type(attention).__name__, "a name or a factory: each layer has its own branch")
     check_attention(attention)
     check_backend_name(backend)
     check_temperature(temperature)
@@ -143,6 +147,9 @@ def make_dynamic(
         layer.to(conv.weight.device, conv.weight.dtype).train(conv.training)
         if init == "copy":
             layer.copy_from(conv)
+        layer.weight.requires_grad_(conv.weight.requires_grad)
+        if conv.bias is not None:
+            layer.bias.requires_grad_(conv.bias.requires_grad)
         layers[name] = layer
     for name, layer in layers.items():  # only now, so that an error above leaves the model as it was
         model.set_submodule(name, layer)
@@ -158,9 +165,12 @@ def iter_dynamic(model: nn.Module) -> Iterator[tuple[str, DynamicConv2d]]:
 
 def iter_temperatures(model: nn.Module) -> Iterator[torch.Tensor]:
     """Yield the temperature buffer of every attention branch of ``model``."""
-    for name, buffer in model.named_buffers():
-        if name.rsplit(".", 1)[-1] == "temperature":
-            yield buffer
+    seen = set()  # layers may share a branch
+    for _, layer in iter_dynamic(model):
+        for name, buffer in layer.attention.named_buffers():
+            if name.rsplit(".", 1)[-1] == "temperature" and id(buffer) not in seen:
+                seen.add(id(buffer))
+                yield buffer
 
 
 def set_temperature(model: nn.Module, temperature: float) -> int:

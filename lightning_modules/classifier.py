@@ -84,6 +84,7 @@ class ImageClassifier(LightningModule):
         )
         self.net: nn.Module | None = None
         self.ema: ModelEmaV3 | None = None
+        self._averaged_step = 0
         if num_classes is not None:
             self._build(num_classes, self.model_kwargs.get("in_chans", 3))
 
@@ -144,8 +145,13 @@ class ImageClassifier(LightningModule):
             self._build(classes, getattr(data, "in_chans", None) or 3)
         check_fits(self.net, self.model_name, self.num_classes, self.in_chans, data)
         batch_size = getattr(data, "batch_size", None)
-        if self.mix is not None and batch_size is not None and batch_size % 2:
-            raise ArgumentError("data.batch_size", batch_size, "an even number, as mixup pairs the images of a batch")
+        samples = len(data.splits.train) if getattr(data, "splits", None) is not None else batch_size
+        if self.mix is not None and batch_size is not None and min(batch_size, samples) % 2:
+            raise ArgumentError(
+                "data.batch_size",
+                f"{batch_size} for {samples} samples",
+                "an even number, at most that of the samples, as mixup pairs the images of a batch",
+            )
 
     @property
     def evaluated(self) -> nn.Module:
@@ -157,6 +163,7 @@ class ImageClassifier(LightningModule):
         return self.evaluated(self._format(x))
 
     def _format(self, x: Tensor) -> Tensor:
+        x = x.to(next(self.net.parameters()).dtype)  # of a network trained wholly in bf16 or float64
         return x.contiguous(memory_format=torch.channels_last) if self.hparams.channels_last else x
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -167,7 +174,7 @@ class ImageClassifier(LightningModule):
             x, target = self.mix(x, labels)
         logits = self.net(x)
         loss = self.train_loss(logits, target)
-        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(labels))
+        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         self.log("loss", loss.detach(), prog_bar=True, logger=False)
         if self.mix is None:
             self.train_top1.update(logits.detach(), labels)
@@ -176,8 +183,10 @@ class ImageClassifier(LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Update the moving average after each optimiser step."""
-        if self.ema is not None and (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0:
-            self.ema.update(self.net, step=self.trainer.global_step)
+        step = self.trainer.global_step
+        if self.ema is not None and step != self._averaged_step:  # not after every batch if gradients accumulate
+            self._averaged_step = step
+            self.ema.update(self.net, step=step)
             # The temperature is a setting, not a weight: averaged, it would lag thousands of steps behind.
             for averaged, current in zip(iter_temperatures(self.ema.module), iter_temperatures(self.net)):
                 averaged.copy_(current)
@@ -190,7 +199,7 @@ class ImageClassifier(LightningModule):
 
     def _log_evaluation(self, stage: str) -> None:
         values = {f"{stage}/loss": self.losses[stage].compute(), **self.metrics[stage].compute()}
-        self.log_dict(values, prog_bar=stage == "val")
+        self.log_dict(values, prog_bar=stage == "val", sync_dist=True)
         self.losses[stage].reset()
         self.metrics[stage].reset()
 
@@ -247,6 +256,15 @@ class ImageClassifier(LightningModule):
         interval = "step" if schedule.per_update else "epoch"
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
 
+    def on_train_start(self) -> None:
+        """Put a resumed schedule where the training is."""
+        if self.trainer.global_step > 0:
+            for config in self.trainer.lr_scheduler_configs:
+                if self.schedule_settings.per_update:
+                    config.scheduler.step_update(num_updates=self.trainer.global_step)
+                else:
+                    config.scheduler.step(epoch=self.current_epoch)
+
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Tell timm's scheduler, which counts from outside, how far the training is."""
         if self.schedule_settings.per_update:
@@ -259,6 +277,9 @@ class ImageClassifier(LightningModule):
         if self.net is None:
             hparams = checkpoint["hyper_parameters"]
             self._build(hparams["num_classes"], hparams["model_kwargs"]["in_chans"])
+        # A schedule follows from the settings and the position alone. Restored, it would keep the length of the first
+        # run, and training on would go on at the learning rate of its end.
+        checkpoint["lr_schedulers"] = []
         saved, own = checkpoint["state_dict"], self.state_dict()
         wrong = sorted(k for k in saved.keys() | own.keys() if k not in saved or k not in own)
         wrong += sorted(k for k in saved.keys() & own.keys() if saved[k].shape != own[k].shape)

@@ -21,25 +21,22 @@ def logged_in_to_wandb() -> bool:
         return False
 
 
-def build_loggers(
-    root: Path, name: str, version: str, wandb_mode: WandbMode, project: str, tags: list[str]
-) -> list[Logger]:
-    """Return the loggers of the run ``root/name/version``; the first one's folder is the run's.
+def build_loggers(folder: Path, name: str, wandb_mode: WandbMode, project: str, tags: list[str]) -> list[Logger]:
+    """Return the loggers of a run; the first one's folder is the run's.
 
     Args:
-        root: Folder of all runs.
+        folder: The run's folder, ``RUNS/NAME/version_N``.
         name: Name of the run, W&B's group.
-        version: ``version_N``.
         wandb_mode: ``auto`` is online when logged in and offline otherwise.
         project: W&B's project.
         tags: W&B's tags.
     """
-    loggers: list[Logger] = [CSVLogger(root, name, version, flush_logs_every_n_steps=50)]
+    loggers: list[Logger] = [CSVLogger(folder.parent, "", folder.name, flush_logs_every_n_steps=50)]
     if wandb_mode != "disabled":
         os.environ.setdefault("WANDB_SILENT", "true")  # the summary at the end says what W&B would
         offline = wandb_mode == "offline" or (wandb_mode == "auto" and not logged_in_to_wandb())
         # The mode is given twice: Lightning's flag sets an environment variable, which W&B may have read already.
         mode = "offline" if offline else "online"
-        names = {"name": f"{name}/{version}", "group": name, "project": project, "tags": tags}
-        loggers.append(WandbLogger(save_dir=root / name / version, offline=offline, mode=mode, **names))
+        names = {"name": f"{name}/{folder.name}", "group": name, "project": project, "tags": tags}
+        loggers.append(WandbLogger(save_dir=folder, offline=offline, mode=mode, **names))
     return loggers

@@ -5,7 +5,7 @@ from typing import Any
 import timm
 from torch import nn
 
-import dyc  # noqa: F401  (registers this package's networks with timm)
+import dyc  # also registers this package's networks with timm
 from ops import ArgumentError
 from ops.errors import unknown_name
 
@@ -27,8 +27,9 @@ def build_network(
     kwargs = {"in_chans": in_chans, **model_kwargs}
     try:
         return timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **kwargs)
-    except ArgumentError:
-        raise
+    except ArgumentError as error:
+        where = f"model.model_kwargs.{error}" if error.argument in model_kwargs else str(error)
+        raise ArgumentError(where) from error
     except TypeError as error:
         raise ArgumentError("model.model_kwargs", model_kwargs, f"arguments that {name} takes ({error})") from error
 
@@ -61,3 +62,13 @@ def check_fits(net: nn.Module, name: str, num_classes: int, in_chans: int, data:
         raise ArgumentError(
             "data.image_size", f"images of {size} x {size} pixels", f"at least {stride}, the stride of {name}"
         )
+    if size is not None:
+        try:
+            dyc.profile(net, (in_chans, size, size))  # a network of fixed size refuses others here, not in training
+        except NotImplementedError:
+            return  # some operators cannot be run without data; training will tell
+        except (AssertionError, RuntimeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ArgumentError(
+                "data.image_size", f"images of {size} x {size} pixels", f"a size that {name} takes ({reason})"
+            ) from error

@@ -11,10 +11,36 @@ from ops import ArgumentError
 CHECKPOINTS = "checkpoints"
 
 
-def next_version(root: Path, name: str) -> str:
-    """Return the first ``version_N`` below ``root/name`` that is higher than every one there is."""
-    taken = [p.name.removeprefix("version_") for p in (root / name).glob("version_*")]
-    return f"version_{max((int(n) for n in taken if n.isdigit()), default=-1) + 1}"
+def claim_folder(root: Path, name: str) -> Path:
+    """Make and return ``root/name/version_N``, N being higher than in every such folder there is.
+
+    Runs that start at the same moment get folders of their own.
+
+    Raises:
+        ArgumentError: The folder cannot be made.
+    """
+    while True:
+        taken = [p.name.removeprefix("version_") for p in (root / name).glob("version_*")]
+        folder = root / name / f"version_{max((int(n) for n in taken if n.isdigit()), default=-1) + 1}"
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            if not folder.is_dir():
+                raise ArgumentError("runs", f"{str(root)!r}, where {str(folder)!r} is a file", "a folder") from None
+        except OSError as error:
+            raise ArgumentError("runs", f"{str(root)!r} ({error})", "a folder that can be written") from error
+
+
+def give_back(folder: Path, root: Path) -> None:
+    """Remove a claimed folder, and those above it up to ``root``, as long as they are empty."""
+    for path in (folder, *folder.parents):
+        try:
+            path.rmdir()
+        except OSError:  # not empty: it holds this run's files or another run
+            return
+        if path == root:
+            return
 
 
 def find_checkpoint(ckpt_path: str, root: Path, name: str) -> Path:
@@ -35,13 +61,23 @@ def find_checkpoint(ckpt_path: str, root: Path, name: str) -> Path:
     if not path.is_file():
         raise ArgumentError("ckpt_path", f"{str(path)!r}, which does not exist", "the path of a checkpoint, or last")
     if not zipfile.is_zipfile(path):
-        size = path.stat().st_size
-        raise ArgumentError("ckpt_path", f"{str(path)!r}, truncated or damaged ({size:,} bytes)", "a whole checkpoint")
+        raise _damaged(path)
+    with zipfile.ZipFile(path) as archive:
+        try:
+            if archive.testzip() is not None:
+                raise _damaged(path)
+        except zipfile.BadZipFile as error:
+            raise _damaged(path) from error
     return path
 
 
-def read_hyperparameters(path: Path) -> dict[str, Any]:
-    """Return the settings that a checkpoint of an ImageClassifier was trained with, without running its code.
+def _damaged(path: Path) -> ArgumentError:
+    size = path.stat().st_size
+    return ArgumentError("ckpt_path", f"{str(path)!r}, truncated or damaged ({size:,} bytes)", "a whole checkpoint")
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return a checkpoint of an ImageClassifier, its weights being read only when used, without running its code.
 
     Raises:
         ArgumentError: The file cannot be read, or holds something else.
@@ -55,4 +91,4 @@ def read_hyperparameters(path: Path) -> dict[str, Any]:
     hparams = checkpoint.get("hyper_parameters", {}) if isinstance(checkpoint, dict) else {}
     if "model" not in hparams or "state_dict" not in checkpoint:
         raise ArgumentError("ckpt_path", f"{str(path)!r}, without a network's settings", "a checkpoint of `dyc fit`")
-    return hparams
+    return checkpoint

@@ -38,6 +38,8 @@ def padding_pair(padding: IntPair | str, kernel: tuple[int, int], stride: tuple[
 
 def features(x: Tensor) -> None:
     """Check that ``x`` is a floating-point batch of feature maps."""
+    if not isinstance(x, Tensor):
+        raise ArgumentError("x", type(x).__name__, "a tensor")
     if x.dim() != 4 or not x.is_floating_point():
         raise ArgumentError("x", f"shape {tuple(x.shape)}, {x.dtype}", "(B, C, H, W), floating point")
     if 0 in x.shape:

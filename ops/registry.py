@@ -139,6 +139,8 @@ def register_backend(backend: Backend, *, before: str | None = None, replace: bo
 
 def check_backend_name(name: str, argument: str = "backend") -> str:
     """Return ``name`` if it is ``"auto"`` or registered; raise :class:`ArgumentError` with suggestions if not."""
+    if not isinstance(name, str):
+        raise ArgumentError(argument, repr(name), "the name of a backend")
     if name != "auto" and name not in _REGISTRY:
         raise unknown_name(argument, name, ["auto", *_REGISTRY])
     return name

@@ -1,5 +1,7 @@
 """ImageClassifier: every training option runs and does what it says, on real digits."""
 
+import time
+
 import pytest
 import torch
 from lightning.pytorch import Trainer
@@ -76,6 +78,33 @@ def test_moving_average_is_evaluated_and_differs_from_the_weights():
     assert not torch.equal(classifier.ema.module.conv_stem.weight, classifier.net.conv_stem.weight)
 
 
+def test_moving_average_follows_optimiser_steps_not_batches():
+    classifier = ImageClassifier("test_resnet", ema_decay=0.99)
+    steps = []
+    data = ImageData("digits", batch_size=4, image_size=32)
+    classifier.fit_to(data_with_classes(data))
+    update = classifier.ema.update
+    classifier.ema.update = lambda net, step: steps.append(step) or update(net, step=step)
+    fit(classifier, batches=5, data=data, accumulate_grad_batches=2)
+    assert steps == [1, 2, 3]  # Lightning also steps at the last batch of an epoch
+
+
+def data_with_classes(data):
+    data.setup("fit")
+    return data
+
+
+def test_validation_inside_an_epoch_is_not_data_time():
+    class Slow(Throughput):
+        def on_validation_batch_end(self, *args):
+            time.sleep(0.3)
+
+    data = ImageData("digits", batch_size=4, image_size=32)
+    classifier = ImageClassifier("test_resnet")
+    trainer = fit(classifier, batches=4, data=data, callbacks=[Slow()], val_check_interval=1)
+    assert trainer.callback_metrics["train/data_time_share"] < 0.5
+
+
 def test_mixup_cutmix_and_label_smoothing_run():
     mixing = RegularizationSettings(label_smoothing=0.1, mixup=0.2, cutmix=1.0)
     trainer = fit(ImageClassifier("mobilenetv2_cifar", regularization=mixing))
@@ -83,7 +112,10 @@ def test_mixup_cutmix_and_label_smoothing_run():
     assert "train/top1" not in trainer.callback_metrics  # the labels of mixed images are not single classes
 
 
-@pytest.mark.parametrize("options", [{"precision": "bf16-mixed"}, {"gradient_clip_val": 1.0}])
+OPTIONS = [{"precision": p} for p in ("bf16-mixed", "bf16-true", "64-true")] + [{"gradient_clip_val": 1.0}]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
 def test_trainer_options(options):
     trainer = fit(ImageClassifier("dyc_mobilenetv2_cifar"), **options)
     assert torch.isfinite(trainer.callback_metrics["val/loss"])

@@ -4,12 +4,17 @@ import csv
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from lightning_modules import ImageData
 from lightning_modules.cli import COMMANDS, main
+from lightning_modules.runs import claim_folder
 
 FIT = [
     "fit",
@@ -21,6 +26,8 @@ FIT = [
     "--trainer.enable_progress_bar=false",
     "--trainer.accelerator=cpu",
 ]
+
+DYC = "--model.model=dyc_mobilenetv2_cifar"
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +94,26 @@ def test_checkpoint_alone_says_which_network_it_is(inside, capsys):
     assert "test/top1" in capsys.readouterr().out
 
 
+def test_evaluation_prepares_images_as_the_training_did(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    data = ["--data.image_size=16", "--data.mean=[0.5]", "--data.std=[0.25]", "--wandb=disabled"]
+    assert main([*FIT, "--name=prepared", *data]) == 0
+    folder = tmp_path / "images"
+    folder.mkdir()
+    Image.fromarray(np.full((20, 20), 128, np.uint8)).save(folder / "grey.png")
+    seen = []
+    prepared = ImageData.on_after_batch_transfer
+    monkeypatch.setattr(
+        ImageData, "on_after_batch_transfer", lambda *a: seen.append((a[0], prepared(*a))) or prepared(*a)
+    )
+    assert main(["test", "--name=prepared", "--ckpt_path=last"]) == 0
+    assert main(["predict", "--name=prepared", "--ckpt_path=last", f"--data.predict_folder={folder}"]) == 0
+    for module, (images, *_) in seen:
+        assert images.shape[-1] == 16
+        assert (module.mean, module.std) == ((0.5,), (0.25,))
+    torch.testing.assert_close(seen[-1][1][0], torch.full((1, 1, 16, 16), (128 / 255 - 0.5) / 0.25))
+
+
 def test_predictions_are_a_table_of_probabilities(inside):
     run = inside / "runs/first/version_0"
     assert main(["predict", f"--config={run / 'config.yaml'}", "--ckpt_path=last", "--name=first"]) == 0
@@ -137,6 +164,15 @@ def test_models_lists_exact_counts(capsys):
         ([*FIT, "--ckpt_path=last", "--name=unheard"], "ckpt_path: got 'last', but runs/unheard has none"),
         ([*FIT, "--ckpt_path=no.ckpt"], "ckpt_path: got 'no.ckpt', which does not exist"),
         (["test"], "ckpt_path: got None"),
+        ([*FIT, "--runs=/proc/nowhere"], "runs: got '/proc/nowhere'"),
+        (
+            [*FIT, "--model.model=dyc_mobilenetv2_cifar", "--model.model_kwargs.backend=cup"],
+            "model_kwargs.backend: got",
+        ),
+        (
+            [*FIT, "--model.model=vit_tiny_patch16_224", "--data.image_size=32"],
+            "data.image_size: got images of 32 x 32",
+        ),
     ],
 )
 def test_wrong_arguments_are_named_and_leave_nothing_behind(tmp_path, monkeypatch, capsys, argv, message):
@@ -170,8 +206,36 @@ def test_checkpoint_of_another_network(inside, capsys):
 
 def test_checkpoint_of_the_same_network_with_other_settings(inside, capsys):
     path = inside / "runs/first/version_0/checkpoints/last.ckpt"
-    shown = error(capsys, *FIT, "--model.ema_decay=0.9", f"--ckpt_path={path}")
+    shown = error(capsys, *FIT, "--trainer.max_epochs=2", "--model.ema_decay=0.9", f"--ckpt_path={path}")
     assert "tensors differ" in shown
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--model.optimizer.opt=adamw", "model.optimizer.opt: got adamw; need momentum"),
+        ("--model.optimizer.filter_bias_and_bn=false", "model.optimizer.filter_bias_and_bn: got False; need True"),
+        ("--trainer.max_epochs=1", "trainer.max_epochs: got 1; need more than 1"),
+    ],
+)
+def test_resume_that_cannot_go_on(inside, capsys, option, message):
+    path = inside / "runs/first/version_0/checkpoints/last.ckpt"
+    argv = [*FIT, "--name=other", "--trainer.max_epochs=3", f"--ckpt_path={path}", option]
+    assert message in error(capsys, *argv)
+    assert not (inside / "runs/other").exists()
+
+
+def test_flipped_byte_in_a_checkpoint(inside, capsys, tmp_path):
+    damaged = bytearray((inside / "runs/first/version_0/checkpoints/last.ckpt").read_bytes())
+    damaged[len(damaged) // 2] ^= 0xFF
+    (tmp_path / "x.ckpt").write_bytes(damaged)
+    assert "truncated or damaged" in error(capsys, *FIT, f"--ckpt_path={tmp_path / 'x.ckpt'}")
+
+
+def test_runs_that_start_together_get_folders_of_their_own(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        folders = list(pool.map(lambda _: claim_folder(tmp_path, "same/name"), range(24)))
+    assert sorted(int(f.name.split("_")[1]) for f in folders) == list(range(24))
 
 
 def test_two_processes_train_on_shards(tmp_path):

@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.S)
 PYTHON = [text for kind, text in BLOCKS if kind == "python"]
-COMMANDS = [line for kind, text in BLOCKS if not kind for line in text.splitlines() if line.startswith("dyc ")]
+SHELL = [text.replace("\\\n", " ") for kind, text in BLOCKS if not kind]
+COMMANDS = [line for text in SHELL for line in text.splitlines() if line.startswith("dyc ")]
 
 
 def test_python_runs_in_the_order_in_which_it_is_read():

@@ -1,5 +1,7 @@
 """Stopping and resuming gives the network that training in one go gives, bit for bit."""
 
+import csv
+
 import pytest
 import torch
 
@@ -50,6 +52,37 @@ def test_resumed_run_equals_an_uninterrupted_one(fit, tmp_path, capsys):
         assert torch.equal(tensor, parts["state_dict"][name]), name
     temperatures = [v for k, v in parts["state_dict"].items() if k.endswith("temperature")]
     assert {t.item() for t in temperatures} == {1.0}
-    assert whole["lr_schedulers"][0]["base_values"] == parts["lr_schedulers"][0]["base_values"]
+    assert whole["optimizer_states"][0]["param_groups"] == parts["optimizer_states"][0]["param_groups"]
     # Nothing of the first part was changed: the second one has its own folder.
     assert {p: p.read_bytes() for p in before} == before
+
+
+@pytest.mark.parametrize("per_update", ["true", "false"])
+def test_training_on_follows_the_longer_schedule(fit, tmp_path, per_update):
+    """A schedule restored from the first run would end at its end: the last epochs would train at a rate of zero."""
+    cosine = ["--model.schedule.sched=cosine", f"--model.schedule.per_update={per_update}"]
+    whole = fit("whole", 4, *cosine)
+    fit("parts", 2, *cosine)
+    parts = fit("parts", 4, "--ckpt_path=last", *cosine)
+
+    def rates(folder):
+        rows = csv.DictReader((tmp_path / "runs" / folder / "metrics.csv").open())
+        return {row["epoch"]: row["lr-SGD/pg1"] for row in rows if row["lr-SGD/pg1"]}
+
+    expected = rates("whole/version_0")
+    assert {epoch: expected[epoch] for epoch in ("2", "3")} == rates("parts/version_1")
+    assert all(float(rate) > 0 for rate in expected.values())
+    assert parts["epoch"] == whole["epoch"]
+
+
+def test_best_network_so_far_is_kept(fit, tmp_path):
+    fit("best", 1)
+    first = tmp_path / "runs/best/version_0/checkpoints/best.ckpt"
+    state = torch.load(first, weights_only=True)
+    callback = next(key for key in state["callbacks"] if "val/top1" in key)
+    # As if the first run had reached what the second one cannot.
+    state["callbacks"][callback]["best_model_score"] = torch.tensor(2.0)
+    last = tmp_path / "runs/best/version_0/checkpoints/last.ckpt"
+    torch.save(state, last)
+    fit("best", 2, "--ckpt_path=last")
+    assert (tmp_path / "runs/best/version_1/checkpoints/best.ckpt").read_bytes() == first.read_bytes()

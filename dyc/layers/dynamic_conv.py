@@ -63,12 +63,14 @@ class DynamicConv2d(nn.Module):
         attention_kwargs: dict | None = None,
     ):
         super().__init__()
-        if groups < 1 or in_channels % groups or out_channels % groups:
+        sizes = {"in_channels": in_channels, "out_channels": out_channels, "groups": groups, "num_kernels": num_kernels}
+        for name, value in sizes.items():
+            if not isinstance(value, int) or value < 1:
+                raise ArgumentError(name, repr(value), "an int, at least 1")
+        if in_channels % groups or out_channels % groups:
             raise ArgumentError(
                 "groups", groups, f"a divisor of in_channels {in_channels} and out_channels {out_channels}"
             )
-        if num_kernels < 1:
-            raise ArgumentError("num_kernels", num_kernels, "at least 1")
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = pair("kernel_size", kernel_size, 1)

@@ -8,7 +8,7 @@ four stages (11 of 17 blocks); with a hidden width of C//4 + 1 and no bias in fc
 """
 
 import torch
-from timm.layers import create_classifier
+from timm.layers import DropPath, calculate_drop_path_rates, create_classifier
 from timm.models import checkpoint_seq
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
@@ -29,10 +29,12 @@ class InvertedResidual(nn.Module):
         out_channels: Channels of the output.
         stride: Step of the depthwise convolution in pixels.
         expansion: Width of the middle over ``in_channels``.
+        drop_path: Probability that a sample skips the block (stochastic depth), where there is a shortcut.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int):
+    def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int, drop_path: float = 0.0):
         super().__init__()
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
         middle = in_channels * expansion
         self.conv_pw = nn.Conv2d(in_channels, middle, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(middle)
@@ -54,7 +56,7 @@ class InvertedResidual(nn.Module):
         y = self.act(self.bn1(self.conv_pw(x)))
         y = self.act(self.bn2(self.conv_dw(y)))
         y = self.bn3(self.conv_pwl(y))
-        return y if self.shortcut is None else y + self.shortcut(x)
+        return y if self.shortcut is None else self.drop_path(y) + self.shortcut(x)
 
 
 class MobileNetV2Cifar(nn.Module):
@@ -66,7 +68,10 @@ class MobileNetV2Cifar(nn.Module):
         stem_stride: Stride of the first convolution.
         stage2_stride: Stride of the second stage; 1 gives the report's 0.09 GMACs, 2 is in its author's file.
         drop_rate: Dropout before the classifier.
+        drop_path_rate: Stochastic depth of the last block, rising to it from 0.
         global_pool: Pooling before the classifier, as timm names it.
+        device: Device of the weights.
+        dtype: Type of the weights.
 
     Shape:
         ``(B, in_chans, H, W)`` to ``(B, num_classes)``.
@@ -79,7 +84,10 @@ class MobileNetV2Cifar(nn.Module):
         stem_stride: int = 1,
         stage2_stride: int = 1,
         drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
         global_pool: str = "avg",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__()
         for name, value in (("stem_stride", stem_stride), ("stage2_stride", stage2_stride)):
@@ -90,18 +98,14 @@ class MobileNetV2Cifar(nn.Module):
         self.conv_stem = nn.Conv2d(in_chans, 32, 3, stem_stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(32)
         self.act = nn.ReLU(inplace=True)
+        rates = iter(calculate_drop_path_rates(drop_path_rate, sum(blocks for _, _, blocks, _ in STAGES)))
         stages, infos = [], []
         channels, reduction = 32, stem_stride
         for index, (expansion, width, blocks, stride) in enumerate(STAGES):
             stride = stage2_stride if index == 1 else stride
-            stages.append(
-                nn.Sequential(
-                    *(
-                        InvertedResidual(channels if i == 0 else width, width, stride if i == 0 else 1, expansion)
-                        for i in range(blocks)
-                    )
-                )
-            )
+            first = InvertedResidual(channels, width, stride, expansion, next(rates))
+            rest = [InvertedResidual(width, width, 1, expansion, next(rates)) for _ in range(blocks - 1)]
+            stages.append(nn.Sequential(first, *rest))
             channels, reduction = width, reduction * stride
             infos.append({"num_chs": channels, "reduction": reduction, "module": f"blocks.{index}"})
         self.blocks = nn.Sequential(*stages)
@@ -113,6 +117,7 @@ class MobileNetV2Cifar(nn.Module):
         self.conv_head = nn.Conv2d(channels, self.num_features, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(self.num_features)
         self.global_pool, self.classifier = create_classifier(self.num_features, num_classes, pool_type=global_pool)
+        self.to(device=device, dtype=dtype)
 
     @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict:

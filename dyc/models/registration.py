@@ -86,7 +86,7 @@ def register(module: str, name: str, build: Callable[..., nn.Module], doc: str, 
     """
 
     def entry(pretrained: bool = False, **kwargs) -> nn.Module:
-        feature_cfg = {"out_indices": out_indices, "feature_cls": "getter"}
+        feature_cfg = {"out_indices": out_indices, "feature_cls": "getter", "flatten_sequential": True}
         return build_model_with_cfg(build, name, pretrained, feature_cfg=feature_cfg, **kwargs)
 
     entry.__name__ = entry.__qualname__ = name

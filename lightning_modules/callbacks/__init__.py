@@ -1,6 +1,7 @@
 """Callbacks: the training rules of the papers, and what is measured while training."""
 
 from lightning_modules.callbacks.attention import AttentionMonitor
+from lightning_modules.callbacks.checkpoint import BestCheckpoint, LastCheckpoint
 from lightning_modules.callbacks.predictions import PredictionTable
 from lightning_modules.callbacks.report import EpochReport
 from lightning_modules.callbacks.reproducibility import EpochSeed
@@ -9,8 +10,10 @@ from lightning_modules.callbacks.throughput import Throughput
 
 __all__ = [
     "AttentionMonitor",
+    "BestCheckpoint",
     "EpochReport",
     "EpochSeed",
+    "LastCheckpoint",
     "PredictionTable",
     "TemperatureAnnealing",
     "Throughput",

@@ -31,14 +31,24 @@ class EpochReport(Callback):
             f"on {pl_module.device} at {trainer.precision}",
         )
 
-    @rank_zero_only
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the validation of the epoch before."""
+        self._validated = False
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that this epoch has figures of its own."""
+        self._validated = True
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the figures that were logged."""
-        metrics = trainer.callback_metrics
+        # Read on every process: it may make them exchange their parts of a figure.
+        stale = () if self._validated else ("val/", "attention/")
+        metrics = {k: v for k, v in trainer.callback_metrics.items() if not k.startswith(stale)}
         figures = [f"{label} {form.format(float(metrics[key]))}" for key, label, form in self.SHOWN if key in metrics]
         self._print(trainer, f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: " + ", ".join(figures))
 
     @staticmethod
+    @rank_zero_only
     def _print(trainer: Trainer, line: str) -> None:
         bar = trainer.progress_bar_callback
         (print if bar is None else bar.print)(line)

@@ -29,6 +29,15 @@ class Throughput(Callback):
         self._waiting += (now - self._mark) * self._warm
         self._mark = now
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the clock for a validation in the middle of an epoch."""
+        self._validation = time.perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let the clock go on."""
+        if not trainer.sanity_checking:
+            self._mark += time.perf_counter() - self._validation
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:

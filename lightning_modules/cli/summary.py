@@ -61,12 +61,10 @@ def _files(cli: Any, saved: dict[str, str]) -> list[str]:
         upload = f" (upload it with: wandb sync {offline[-1]})" if offline else ""
         lines.append(f"  {'W&B files:':<18}{folder / 'wandb'}{upload}")
     config = f"--config {folder / 'config.yaml'}"
-    path = saved.get("best", saved.get("last", "CHECKPOINT"))
-    return [
-        *lines,
-        "try next:",
-        f"  dyc fit {config} --model.model mobilenetv2_cifar      the same recipe with another network",
-        f"  dyc fit {config} --ckpt_path last --trainer.max_epochs {2 * cli.trainer.max_epochs}      train on",
-        f"  dyc predict {config} --ckpt_path {path}      a table of predictions",
-        "  dyc models      every network",
-    ]
+    other = next(name for name in ("mobilenetv2_cifar", "dyc_mobilenetv2_cifar") if name != cli.model.model_name)
+    tries = [f"dyc fit {config} --model.model {other} --model.model_kwargs {{}} --name {cli.run_name}_{other}"]
+    if saved and cli.trainer.max_epochs > 0:
+        tries.append(f"dyc fit {config} --ckpt_path last --trainer.max_epochs {2 * cli.trainer.max_epochs}")
+    if saved:
+        tries.append(f"dyc predict --name {cli.run_name} --ckpt_path {'best' if 'best' in saved else 'last'}")
+    return [*lines, "try next:", *(f"  {command}" for command in (*tries, "dyc models"))]

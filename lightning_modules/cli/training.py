@@ -9,15 +9,25 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
 
-from lightning_modules.callbacks import AttentionMonitor, EpochReport, EpochSeed, PredictionTable, Throughput
+from lightning_modules.callbacks import (
+    AttentionMonitor,
+    BestCheckpoint,
+    EpochReport,
+    EpochSeed,
+    LastCheckpoint,
+    PredictionTable,
+    Throughput,
+)
 from lightning_modules.classifier import ImageClassifier
 from lightning_modules.cli.summary import print_summary
 from lightning_modules.data import ImageData
 from lightning_modules.loggers import WandbMode, build_loggers
-from lightning_modules.runs import CHECKPOINTS, find_checkpoint, next_version, read_hyperparameters
+from lightning_modules.runs import CHECKPOINTS, claim_folder, find_checkpoint, give_back, read_checkpoint
 from ops import ArgumentError
 
 
@@ -42,33 +52,60 @@ class DycCLI(LightningCLI):
         parser.add_lightning_class_args(self.trainer_class, "trainer")
         parser.set_defaults({f"trainer.{k}": v for k, v in self.trainer_defaults.items()})
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and note which options were given: an evaluation takes the others from the checkpoint."""
+        super().parse_arguments(parser, args)
+        self.given = parser.parse_args(args, defaults=False)[self.config.subcommand]
+
     def _parse_ckpt_path(self) -> None:
-        """Find and check ``--ckpt_path`` before anything is built; an evaluation takes its network from it."""
+        """Find and check ``--ckpt_path`` before anything is built; an evaluation takes its settings from it."""
         config = self.config[self.config.subcommand]
+        self.checkpoint: dict[str, Any] | None = None
         if not config.get("ckpt_path"):
             if self.config.subcommand != "fit":
                 raise ArgumentError("ckpt_path", None, "a checkpoint to evaluate: a path, last or best")
             return
         path = find_checkpoint(config["ckpt_path"], Path(config["runs"]), config["name"])
-        trained = read_hyperparameters(path)
         config["ckpt_path"] = str(path)
-        given = config["model"]
+        self.checkpoint = read_checkpoint(path)
+        trained, given = self.checkpoint["hyper_parameters"], config["model"]
         if given["model"] is not None and given["model"] != trained["model"]:
             raise ArgumentError("ckpt_path", f"a checkpoint of {trained['model']!r}", f"one of {given['model']!r}")
         given["model"] = trained["model"]
-        if self.config.subcommand != "fit":
-            for name in ("model_kwargs", "num_classes", "ema_decay"):
-                given[name] = trained[name]
-            given["pretrained"] = False
+        if self.config.subcommand == "fit":
+            for name in ("opt", "filter_bias_and_bn", "layer_decay"):
+                if given["optimizer"][name] != trained["optimizer"][name]:
+                    raise ArgumentError(
+                        f"model.optimizer.{name}",
+                        given["optimizer"][name],
+                        f"{trained['optimizer'][name]}, as in the checkpoint whose optimiser goes on",
+                    )
+            return
+        for name in ("model_kwargs", "num_classes", "ema_decay"):
+            given[name] = trained[name]
+        given["pretrained"] = False
+        self._take_data_settings(config["data"])
+
+    def _take_data_settings(self, data: Any) -> None:
+        """Use the checkpoint's data settings where none was given; of another set, only how images are prepared."""
+        told = self.given.get("data") or {}
+        trained = self.checkpoint.get("datamodule_hyper_parameters") or {}
+        prepared = ("image_size", "mean", "std")
+        same = "dataset" not in told or told["dataset"] == trained.get("dataset")
+        for name, value in trained.items():
+            if name in data and name not in told and (same or name in prepared):
+                data[name] = value
 
     def before_instantiate_classes(self) -> None:
-        """Choose the run's folder."""
+        """Claim the run's folder; only the first of several processes writes to it."""
         config = self.config[self.subcommand]
         if not config["name"] or Path(config["name"]).is_absolute() or ".." in Path(config["name"]).parts:
             raise ArgumentError("name", repr(config["name"]), "a relative name, such as 'cifar10/dyc'")
         self.run_root, self.run_name = Path(config["runs"]), config["name"]
-        self.version = next_version(self.run_root, self.run_name)
-        self.folder = self.run_root / self.run_name / self.version
+        self.folder = self.run_root / self.run_name / "version_0"
+        if self.subcommand in ("fit", "predict") and rank_zero_only.rank == 0:
+            self.folder = claim_folder(self.run_root, self.run_name)
+            _claimed.append((self.folder, self.run_root))
         if self.subcommand != "fit":
             self.save_config_callback = None
 
@@ -77,19 +114,19 @@ class DycCLI(LightningCLI):
         config = self._get(self.config_init, "trainer")
         loggers: Any = False
         if self.subcommand == "fit":
-            options = self.config_init[self.subcommand]
             loggers = config["logger"]
             if loggers is None or loggers is True:
-                tags = [self.model.model_name, self.datamodule.dataset, f"seed{options['seed_everything']}"]
-                if config["fast_dev_run"]:
-                    loggers = False
-                else:
-                    tags += options["wandb_tags"]
-                    loggers = build_loggers(
-                        self.run_root, self.run_name, self.version, options["wandb"], options["wandb_project"], tags
-                    )
+                loggers = False if config["fast_dev_run"] else self._loggers()
+        if self.subcommand == "predict":
+            kwargs |= {"devices": 1, "num_nodes": 1, "strategy": "auto"}  # rows are written in the order of the data
         self.trainer_defaults["callbacks"] = self._callbacks(config, bool(loggers))
         return super().instantiate_trainer(logger=loggers, **kwargs)
+
+    def _loggers(self) -> list[Logger]:
+        options = self.config_init[self.subcommand]
+        tags = [self.model.model_name, self.datamodule.dataset, f"seed{options['seed_everything']}"]
+        tags += options["wandb_tags"]
+        return build_loggers(self.folder, self.run_name, options["wandb"], options["wandb_project"], tags)
 
     def _callbacks(self, trainer: Any, logs: bool) -> list[Callback]:
         if self.subcommand == "predict":
@@ -103,42 +140,35 @@ class DycCLI(LightningCLI):
         if logs:
             found.append(LearningRateMonitor("epoch"))
         if trainer["enable_checkpointing"] is not False and not trainer["fast_dev_run"]:
-            folder = self.folder / CHECKPOINTS
-            found.append(
-                ModelCheckpoint(
-                    folder,
-                    "best",
-                    monitor="val/top1",
-                    mode="max",
-                    save_on_train_epoch_end=True,
-                    enable_version_counter=False,
-                )
-            )
-            found.append(ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False))
+            found += [BestCheckpoint(self.folder / CHECKPOINTS), LastCheckpoint(self.folder / CHECKPOINTS)]
         return found
 
     def before_fit(self) -> None:
-        """Check data, network and checkpoint against each other before a folder is made or a logger started."""
-        checkpoint = self.config_init["fit"].get("ckpt_path")
-        if self.trainer.is_global_zero:
-            self.datamodule.prepare_data()
-            self.datamodule.setup("fit")
-            self.model.fit_to(self.datamodule)
-            if checkpoint:
-                self.model.on_load_checkpoint(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True))
-                print(f"resuming from {checkpoint}; this run writes to {self.folder}")
-            if self.trainer.loggers:
-                self.folder.mkdir(parents=True)  # W&B writes elsewhere if it is missing
+        """Check data, network and checkpoint against each other before a logger is started."""
+        if not self.trainer.is_global_zero:
+            return
+        self.datamodule.prepare_data()
+        self.datamodule.setup("fit")
+        self.model.fit_to(self.datamodule)
+        if self.checkpoint is None:
+            return
+        done, epochs = self.checkpoint["epoch"] + 1, self.trainer.max_epochs
+        if epochs is not None and 0 <= epochs <= done:
+            raise ArgumentError("trainer.max_epochs", epochs, f"more than {done}, the epochs of the checkpoint")
+        self.model.on_load_checkpoint(self.checkpoint)
+        print(f"resuming from {self.config_init['fit']['ckpt_path']}; this run writes to {self.folder}")
 
     def after_fit(self) -> None:
         """Test the network of the last epoch and the best one, and say where everything is."""
-        if self.trainer.fast_dev_run or self.trainer.interrupted:
-            return
-        print_summary(self)
+        if not self.trainer.fast_dev_run:
+            print_summary(self)
 
     def after_predict(self) -> None:
         """Say where the predictions are."""
         print(f"predictions: {self.folder / 'predictions.csv'}")
+
+
+_claimed: list[tuple[Path, Path]] = []
 
 
 def main(argv: Sequence[str]) -> None:
@@ -147,18 +177,22 @@ def main(argv: Sequence[str]) -> None:
     torch.set_float32_matmul_precision("high")  # TF32 on the GPUs that have it, as every published recipe runs
     sys.argv[1:] = list(argv)  # LightningCLI names the program and saves the command from here
     usage = "dyc {} [-c CONFIG ...] [--name NAME] [--GROUP.OPTION VALUE ...] [--ckpt_path CKPT_PATH]"
-    DycCLI(
-        ImageClassifier,
-        ImageData,
-        seed_everything_default=0,
-        auto_configure_optimizers=False,
-        load_from_checkpoint_support=False,
-        trainer_defaults={"max_epochs": 100, "enable_model_summary": False},  # EpochReport says it in one line
-        parser_kwargs={
-            "prog": "dyc",
-            **{command: {"usage": usage.format(command)} for command in DycCLI.subcommands()},
-        },
-    )
+    try:
+        DycCLI(
+            ImageClassifier,
+            ImageData,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            trainer_defaults={"max_epochs": 100, "enable_model_summary": False},  # EpochReport says it in one line
+            parser_kwargs={
+                "prog": "dyc",
+                **{command: {"usage": usage.format(command)} for command in DycCLI.subcommands()},
+            },
+        )
+    finally:
+        while _claimed:  # a run that failed before it wrote anything leaves nothing
+            give_back(*_claimed.pop())
 
 
 def quiet() -> None:
@@ -173,6 +207,5 @@ def quiet() -> None:
         ".*when using `ckpt_path`, callbacks used to create.*",  # an evaluation needs none of them
         ".*module.s. in eval mode at the start of training.*",  # the moving average
         ".*Couldn't infer the batch indices.*",  # predictions are written in the order of the data
-        ".*dirpath has changed from.*",  # every run has its own folder
     ):
         warnings.filterwarnings("ignore", message)

@@ -124,6 +124,9 @@ class ImageData(LightningDataModule):
             raise ArgumentError("data.mean / data.std", f"{self.mean} / {self.std}", f"{self.in_chans} numbers each")
         self.splits: Splits | None = None
         self.class_names: list[str] | None = None
+        # A checkpoint holds how the images were prepared, so that its network is evaluated on the same kind.
+        self.save_hyperparameters()
+        self.hparams.update(mean=list(self.mean), std=list(self.std), crop_scale=list(crop_scale))
 
     def prepare_data(self) -> None:
         """Download what is missing, on one process only."""
@@ -132,8 +135,8 @@ class ImageData(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Open the splits and hold out the validation share."""
-        if self.splits is not None:
-            return
+        if self.splits is not None or (stage == "predict" and self.predict_folder is not None):
+            return  # a folder to predict needs nothing of the training data: the checkpoint names the classes
         if self.in_memory:
             splits = self._open_tensors()
         elif self.dataset == "folder":
@@ -146,6 +149,15 @@ class ImageData(LightningDataModule):
         self._settle_validation(splits)
         self.image_size = self.image_size or 224
         self.splits = splits
+        self.hparams.image_size = self.image_size
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps beside the settings: the names of the classes."""
+        return {"class_names": self.class_names}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the names of the classes from a checkpoint, where the data does not tell them."""
+        self.class_names = self.class_names or state_dict["class_names"]
 
     def _open_tensors(self) -> Splits:
         train, test = open_in_memory(self.dataset, Path(self.root), download=False)
