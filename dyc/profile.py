@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from dyc.convert import set_backend
 from dyc.layers import DynamicConv2d
 
 
@@ -80,6 +81,7 @@ def profile(model: nn.Module, input_size: tuple[int, int, int] = (3, 224, 224)) 
         3504872
     """
     shell = copy.deepcopy(model).to("meta").eval()
+    set_backend(shell, "eager")  # the others compute on real devices only
     result = Profile(sum(p.numel() for p in model.parameters()), tuple(input_size))
 
     def record(name: str):

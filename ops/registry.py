@@ -74,6 +74,8 @@ class Backend:
         summary: One line for listings.
         missing: The reasons why it cannot run anything on this machine, probed once before registration, with
             the install command where one helps.
+        prepare: Called once, before the first run, for work that is worth doing only then (such as compiling);
+            raises :class:`BackendUnavailable` if it fails.
     """
 
     name: str
@@ -81,10 +83,12 @@ class Backend:
     unmet: Callable[[Problem], tuple[str, ...]] = _meets_all
     summary: str = ""
     missing: tuple[str, ...] = ()
+    prepare: Callable[[], None] | None = None
 
     def reasons(self, problem: Problem) -> tuple[str, ...]:
         """Return every reason why this backend cannot run ``problem``; empty if it can."""
-        return self.missing or tuple(self.unmet(problem))
+        failed = _FAILED.get(self.name)
+        return self.missing or ((failed,) if failed else tuple(self.unmet(problem)))
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ class BackendStatus:
 
 
 _REGISTRY: dict[str, Backend] = {}  # in the order in which "auto" tries them
+_FAILED: dict[str, str | None] = {}  # by name, once prepared: why that failed, or None
 
 
 class _Chosen(threading.local):
@@ -148,7 +153,13 @@ def check_backend_name(name: str, argument: str = "backend") -> str:
 
 def backends() -> tuple[BackendStatus, ...]:
     """List every backend in the order of ``"auto"``, with the reasons why one cannot run on this machine."""
-    return tuple(BackendStatus(b.name, not b.missing, b.missing, b.summary) for b in _REGISTRY.values())
+
+    def status(b: Backend) -> BackendStatus:
+        failed = _FAILED.get(b.name)
+        reasons = b.missing or ((failed,) if failed else ())
+        return BackendStatus(b.name, not reasons, reasons, b.summary)
+
+    return tuple(status(b) for b in _REGISTRY.values())
 
 
 @contextmanager
@@ -181,14 +192,32 @@ def select_backend(problem: Problem, name: str = "auto") -> Backend:
         name = _CHOSEN.name
     if name == "auto":
         for backend in _REGISTRY.values():
-            if not backend.reasons(problem):
+            if not backend.reasons(problem) and _ready(backend.name):
                 return backend
         raise BackendUnavailable("no backend can run this call:\n" + describe(problem))
     backend = _REGISTRY[check_backend_name(name)]
     reasons = backend.reasons(problem)
+    if not reasons and not _ready(name):
+        reasons = backend.reasons(problem)
     if reasons:
         raise BackendUnavailable(f"backend {name!r} cannot run this call: " + "; ".join(reasons))
     return backend
+
+
+@torch.compiler.assume_constant_result
+def _ready(name: str) -> bool:
+    """Prepare a backend at its first use, while tracing too, and say whether it can run."""
+    backend = _REGISTRY[name]
+    if backend.prepare is None:
+        return True
+    if name not in _FAILED:
+        try:
+            backend.prepare()
+            _FAILED[name] = None
+        except BackendUnavailable as error:
+            _FAILED[name] = str(error)
+            warnings.warn(f"backend {name!r} is not available: {error}", stacklevel=2)
+    return _FAILED[name] is None
 
 
 def describe(problem: Problem) -> str:

@@ -1,0 +1,43 @@
+"""C++ for the CPU: vectors of sixteen channels (channels_last) or pixels (NCHW), on PyTorch's own threads.
+
+Compiled at first use and kept (see :mod:`ops.build`). Neither memory format is converted, batch and channels are loops
+rather than groups, and arithmetic is float32 whatever is stored.
+"""
+
+import torch
+from torch import Tensor
+
+import ops.library  # noqa: F401  (defines the operators that the compiled file implements)
+from ops.build import build, compiler
+from ops.errors import BackendUnavailable
+from ops.registry import Backend, Pair, Problem
+
+_MISSING = () if compiler() else ("got no C++ compiler; need g++ or clang++ on PATH (Debian: apt-get install g++)",)
+_DTYPES = (torch.float32, torch.bfloat16)
+
+
+def unmet(problem: Problem) -> tuple[str, ...]:
+    """Return why the C++ kernels cannot run a problem."""
+    reasons = []
+    if problem.device != "cpu":
+        reasons.append(f"got device {problem.device}, need cpu")
+    if problem.dtype not in _DTYPES:
+        reasons.append(f"got {problem.dtype}, need float32 or bfloat16")
+    return tuple(reasons)
+
+
+def prepare() -> None:
+    """Compile and load the kernels."""
+    path = build("depthwise")
+    try:
+        torch.ops.load_library(path)
+    except OSError as error:
+        raise BackendUnavailable(f"got a file that cannot be loaded ({error}); remove {path}") from error
+
+
+def run(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
+    """Convolve ``(B, C, H, W)`` with ``(B, C, kH, kW)``; see :func:`ops.depthwise_conv2d`."""
+    return torch.ops.dyc.depthwise(x, weight, stride, padding, dilation)
+
+
+CPP = Backend("cpp", run, unmet, "C++ for the CPU, compiled at first use", _MISSING, prepare)

@@ -1,0 +1,286 @@
+// Depthwise convolution with one kernel per sample, channels_last: sixteen channels of a pixel are one vector.
+//
+// For a block of sixteen channels the kernel's taps stay in registers while the block walks over the pixels of a row;
+// rows and columns outside the image are skipped, so no padded copy is made.
+#pragma once
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+
+#include "geometry.h"
+#include "vec.h"
+
+namespace dyc::channels_last {
+
+// Output columns whose taps all lie inside the image: [first, last).
+struct Interior {
+  int64_t first, last;
+  Interior(int64_t size, int64_t out, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation) {
+    first = std::min(out, (pad + stride - 1) / stride);
+    const int64_t room = size - 1 + pad - dilation * (kernel - 1);  // the last start of an inside window, padded
+    last = room < 0 ? first : std::max(first, std::min(out, room / stride + 1));
+  }
+};
+
+inline int64_t blocks(int64_t channels) { return (channels + kLanes - 1) / kLanes; }
+
+// Run body(sample, channel, lanes, first_row, last_row) over all blocks of sixteen channels, splitting rows only when
+// there are fewer blocks than threads.
+template <typename Body>
+void for_blocks(const Geometry& g, int64_t rows, int64_t work_per_row, Body body) {
+  const int64_t units = g.batch * blocks(g.channels);
+  const int64_t threads = at::get_num_threads();
+  const int64_t parts = units >= 2 * threads ? 1 : std::min(rows, (2 * threads + units - 1) / units);
+  const int64_t work = std::max<int64_t>(1, rows * work_per_row / parts);
+  const int64_t grain = std::max<int64_t>(1, 4096 / work);
+  at::parallel_for(0, units * parts, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t unit = i / parts, part = i % parts;
+      const int64_t sample = unit / blocks(g.channels), channel = unit % blocks(g.channels) * kLanes;
+      body(sample, channel, std::min(kLanes, g.channels - channel), rows * part / parts, rows * (part + 1) / parts);
+    }
+  });
+}
+
+template <int KH, int KW, int S, typename T>
+void forward_fixed(const Geometry& g, const T* x, const T* w, T* y) {
+  const Interior inside(g.width, g.out_width, KW, S, g.pad_w, 1);
+  for_blocks(g, g.out_height, g.out_width * KH * KW, [&](int64_t n, int64_t c, int64_t lanes, int64_t begin, int64_t end) {
+    Vec taps[KH * KW];
+    for (int t = 0; t < KH * KW; ++t) taps[t] = load(w + (n * KH * KW + t) * g.channels + c, lanes);
+    const T* image = x + n * g.pixels() * g.channels + c;
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t top = row * S - g.pad_h;
+      T* out = y + ((n * g.out_height + row) * g.out_width) * g.channels + c;
+      const bool whole_rows = top >= 0 && top + KH <= g.height;
+      auto edge = [&](int64_t column) {
+        const int64_t left = column * S - g.pad_w;
+        Vec acc{};
+        for (int i = 0; i < KH; ++i) {
+          if (top + i < 0 || top + i >= g.height) continue;
+          for (int j = 0; j < KW; ++j) {
+            if (left + j < 0 || left + j >= g.width) continue;
+            acc += taps[i * KW + j] * load(image + ((top + i) * g.width + left + j) * g.channels, lanes);
+          }
+        }
+        store(out + column * g.channels, acc, lanes);
+      };
+      if (!whole_rows || lanes < kLanes) {
+        for (int64_t column = 0; column < g.out_width; ++column) edge(column);
+        continue;
+      }
+      for (int64_t column = 0; column < inside.first; ++column) edge(column);
+      const T* window = image + (top * g.width + inside.first * S - g.pad_w) * g.channels;
+      for (int64_t column = inside.first; column < inside.last; ++column, window += S * g.channels) {
+        Vec acc{};
+        for (int i = 0; i < KH; ++i)
+          for (int j = 0; j < KW; ++j) acc += taps[i * KW + j] * load(window + (i * g.width + j) * g.channels);
+        store(out + column * g.channels, acc);
+      }
+      for (int64_t column = inside.last; column < g.out_width; ++column) edge(column);
+    }
+  });
+}
+
+template <typename T>
+void forward_any(const Geometry& g, const T* x, const T* w, T* y) {
+  for_blocks(g, g.out_height, g.out_width * g.taps(), [&](int64_t n, int64_t c, int64_t lanes, int64_t begin, int64_t end) {
+    const T* image = x + n * g.pixels() * g.channels + c;
+    const T* kernel = w + n * g.taps() * g.channels + c;
+    for (int64_t row = begin; row < end; ++row)
+      for (int64_t column = 0; column < g.out_width; ++column) {
+        Vec acc{};
+        for (int64_t i = 0; i < g.kernel_h; ++i) {
+          const int64_t in_row = row * g.stride_h - g.pad_h + i * g.dilation_h;
+          if (in_row < 0 || in_row >= g.height) continue;
+          for (int64_t j = 0; j < g.kernel_w; ++j) {
+            const int64_t in_column = column * g.stride_w - g.pad_w + j * g.dilation_w;
+            if (in_column < 0 || in_column >= g.width) continue;
+            acc += load(kernel + (i * g.kernel_w + j) * g.channels, lanes) *
+                   load(image + (in_row * g.width + in_column) * g.channels, lanes);
+          }
+        }
+        store(y + ((n * g.out_height + row) * g.out_width + column) * g.channels + c, acc, lanes);
+      }
+  });
+}
+
+inline bool is_fixed(const Geometry& g, int kernel, int stride) {
+  return g.kernel_h == kernel && g.kernel_w == kernel && g.stride_h == stride && g.stride_w == stride &&
+         g.dilation_h == 1 && g.dilation_w == 1;
+}
+
+template <typename T>
+void forward(const Geometry& g, const T* x, const T* w, T* y) {
+  if (is_fixed(g, 3, 1)) return forward_fixed<3, 3, 1>(g, x, w, y);
+  if (is_fixed(g, 3, 2)) return forward_fixed<3, 3, 2>(g, x, w, y);
+  if (is_fixed(g, 5, 1)) return forward_fixed<5, 5, 1>(g, x, w, y);
+  if (is_fixed(g, 5, 2)) return forward_fixed<5, 5, 2>(g, x, w, y);
+  forward_any(g, x, w, y);
+}
+
+// Each input pixel gathers from the outputs whose windows hold it: output o meets input i at tap k when
+// o * stride - pad + k * dilation == i.
+template <typename T>
+void grad_input_any(const Geometry& g, const T* grad, const T* w, T* gx) {
+  for_blocks(g, g.height, g.width * g.taps(), [&](int64_t n, int64_t c, int64_t lanes, int64_t begin, int64_t end) {
+    const T* image = grad + n * g.out_pixels() * g.channels + c;
+    const T* kernel = w + n * g.taps() * g.channels + c;
+    for (int64_t row = begin; row < end; ++row)
+      for (int64_t column = 0; column < g.width; ++column) {
+        Vec acc{};
+        for (int64_t i = 0; i < g.kernel_h; ++i) {
+          const int64_t a = row + g.pad_h - i * g.dilation_h;
+          if (a < 0 || a % g.stride_h || a / g.stride_h >= g.out_height) continue;
+          for (int64_t j = 0; j < g.kernel_w; ++j) {
+            const int64_t b = column + g.pad_w - j * g.dilation_w;
+            if (b < 0 || b % g.stride_w || b / g.stride_w >= g.out_width) continue;
+            acc += load(kernel + (i * g.kernel_w + j) * g.channels, lanes) *
+                   load(image + (a / g.stride_h * g.out_width + b / g.stride_w) * g.channels, lanes);
+          }
+        }
+        store(gx + ((n * g.height + row) * g.width + column) * g.channels + c, acc, lanes);
+      }
+  });
+}
+
+// Stride 2: a pixel of one parity meets the same taps everywhere, so they are walked without a division.
+template <int K, typename T>
+void grad_input_stride2(const Geometry& g, const T* grad, const T* w, T* gx) {
+  for_blocks(g, g.height, g.width * K * K / 4, [&](int64_t n, int64_t c, int64_t lanes, int64_t begin, int64_t end) {
+    Vec taps[K * K];
+    for (int t = 0; t < K * K; ++t) taps[t] = load(w + (n * K * K + t) * g.channels + c, lanes);
+    const T* image = grad + n * g.out_pixels() * g.channels + c;
+    for (int64_t row = begin; row < end; ++row) {
+      T* out = gx + ((n * g.height + row) * g.width) * g.channels + c;
+      for (int64_t column = 0; column < g.width; ++column) {
+        Vec acc{};
+        const int64_t odd_row = (row + g.pad_h) & 1, odd_column = (column + g.pad_w) & 1;
+        const int64_t a = (row + g.pad_h) >> 1, b = (column + g.pad_w) >> 1;
+        for (int i = 0; i < (K + 1) / 2; ++i) {
+          const int64_t tap_row = 2 * i + odd_row, from_row = a - i;
+          if (tap_row >= K || from_row < 0 || from_row >= g.out_height) continue;
+          for (int j = 0; j < (K + 1) / 2; ++j) {
+            const int64_t tap_column = 2 * j + odd_column, from_column = b - j;
+            if (tap_column >= K || from_column < 0 || from_column >= g.out_width) continue;
+            acc += taps[tap_row * K + tap_column] *
+                   load(image + (from_row * g.out_width + from_column) * g.channels, lanes);
+          }
+        }
+        store(out + column * g.channels, acc, lanes);
+      }
+    }
+  });
+}
+
+template <int K, typename T>
+void flip(const Geometry& g, const T* w, T* flipped) {
+  at::parallel_for(0, g.batch, std::max<int64_t>(1, 32768 / (K * K * g.channels)), [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; ++n)
+      for (int t = 0; t < K * K; ++t)
+        std::memcpy(flipped + (n * K * K + t) * g.channels, w + (n * K * K + K * K - 1 - t) * g.channels,
+                    g.channels * sizeof(T));
+  });
+}
+
+template <int K, typename T>
+void grad_input_stride1(const Geometry& g, const T* grad, const T* w, T* gx) {
+  // The gradient is the convolution of the incoming one with the kernel turned around.
+  std::unique_ptr<T[]> flipped(new T[g.batch * K * K * g.channels]);
+  flip<K>(g, w, flipped.get());
+  Geometry turned = g;
+  turned.height = g.out_height, turned.width = g.out_width;
+  turned.out_height = g.height, turned.out_width = g.width;
+  turned.pad_h = K - 1 - g.pad_h, turned.pad_w = K - 1 - g.pad_w;
+  forward_fixed<K, K, 1>(turned, grad, flipped.get(), gx);
+}
+
+template <typename T>
+void grad_input(const Geometry& g, const T* grad, const T* w, T* gx) {
+  const bool small_pad = g.pad_h < g.kernel_h && g.pad_w < g.kernel_w;
+  if (is_fixed(g, 3, 1) && small_pad) return grad_input_stride1<3>(g, grad, w, gx);
+  if (is_fixed(g, 5, 1) && small_pad) return grad_input_stride1<5>(g, grad, w, gx);
+  if (is_fixed(g, 3, 2)) return grad_input_stride2<3>(g, grad, w, gx);
+  if (is_fixed(g, 5, 2)) return grad_input_stride2<5>(g, grad, w, gx);
+  grad_input_any(g, grad, w, gx);
+}
+
+template <int KH, int KW, int S, typename T>
+void grad_weight_fixed(const Geometry& g, const T* grad, const T* x, T* gw) {
+  const Interior inside(g.width, g.out_width, KW, S, g.pad_w, 1);
+  const int64_t work = g.out_pixels() * KH * KW;
+  at::parallel_for(0, g.batch * blocks(g.channels), std::max<int64_t>(1, 4096 / work), [&](int64_t begin, int64_t end) {
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t n = unit / blocks(g.channels), c = unit % blocks(g.channels) * kLanes;
+      const int64_t lanes = std::min(kLanes, g.channels - c);
+      const T* image = x + n * g.pixels() * g.channels + c;
+      Vec acc[KH * KW] = {};
+      for (int64_t row = 0; row < g.out_height; ++row) {
+        const int64_t top = row * S - g.pad_h;
+        const T* from = grad + ((n * g.out_height + row) * g.out_width) * g.channels + c;
+        const bool whole_rows = top >= 0 && top + KH <= g.height;
+        auto edge = [&](int64_t column) {
+          const int64_t left = column * S - g.pad_w;
+          const Vec v = load(from + column * g.channels, lanes);
+          for (int i = 0; i < KH; ++i) {
+            if (top + i < 0 || top + i >= g.height) continue;
+            for (int j = 0; j < KW; ++j) {
+              if (left + j < 0 || left + j >= g.width) continue;
+              acc[i * KW + j] += v * load(image + ((top + i) * g.width + left + j) * g.channels, lanes);
+            }
+          }
+        };
+        if (!whole_rows || lanes < kLanes) {
+          for (int64_t column = 0; column < g.out_width; ++column) edge(column);
+          continue;
+        }
+        for (int64_t column = 0; column < inside.first; ++column) edge(column);
+        const T* window = image + (top * g.width + inside.first * S - g.pad_w) * g.channels;
+        for (int64_t column = inside.first; column < inside.last; ++column, window += S * g.channels) {
+          const Vec v = load(from + column * g.channels);
+          for (int i = 0; i < KH; ++i)
+            for (int j = 0; j < KW; ++j) acc[i * KW + j] += v * load(window + (i * g.width + j) * g.channels);
+        }
+        for (int64_t column = inside.last; column < g.out_width; ++column) edge(column);
+      }
+      for (int t = 0; t < KH * KW; ++t) store(gw + (n * KH * KW + t) * g.channels + c, acc[t], lanes);
+    }
+  });
+}
+
+template <typename T>
+void grad_weight_any(const Geometry& g, const T* grad, const T* x, T* gw) {
+  at::parallel_for(0, g.batch * blocks(g.channels), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t n = unit / blocks(g.channels), c = unit % blocks(g.channels) * kLanes;
+      const int64_t lanes = std::min(kLanes, g.channels - c);
+      for (int64_t i = 0; i < g.kernel_h; ++i)
+        for (int64_t j = 0; j < g.kernel_w; ++j) {
+          Vec acc{};
+          for (int64_t row = 0; row < g.out_height; ++row) {
+            const int64_t in_row = row * g.stride_h - g.pad_h + i * g.dilation_h;
+            if (in_row < 0 || in_row >= g.height) continue;
+            for (int64_t column = 0; column < g.out_width; ++column) {
+              const int64_t in_column = column * g.stride_w - g.pad_w + j * g.dilation_w;
+              if (in_column < 0 || in_column >= g.width) continue;
+              acc += load(grad + ((n * g.out_height + row) * g.out_width + column) * g.channels + c, lanes) *
+                     load(x + ((n * g.height + in_row) * g.width + in_column) * g.channels + c, lanes);
+            }
+          }
+          store(gw + (n * g.taps() + i * g.kernel_w + j) * g.channels + c, acc, lanes);
+        }
+    }
+  });
+}
+
+template <typename T>
+void grad_weight(const Geometry& g, const T* grad, const T* x, T* gw) {
+  if (is_fixed(g, 3, 1)) return grad_weight_fixed<3, 3, 1>(g, grad, x, gw);
+  if (is_fixed(g, 3, 2)) return grad_weight_fixed<3, 3, 2>(g, grad, x, gw);
+  if (is_fixed(g, 5, 1)) return grad_weight_fixed<5, 5, 1>(g, grad, x, gw);
+  if (is_fixed(g, 5, 2)) return grad_weight_fixed<5, 5, 2>(g, grad, x, gw);
+  grad_weight_any(g, grad, x, gw);
+}
+
+}  // namespace dyc::channels_last

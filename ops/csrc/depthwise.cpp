@@ -1,0 +1,235 @@
+// PyTorch operators around the kernels: dyc::depthwise, dyc::depthwise_grad_input, dyc::depthwise_grad_weight.
+//
+// The operation is bilinear in features and kernels, so the gradient of each of the three is made of the other two and
+// the operators are differentiable to any order.
+
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
+
+#include "channels_first.h"
+#include "channels_last.h"
+
+namespace {
+
+using at::IntArrayRef;
+using at::Tensor;
+using dyc::BFloat;
+using dyc::Geometry;
+
+int64_t out_size(int64_t size, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation) {
+  return (size + 2 * pad - dilation * (kernel - 1) - 1) / stride + 1;
+}
+
+struct Call {
+  IntArrayRef size, kernel, stride, padding, dilation;  // (H, W) each
+
+  Geometry geometry(int64_t batch, int64_t channels) const {
+    return {batch, channels, size[0], size[1],
+            out_size(size[0], kernel[0], stride[0], padding[0], dilation[0]),
+            out_size(size[1], kernel[1], stride[1], padding[1], dilation[1]),
+            kernel[0], kernel[1], stride[0], stride[1], padding[0], padding[1], dilation[0], dilation[1]};
+  }
+};
+
+bool prefers_channels_last(const Tensor& t) {
+  return t.size(1) > 1 && t.stride(1) == 1 && !t.is_contiguous();
+}
+
+at::MemoryFormat format(bool last) { return last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous; }
+
+// Run body with typed pointers: body(first, second, result) of float or of bfloat16.
+template <typename Body>
+void typed(const Tensor& first, const Tensor& second, Tensor& result, Body body) {
+  if (first.scalar_type() == at::kBFloat16) {
+    body((const BFloat*)first.const_data_ptr(), (const BFloat*)second.const_data_ptr(), (BFloat*)result.mutable_data_ptr());
+  } else {
+    TORCH_CHECK(first.scalar_type() == at::kFloat, "dyc::depthwise: got ", first.scalar_type(), "; need float32 or bfloat16");
+    body((const float*)first.const_data_ptr(), (const float*)second.const_data_ptr(), (float*)result.mutable_data_ptr());
+  }
+}
+
+Tensor forward_cpu(const Tensor& x, const Tensor& w, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation) {
+  const bool last = prefers_channels_last(x);
+  const Tensor features = x.contiguous(format(last)), kernels = w.contiguous(format(last));
+  const Call call{x.sizes().slice(2), w.sizes().slice(2), stride, padding, dilation};
+  const Geometry g = call.geometry(x.size(0), x.size(1));
+  Tensor y = at::empty({g.batch, g.channels, g.out_height, g.out_width}, x.options(), format(last));
+  typed(features, kernels, y, [&](auto* a, auto* b, auto* c) {
+    last ? dyc::channels_last::forward(g, a, b, c) : dyc::channels_first::forward(g, a, b, c);
+  });
+  return y;
+}
+
+Tensor grad_input_cpu(const Tensor& grad, const Tensor& w, IntArrayRef size, IntArrayRef stride, IntArrayRef padding,
+                      IntArrayRef dilation) {
+  const bool last = prefers_channels_last(grad);
+  const Tensor gradient = grad.contiguous(format(last)), kernels = w.contiguous(format(last));
+  const Call call{size, w.sizes().slice(2), stride, padding, dilation};
+  const Geometry g = call.geometry(grad.size(0), grad.size(1));
+  Tensor gx = at::empty({g.batch, g.channels, g.height, g.width}, grad.options(), format(last));
+  typed(gradient, kernels, gx, [&](auto* a, auto* b, auto* c) {
+    last ? dyc::channels_last::grad_input(g, a, b, c) : dyc::channels_first::grad_input(g, a, b, c);
+  });
+  return gx;
+}
+
+Tensor grad_weight_cpu(const Tensor& grad, const Tensor& x, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
+                       IntArrayRef dilation) {
+  const bool last = prefers_channels_last(x);
+  const Tensor gradient = grad.contiguous(format(last)), features = x.contiguous(format(last));
+  const Call call{x.sizes().slice(2), kernel, stride, padding, dilation};
+  const Geometry g = call.geometry(x.size(0), x.size(1));
+  Tensor gw = at::empty({g.batch, g.channels, g.kernel_h, g.kernel_w}, x.options(), format(last));
+  typed(gradient, features, gw, [&](auto* a, auto* b, auto* c) {
+    last ? dyc::channels_last::grad_weight(g, a, b, c) : dyc::channels_first::grad_weight(g, a, b, c);
+  });
+  return gw;
+}
+
+using c10::SymIntArrayRef;
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+using Plain = Tensor(const Tensor&, const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef);
+using Sized = Tensor(const Tensor&, const Tensor&, SymIntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef);
+
+template <typename Signature>
+c10::TypedOperatorHandle<Signature> find(const char* name) {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
+}
+
+Tensor depthwise(const Tensor& x, const Tensor& w, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
+  static const auto op = find<Plain>("dyc::depthwise");
+  return op.call(x, w, s, p, d);
+}
+
+Tensor grad_input(const Tensor& grad, const Tensor& w, SymIntArrayRef size, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
+  static const auto op = find<Sized>("dyc::depthwise_grad_input");
+  return op.call(grad, w, size, s, p, d);
+}
+
+Tensor grad_weight(const Tensor& grad, const Tensor& x, SymIntArrayRef kernel, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
+  static const auto op = find<Sized>("dyc::depthwise_grad_weight");
+  return op.call(grad, x, kernel, s, p, d);
+}
+
+// What the gradients need besides tensors.
+void remember(AutogradContext* ctx, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
+  ctx->saved_data["stride"] = s.vec();
+  ctx->saved_data["padding"] = p.vec();
+  ctx->saved_data["dilation"] = d.vec();
+}
+
+struct Window {
+  std::vector<int64_t> stride, padding, dilation;
+  explicit Window(AutogradContext* ctx)
+      : stride(ctx->saved_data["stride"].toIntVector()),
+        padding(ctx->saved_data["padding"].toIntVector()),
+        dilation(ctx->saved_data["dilation"].toIntVector()) {}
+};
+
+// Incoming gradients have any strides; the features' memory format decides.
+Tensor like(const Tensor& t, const Tensor& features) { return t.contiguous(format(prefers_channels_last(features))); }
+
+struct Depthwise : Function<Depthwise> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& w, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    ctx->save_for_backward({x, w});
+    remember(ctx, s, p, d);
+    return depthwise(x, w, s, p, d);
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &x = saved[0], &w = saved[1];
+    const Tensor grad = like(grads[0], x);
+    const Window v(ctx);
+    Tensor gx, gw;
+    if (ctx->needs_input_grad(0)) gx = grad_input(grad, w, x.sym_sizes().slice(2), v.stride, v.padding, v.dilation);
+    if (ctx->needs_input_grad(1)) gw = grad_weight(grad, x, w.sym_sizes().slice(2), v.stride, v.padding, v.dilation);
+    return {gx, gw, {}, {}, {}};
+  }
+};
+
+struct GradInput : Function<GradInput> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& grad, const Tensor& w, SymIntArrayRef size, IntArrayRef s,
+                        IntArrayRef p, IntArrayRef d) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    ctx->save_for_backward({grad, w});
+    remember(ctx, s, p, d);
+    return grad_input(grad, w, size, s, p, d);
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &grad = saved[0], &w = saved[1];
+    const Tensor gg = like(grads[0], grad);
+    const Window v(ctx);
+    Tensor ggrad, gw;
+    if (ctx->needs_input_grad(0)) ggrad = depthwise(gg, w, v.stride, v.padding, v.dilation);
+    if (ctx->needs_input_grad(1)) gw = grad_weight(grad, gg, w.sym_sizes().slice(2), v.stride, v.padding, v.dilation);
+    return {ggrad, gw, {}, {}, {}, {}};
+  }
+};
+
+struct GradWeight : Function<GradWeight> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& grad, const Tensor& x, SymIntArrayRef kernel, IntArrayRef s,
+                        IntArrayRef p, IntArrayRef d) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    ctx->save_for_backward({grad, x});
+    remember(ctx, s, p, d);
+    return grad_weight(grad, x, kernel, s, p, d);
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &grad = saved[0], &x = saved[1], &gg = grads[0];
+    const Window v(ctx);
+    Tensor ggrad, gx;
+    if (ctx->needs_input_grad(0)) ggrad = depthwise(x, gg, v.stride, v.padding, v.dilation);
+    if (ctx->needs_input_grad(1))
+      gx = grad_input(like(grad, x), gg, x.sym_sizes().slice(2), v.stride, v.padding, v.dilation);
+    return {ggrad, gx, {}, {}, {}, {}};
+  }
+};
+
+bool differentiates(const Tensor& a, const Tensor& b) {
+  return at::GradMode::is_enabled() && (a.requires_grad() || b.requires_grad());
+}
+
+Tensor depthwise_autograd(const Tensor& x, const Tensor& w, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
+  if (differentiates(x, w)) return Depthwise::apply(x, w, s, p, d);
+  at::AutoDispatchBelowADInplaceOrView below;
+  return depthwise(x, w, s, p, d);
+}
+
+Tensor grad_input_autograd(const Tensor& grad, const Tensor& w, SymIntArrayRef size, IntArrayRef s, IntArrayRef p,
+                           IntArrayRef d) {
+  if (differentiates(grad, w)) return GradInput::apply(grad, w, size, s, p, d);
+  at::AutoDispatchBelowADInplaceOrView below;
+  return grad_input(grad, w, size, s, p, d);
+}
+
+Tensor grad_weight_autograd(const Tensor& grad, const Tensor& x, SymIntArrayRef kernel, IntArrayRef s, IntArrayRef p,
+                            IntArrayRef d) {
+  if (differentiates(grad, x)) return GradWeight::apply(grad, x, kernel, s, p, d);
+  at::AutoDispatchBelowADInplaceOrView below;
+  return grad_weight(grad, x, kernel, s, p, d);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(dyc, CPU, m) {
+  m.impl("depthwise", forward_cpu);
+  m.impl("depthwise_grad_input", grad_input_cpu);
+  m.impl("depthwise_grad_weight", grad_weight_cpu);
+}
+
+TORCH_LIBRARY_IMPL(dyc, AutogradCPU, m) {
+  m.impl("depthwise", depthwise_autograd);
+  m.impl("depthwise_grad_input", grad_input_autograd);
+  m.impl("depthwise_grad_weight", grad_weight_autograd);
+}

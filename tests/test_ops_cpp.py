@@ -1,0 +1,136 @@
+"""The C++ backend beyond the cases that every backend passes: operators, second derivatives, compilation."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import ops
+
+STATUS = {status.name: status for status in ops.backends()}["cpp"]
+pytestmark = pytest.mark.skipif(not STATUS.available, reason="; ".join(STATUS.reasons))
+
+WINDOW = ((2, 1), (1, 2), (1, 1))  # stride, padding, dilation
+
+
+def features(channels_last=True, dtype=torch.float32):
+    x = torch.randn(3, 20, 9, 7, dtype=dtype)
+    return x.contiguous(memory_format=torch.channels_last) if channels_last else x
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled():
+    ops.depthwise_conv2d(features(), torch.randn(3, 20, 3, 3), backend="cpp")
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+@pytest.mark.parametrize("name", ["depthwise", "depthwise_grad_input", "depthwise_grad_weight"])
+def test_operators_keep_the_rules_of_pytorch(name, channels_last):
+    x, weight = features(channels_last), torch.randn(3, 20, 3, 3)
+    y = torch.ops.dyc.depthwise(x, weight, *WINDOW)
+    arguments = {
+        "depthwise": (x, weight, *WINDOW),
+        "depthwise_grad_input": (torch.randn_like(y), weight, x.shape[2:], *WINDOW),
+        "depthwise_grad_weight": (torch.randn_like(y), x, weight.shape[2:], *WINDOW),
+    }[name]
+    arguments = tuple(a.requires_grad_() if isinstance(a, torch.Tensor) else a for a in arguments)
+    torch.library.opcheck(getattr(torch.ops.dyc, name).default, arguments)
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_second_derivatives_equal_eager_s(channels_last):
+    found = {}
+    for backend in ("cpp", "eager"):
+        torch.manual_seed(0)
+        x, weight = features(channels_last).requires_grad_(), torch.randn(3, 20, 5, 3, requires_grad=True)
+        y = ops.depthwise_conv2d(x, weight, stride=2, padding=2, backend=backend)
+        first = torch.autograd.grad(y.square().sum(), (x, weight), create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), (x, weight))
+        found[backend] = (*first, *second)
+    for ours, theirs in zip(found["cpp"], found["eager"]):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4 * theirs.abs().max().item())
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_result_does_not_depend_on_the_number_of_threads(channels_last):
+    x, weight = features(channels_last).requires_grad_(), torch.randn(3, 20, 3, 3, requires_grad=True)
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            y = ops.depthwise_conv2d(x, weight, padding=1, backend="cpp")
+            found.append((y, *torch.autograd.grad(y, (x, weight), torch.ones_like(y))))
+    finally:
+        torch.set_num_threads(threads)
+    for others in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], others))
+
+
+def test_one_graph_serves_all_batch_sizes():
+    @torch.compile(fullgraph=True, dynamic=True, backend="aot_eager")
+    def call(x, weight):
+        return ops.depthwise_conv2d(x, weight, padding=1, backend="cpp").relu()
+
+    torch._dynamo.reset()
+    for batch in (2, 3, 5):
+        x, weight = torch.randn(batch, 20, 8, 8), torch.randn(batch, 20, 3, 3)
+        torch.testing.assert_close(call(x, weight), ops.depthwise_conv2d(x, weight, padding=1).relu())
+    assert torch._dynamo.utils.counters["frames"]["total"] <= 2
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        (lambda: ops.depthwise_conv2d(*(t.double() for t in PAIR), backend="cpp"), "got torch.float64, need float32"),
+        (lambda: ops.depthwise_conv2d(*(t.to("meta") for t in PAIR), backend="cpp"), "got device meta, need cpu"),
+    ],
+)
+def test_what_it_cannot_run(call, reason):
+    with pytest.raises(ops.BackendUnavailable, match=reason):
+        call()
+
+
+PAIR = (torch.randn(1, 2, 5, 5), torch.randn(1, 2, 3, 3))
+
+SCRIPT = """
+import torch, ops
+x, w = torch.randn(1, 2, 5, 5), torch.randn(1, 2, 3, 3)
+print(ops.depthwise_conv2d(x, w).shape)
+try:
+    ops.depthwise_conv2d(x, w, backend="cpp")
+    print("ran")
+except ops.BackendUnavailable as error:
+    print(error)
+"""
+
+
+def elsewhere(**environment):
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, env={**os.environ, **environment}, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_kept_file_is_used_again(tmp_path):
+    done = elsewhere()
+    assert "ran" in done.stdout
+    assert "compiling" not in done.stderr
+
+
+def test_machine_without_a_compiler_says_what_to_install():
+    done = elsewhere(CXX="no-such-compiler")
+    assert "torch.Size([1, 2, 3, 3])" in done.stdout
+    assert "need g++ or clang++ on PATH" in done.stdout
+
+
+def test_compiler_that_fails_is_quoted(tmp_path):
+    compiler = tmp_path / "broken-c++"
+    compiler.write_text("#!/bin/sh\necho 'internal trouble' >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    done = elsewhere(CXX=str(compiler), DYC_CACHE=str(tmp_path))
+    assert "internal trouble" in done.stdout
+    assert [p.name for p in tmp_path.iterdir()] == ["broken-c++"]
