@@ -1,9 +1,13 @@
 """Fixtures shared by the tests."""
 
+import os
+
 import pytest
 import torch
 
 from ops import registry
+
+os.environ["WANDB_MODE"] = "offline"  # whoever runs the tests, nothing leaves the machine
 
 
 @pytest.fixture(autouse=True)
