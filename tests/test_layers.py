@@ -251,7 +251,7 @@ class TestCustomAttention:
 
 ERRORS = {
     "groups": ({"groups": 3}, "groups: got 3; need a divisor of in_channels 8"),
-    "groups_zero": ({"groups": 0}, "groups: got 0; need a divisor"),
+    "groups_zero": ({"groups": 0}, "groups: got 0; need at least 1"),
     "num_kernels": ({"num_kernels": 0}, "num_kernels: got 0; need at least 1"),
     "kernel_size": ({"kernel_size": 0}, "kernel_size: got 0; need one int or a pair of ints, each at least 1"),
     "stride": ({"stride": (1, 0)}, r"stride: got \(1, 0\); need one int or a pair of ints, each at least 1"),

@@ -65,8 +65,10 @@ class DynamicConv2d(nn.Module):
         super().__init__()
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "groups": groups, "num_kernels": num_kernels}
         for name, value in sizes.items():
-            if not isinstance(value, int) or value < 1:
-                raise ArgumentError(name, repr(value), "an int, at least 1")
+            if not isinstance(value, int):
+                raise ArgumentError(name, repr(value), "an int")
+            if value < 1:
+                raise ArgumentError(name, value, "at least 1")
         if in_channels % groups or out_channels % groups:
             raise ArgumentError(
                 "groups", groups, f"a divisor of in_channels {in_channels} and out_channels {out_channels}"

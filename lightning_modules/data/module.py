@@ -135,8 +135,10 @@ class ImageData(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Open the splits and hold out the validation share."""
-        if self.splits is not None or (stage == "predict" and self.predict_folder is not None):
-            return  # a folder to predict needs nothing of the training data: the checkpoint names the classes
+        # A folder to predict needs nothing of the training data once a checkpoint has told what it was like.
+        told = self.num_classes is not None and self.image_size is not None
+        if self.splits is not None or (stage == "predict" and self.predict_folder is not None and told):
+            return
         if self.in_memory:
             splits = self._open_tensors()
         elif self.dataset == "folder":
@@ -149,7 +151,7 @@ class ImageData(LightningDataModule):
         self._settle_validation(splits)
         self.image_size = self.image_size or 224
         self.splits = splits
-        self.hparams.image_size = self.image_size
+        self.hparams.image_size, self.hparams.num_classes = self.image_size, self.num_classes
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps beside the settings: the names of the classes."""
