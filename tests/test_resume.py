@@ -67,10 +67,12 @@ def test_training_on_follows_the_longer_schedule(fit, tmp_path, per_update):
 
     def rates(folder):
         rows = csv.DictReader((tmp_path / "runs" / folder / "metrics.csv").open())
-        return {row["epoch"]: row["lr-SGD/pg1"] for row in rows if row["lr-SGD/pg1"]}
+        return {row["step"]: row["lr-SGD/pg1"] for row in rows if row["lr-SGD/pg1"]}
 
     expected = rates("whole/version_0")
-    assert {epoch: expected[epoch] for epoch in ("2", "3")} == rates("parts/version_1")
+    assert len(expected) == 4
+    assert len(rates("parts/version_1")) == 2
+    assert rates("parts/version_1").items() <= expected.items()
     assert all(float(rate) > 0 for rate in expected.values())
     assert parts["epoch"] == whole["epoch"]
 
