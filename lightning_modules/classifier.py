@@ -257,7 +257,8 @@ class ImageClassifier(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
 
     def on_train_start(self) -> None:
-        """Put a resumed schedule where the training is."""
+        """Put a resumed schedule, and the count of the moving average, where the training is."""
+        self._averaged_step = self.trainer.global_step
         if self.trainer.global_step > 0:
             for config in self.trainer.lr_scheduler_configs:
                 if self.schedule_settings.per_update:

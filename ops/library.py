@@ -8,6 +8,8 @@ own, which cost less per call), CUDA C++ for the GPU.
 import torch
 from torch import Tensor
 
+from ops.checks import is_channels_last
+
 _WINDOW = "int[2] stride, int[2] padding, int[2] dilation"
 
 LIBRARY = torch.library.Library("dyc", "DEF")
@@ -18,8 +20,7 @@ LIBRARY.define(f"depthwise_grad_weight(Tensor grad, Tensor x, SymInt[2] kernel, 
 
 def memory_format(x: Tensor) -> torch.memory_format:
     """Return the memory format that the operators keep: that of ``x``, its slices included."""
-    last = x.shape[1] > 1 and x.stride(1) == 1 and not x.is_contiguous()
-    return torch.channels_last if last else torch.contiguous_format
+    return torch.channels_last if is_channels_last(x) else torch.contiguous_format
 
 
 @torch.library.register_fake("dyc::depthwise", lib=LIBRARY)

@@ -51,13 +51,9 @@ inline float widen(BFloat v) {
   return f;
 }
 
-template <typename T>
-inline void copy_line(const T* from, float* to, int64_t count) {
-  for (int64_t i = 0; i < count; i += kLanes) store(to + i, load(from + i, count - i), count - i);
-}
-
-template <typename T>
-inline void copy_line(const float* from, T* to, int64_t count, bool) {
+// Copy between types of storage; one of both is float.
+template <typename From, typename To>
+inline void copy_line(const From* from, To* to, int64_t count) {
   for (int64_t i = 0; i < count; i += kLanes) store(to + i, load(from + i, count - i), count - i);
 }
 
@@ -134,7 +130,7 @@ void forward(const Geometry& g, const T* x, const T* w, T* y) {
       for (int64_t t = 0; t < g.taps(); ++t) weights[t] = widen(w[p * g.taps() + t]);
       weighted_sum(from, weights, line.data(), l.line);
       for (int64_t r = 0; r < g.out_height; ++r)
-        copy_line(line.data() + r * l.pitch, y + p * g.out_pixels() + r * g.out_width, g.out_width, true);
+        copy_line(line.data() + r * l.pitch, y + p * g.out_pixels() + r * g.out_width, g.out_width);
     }
   });
 }
@@ -164,7 +160,7 @@ void grad_input(const Geometry& g, const T* grad, const T* w, T* gx) {
       std::fill(image, image + g.pixels(), T{});  // pixels that no window reaches
       for_phase_rows(g, l, [&](int64_t at, int64_t row, int64_t column, int64_t left, int64_t right) {
         T* to = image + row * g.width + column;
-        if (g.stride_w == 1) return copy_line(phases.data() + at + left, to + left, right - left, true);
+        if (g.stride_w == 1) return copy_line(phases.data() + at + left, to + left, right - left);
         for (int64_t c = left; c < right; ++c) {
           T one[kLanes];
           store(one, splat(phases[at + c]));
@@ -210,7 +206,7 @@ void grad_weight(const Geometry& g, const T* grad, const T* x, T* gw) {
       if (taps == 9) dot_products<9>(grads.data(), from.data(), taps, found.data(), l.line);
       else if (taps == 25) dot_products<25>(grads.data(), from.data(), taps, found.data(), l.line);
       else dot_products<0>(grads.data(), from.data(), taps, found.data(), l.line);
-      copy_line(found.data(), gw + p * g.taps(), g.taps(), true);
+      copy_line(found.data(), gw + p * g.taps(), g.taps());
     }
   });
 }

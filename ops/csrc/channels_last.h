@@ -7,6 +7,8 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <cstring>
+#include <memory>
 
 #include "geometry.h"
 #include "vec.h"
