@@ -6,10 +6,10 @@
 from ops.backends import BUILT_IN
 from ops.errors import ArgumentError, BackendUnavailable
 from ops.functional import depthwise_conv2d, dynamic_conv2d, explain, mix_kernels
+from ops.problem import Problem
 from ops.registry import (
     Backend,
     BackendStatus,
-    Problem,
     backends,
     check_backend_name,
     load_entry_points,

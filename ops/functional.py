@@ -7,7 +7,8 @@ from torch import Tensor
 from ops import checks
 from ops.checks import IntPair
 from ops.errors import ArgumentError
-from ops.registry import Problem, check_backend_name, describe, select_backend
+from ops.problem import Pair, Problem
+from ops.registry import check_backend_name, describe, select_backend
 
 
 def depthwise_conv2d(
@@ -94,15 +95,8 @@ def mix_kernels(weight: Tensor, attention: Tensor) -> Tensor:
         >>> mix_kernels(torch.randn(4, 8, 1, 3, 3), torch.rand(2, 4)).shape
         torch.Size([2, 8, 1, 3, 3])
     """
-    if weight.dim() < 2:
-        raise ArgumentError("weight", f"shape {tuple(weight.shape)}", "(K, C_out, ...)")
+    _check_mixture(weight, attention)
     kernels, out_channels = weight.shape[:2]
-    if attention.shape[1:] not in ((kernels,), (kernels, out_channels)):
-        raise ArgumentError(
-            "attention",
-            f"shape {tuple(attention.shape)}",
-            f"(B, {kernels}) or (B, {kernels}, {out_channels}) for a bank of shape {tuple(weight.shape)}",
-        )
     batch = attention.shape[0]
     if attention.dim() == 2:
         return (attention @ weight.flatten(1)).view(batch, *weight.shape[1:])
@@ -170,19 +164,14 @@ def dynamic_conv2d(
     checks.companion("weight", weight, x, f"(K, C_out, {in_channels // groups}, kH, kW), none of them 0,", fits)
     fits = attention.dim() in (2, 3) and attention.shape[0] == x.shape[0]
     checks.companion("attention", attention, x, "(B, K) or (B, K, C_out)", fits)
-    kernels = mix_kernels(weight, attention)
+    _check_mixture(weight, attention)
+    window = _window(x, weight.shape[3:], stride, padding, dilation)
     if in_channels == out_channels == groups:
-        y = depthwise_conv2d(x, kernels.squeeze(2), stride=stride, padding=padding, dilation=dilation, backend=backend)
+        y = _depthwise_bank(x, weight.squeeze(2), attention, window, backend)
+    elif groups == 1 and weight.shape[3:] == (1, 1):
+        y = _pointwise(x, mix_kernels(weight, attention).flatten(2), *window[:2])
     else:
-        stride, dilation = checks.pair("stride", stride, 1), checks.pair("dilation", dilation, 1)
-        padding = checks.padding_pair(padding, kernels.shape[3:], stride, dilation)
-        checks.output_size(x.shape[2:], kernels.shape[3:], stride, padding, dilation)
-        pointwise = groups == 1 and kernels.shape[3:] == (1, 1)
-        y = (
-            _pointwise(x, kernels.flatten(2), stride, padding)
-            if pointwise
-            else _grouped(x, kernels, stride, padding, dilation, groups)
-        )
+        y = _grouped(x, mix_kernels(weight, attention), *window, groups)
     if bias is None:
         return y
     checks.companion("bias", bias, x, f"{tuple(weight.shape[:2])} (K, C_out)", bias.shape == weight.shape[:2])
@@ -194,10 +183,35 @@ def _depthwise_call(x, weight, stride, padding, dilation):
     x, weight = checks.autocast(x, weight)
     fits = weight.dim() == 4 and weight.shape[:2] == x.shape[:2] and 0 not in weight.shape
     checks.companion("weight", weight, x, "(B, C, kH, kW), none of them 0,", fits)
+    return x, weight, _window(x, weight.shape[2:], stride, padding, dilation)
+
+
+def _window(x: Tensor, kernel, stride, padding, dilation) -> tuple[Pair, Pair, Pair]:
+    """Check the geometry of a call; returns stride, padding and dilation in pixels."""
     stride, dilation = checks.pair("stride", stride, 1), checks.pair("dilation", dilation, 1)
-    padding = checks.padding_pair(padding, weight.shape[2:], stride, dilation)
-    checks.output_size(x.shape[2:], weight.shape[2:], stride, padding, dilation)
-    return x, weight, (stride, padding, dilation)
+    padding = checks.padding_pair(padding, kernel, stride, dilation)
+    checks.output_size(x.shape[2:], kernel, stride, padding, dilation)
+    return stride, padding, dilation
+
+
+def _check_mixture(weight: Tensor, attention: Tensor) -> None:
+    if weight.dim() < 2:
+        raise ArgumentError("weight", f"shape {tuple(weight.shape)}", "(K, C_out, ...)")
+    kernels, out_channels = weight.shape[:2]
+    if attention.shape[1:] not in ((kernels,), (kernels, out_channels)):
+        raise ArgumentError(
+            "attention",
+            f"shape {tuple(attention.shape)}",
+            f"(B, {kernels}) or (B, {kernels}, {out_channels}) for a bank of shape {tuple(weight.shape)}",
+        )
+
+
+def _depthwise_bank(x: Tensor, bank: Tensor, attention: Tensor, window: tuple[Pair, Pair, Pair], backend: str):
+    """Mix the bank ``(K, C, kH, kW)`` and convolve, at once where the backend can."""
+    chosen = select_backend(Problem.of(x, bank, *window, attention), backend)
+    if chosen.run_bank is not None:
+        return chosen.run_bank(x, bank, attention, *window)
+    return chosen.run(x, mix_kernels(bank, attention), *window)
 
 
 def _pointwise(x: Tensor, kernels: Tensor, stride, padding) -> Tensor:

@@ -14,47 +14,14 @@ from importlib.metadata import entry_points
 import torch
 from torch import Tensor
 
-from ops.checks import is_channels_last
 from ops.errors import ArgumentError, BackendUnavailable, unknown_name
+from ops.order import measured_order
+from ops.problem import Pair, Problem
 
 ENTRY_POINT_GROUP = "dyc.ops_backends"
 
-Pair = tuple[int, int]
 Run = Callable[[Tensor, Tensor, Pair, Pair, Pair], Tensor]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What a backend needs to know of a depthwise call to say whether it can run it; sizes in pixels."""
-
-    batch: int
-    channels: int
-    size: Pair
-    kernel: Pair
-    stride: Pair
-    padding: Pair
-    dilation: Pair
-    dtype: torch.dtype
-    device: str
-    channels_last: bool
-    needs_grad: bool
-
-    @classmethod
-    def of(cls, x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair) -> "Problem":
-        """Describe the call ``depthwise_conv2d(x, weight, ...)``; x ``(B, C, H, W)``, weight ``(B, C, kH, kW)``."""
-        return cls(
-            batch=x.shape[0],
-            channels=x.shape[1],
-            size=(x.shape[2], x.shape[3]),
-            kernel=(weight.shape[2], weight.shape[3]),
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            dtype=x.dtype,
-            device=x.device.type,
-            channels_last=is_channels_last(x),
-            needs_grad=torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad),
-        )
+RunBank = Callable[[Tensor, Tensor, Tensor, Pair, Pair, Pair], Tensor]
 
 
 def _meets_all(problem: Problem) -> tuple[str, ...]:
@@ -76,6 +43,9 @@ class Backend:
             the install command where one helps.
         prepare: Called once, before the first run, for work that is worth doing only then (such as compiling);
             raises :class:`BackendUnavailable` if it fails.
+        run_bank: ``run_bank(x, bank, attention, stride, padding, dilation)`` mixes the bank ``(K, C, kH, kW)`` by the
+            attention ``(B, K)`` or ``(B, K, C)`` and convolves, at once; differentiable. Without it the bank is
+            mixed first.
     """
 
     name: str
@@ -84,6 +54,7 @@ class Backend:
     summary: str = ""
     missing: tuple[str, ...] = ()
     prepare: Callable[[], None] | None = None
+    run_bank: RunBank | None = None
 
     def reasons(self, problem: Problem) -> tuple[str, ...]:
         """Return every reason why this backend cannot run ``problem``; empty if it can."""
@@ -101,7 +72,8 @@ class BackendStatus:
     summary: str
 
 
-_REGISTRY: dict[str, Backend] = {}  # in the order in which "auto" tries them
+_REGISTRY: dict[str, Backend] = {}
+_BEFORE: dict[str, str] = {}  # by name: the backend ahead of which "auto" tries it
 _FAILED: dict[str, str | None] = {}  # by name, once prepared: why that failed, or None
 
 
@@ -133,8 +105,11 @@ def register_backend(backend: Backend, *, before: str | None = None, replace: bo
     if before is not None:
         check_backend_name(before, argument="before")
     if before is None or backend.name in _REGISTRY:
+        if backend.name not in _REGISTRY:
+            _BEFORE.pop(backend.name, None)
         _REGISTRY[backend.name] = backend
         return
+    _BEFORE[backend.name] = before
     names = list(_REGISTRY)
     names.insert(names.index(before), backend.name)
     entries = {**_REGISTRY, backend.name: backend}
@@ -152,7 +127,7 @@ def check_backend_name(name: str, argument: str = "backend") -> str:
 
 
 def backends() -> tuple[BackendStatus, ...]:
-    """List every backend in the order of ``"auto"``, with the reasons why one cannot run on this machine."""
+    """List every backend, with the reasons why one cannot run on this machine."""
 
     def status(b: Backend) -> BackendStatus:
         failed = _FAILED.get(b.name)
@@ -191,7 +166,7 @@ def select_backend(problem: Problem, name: str = "auto") -> Backend:
     if name == "auto":
         name = _CHOSEN.name
     if name == "auto":
-        for backend in _REGISTRY.values():
+        for backend in _in_order(problem):
             if not backend.reasons(problem) and _ready(backend.name):
                 return backend
         raise BackendUnavailable("no backend can run this call:\n" + describe(problem))
@@ -202,6 +177,15 @@ def select_backend(problem: Problem, name: str = "auto") -> Backend:
     if reasons:
         raise BackendUnavailable(f"backend {name!r} cannot run this call: " + "; ".join(reasons))
     return backend
+
+
+def _in_order(problem: Problem) -> list[Backend]:
+    """Return every backend in the order of ``"auto"``: the built-in ones as measured, others where they asked to be."""
+    names = [name for name in measured_order(problem) if name in _REGISTRY]
+    for name in _REGISTRY:
+        if name not in names:  # a plug-in, or a built-in one that was not measured on this device
+            names.insert(names.index(_BEFORE[name]) if _BEFORE.get(name) in names else len(names), name)
+    return [_REGISTRY[name] for name in names]
 
 
 @torch.compiler.assume_constant_result
@@ -223,7 +207,7 @@ def _ready(name: str) -> bool:
 def describe(problem: Problem) -> str:
     """Return one line per backend: whether it can run ``problem``, and if not, why."""
     lines = []
-    for backend in _REGISTRY.values():
+    for backend in _in_order(problem):
         reasons = backend.reasons(problem)
         lines.append(f"  {backend.name}: " + ("; ".join(reasons) if reasons else "can run"))
     return "\n".join(lines)

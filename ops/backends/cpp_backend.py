@@ -10,7 +10,8 @@ from torch import Tensor
 import ops.library  # noqa: F401  (defines the operators that the compiled file implements)
 from ops.build import build, compiler
 from ops.errors import BackendUnavailable
-from ops.registry import Backend, Pair, Problem
+from ops.problem import Pair, Problem
+from ops.registry import Backend
 
 _MISSING = () if compiler() else ("got no C++ compiler; need g++ or clang++ on PATH (Debian: apt-get install g++)",)
 _DTYPES = (torch.float32, torch.bfloat16)
