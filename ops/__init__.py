@@ -4,6 +4,7 @@
 """
 
 from ops.backends import BUILT_IN
+from ops.branch import GlobalBranch, attended_conv2d, branch_attention
 from ops.errors import ArgumentError, BackendUnavailable
 from ops.functional import depthwise_conv2d, dynamic_conv2d, explain, mix_kernels
 from ops.problem import Problem
@@ -23,8 +24,11 @@ __all__ = [
     "Backend",
     "BackendStatus",
     "BackendUnavailable",
+    "GlobalBranch",
     "Problem",
+    "attended_conv2d",
     "backends",
+    "branch_attention",
     "check_backend_name",
     "depthwise_conv2d",
     "dynamic_conv2d",

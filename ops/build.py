@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -46,8 +47,8 @@ def _processor() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
 
 
-def build(name: str) -> Path:
-    """Return the shared library of ``csrc/NAME.cpp``, compiling it unless that was done before.
+def build(*names: str) -> list[Path]:
+    """Return the shared libraries of each ``csrc/NAME.cpp``, compiling at the same time those that are not kept yet.
 
     Raises:
         BackendUnavailable: There is no compiler, or it failed; holds the end of its output.
@@ -55,15 +56,25 @@ def build(name: str) -> Path:
     cxx = compiler()
     if cxx is None:
         raise BackendUnavailable("got no C++ compiler; need g++ or clang++ on PATH (Debian: apt-get install g++)")
+    headers = b"".join(path.read_bytes() for path in sorted(SOURCES.glob("*.h")))
+    facts = repr((FLAGS, LIBRARIES, cxx, torch.__version__, _processor())).encode()
+    targets = []
+    for name in names:
+        key = hashlib.sha256(headers + (SOURCES / f"{name}.cpp").read_bytes() + facts).hexdigest()[:16]
+        targets.append(cache_folder() / f"{name}-{key}.so")
+    wanted = [(name, target) for name, target in zip(names, targets) if not target.is_file()]
+    if wanted:
+        folder = cache_folder()
+        print(f"dyc: compiling C++ for this machine, once (kept in {folder})", file=sys.stderr, flush=True)
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda pair: _compile(cxx, SOURCES / f"{pair[0]}.cpp", pair[1]), wanted))
+    return targets
+
+
+def _compile(cxx: str, source: Path, target: Path) -> None:
     home = Path(torch.__file__).parent
     include = (f"-I{home / 'include'}", f"-I{home / 'include/torch/csrc/api/include'}")
-    command = [cxx, *FLAGS, *include, str(SOURCES / f"{name}.cpp"), f"-L{home / 'lib'}", *LIBRARIES]
-    text = b"".join(path.read_bytes() for path in sorted(SOURCES.glob("*.[ch]*")))
-    facts = repr((FLAGS, LIBRARIES, cxx, torch.__version__, _processor()))
-    key = hashlib.sha256(text + facts.encode()).hexdigest()[:16]
-    target = cache_folder() / f"{name}-{key}.so"
-    if target.is_file():
-        return target
+    command = [cxx, *FLAGS, *include, str(source), f"-L{home / 'lib'}", *LIBRARIES]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, partial = tempfile.mkstemp(suffix=".so", dir=target.parent)
@@ -72,10 +83,8 @@ def build(name: str) -> Path:
             f"got no place to keep the compiled file ({error}); need a writable DYC_CACHE"
         ) from error
     os.close(handle)
-    print(f"dyc: compiling {name}.cpp for this machine, once (kept in {target.parent})", file=sys.stderr, flush=True)
     done = subprocess.run([*command, "-o", partial], capture_output=True, text=True)
     if done.returncode != 0:
         os.unlink(partial)
         raise BackendUnavailable(f"got an error of {cxx}:\n{done.stderr[-2000:]}\nneed a compiler for C++20")
     os.replace(partial, target)
-    return target

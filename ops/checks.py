@@ -70,12 +70,25 @@ def output_size(size: tuple[int, int], kernel, stride, padding, dilation) -> tup
     return out
 
 
+def window(x: Tensor, kernel, stride: IntPair, padding: IntPair | str, dilation: IntPair):
+    """Check the geometry of a call on ``x``; returns stride, padding and dilation, a pair of pixels each."""
+    stride, dilation = pair("stride", stride, 1), pair("dilation", dilation, 1)
+    padding = padding_pair(padding, kernel, stride, dilation)
+    output_size(x.shape[2:], kernel, stride, padding, dilation)
+    return stride, padding, dilation
+
+
+def autocasts(x: Tensor) -> bool:
+    """Tell whether autocast is on for the device of ``x``."""
+    device = x.device.type
+    return device in _AUTOCAST_DEVICES and torch.is_autocast_enabled(device)
+
+
 def autocast(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
     """Cast floating tensors to the autocast dtype of their device while autocast is on (float64 stays)."""
-    device = tensors[0].device.type
-    if device not in _AUTOCAST_DEVICES or not torch.is_autocast_enabled(device):
+    if not autocasts(tensors[0]):
         return tensors
-    dtype = torch.get_autocast_dtype(device)
+    dtype = torch.get_autocast_dtype(tensors[0].device.type)
     return tuple(t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in tensors)
 
 

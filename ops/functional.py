@@ -165,7 +165,7 @@ def dynamic_conv2d(
     fits = attention.dim() in (2, 3) and attention.shape[0] == x.shape[0]
     checks.companion("attention", attention, x, "(B, K) or (B, K, C_out)", fits)
     _check_mixture(weight, attention)
-    window = _window(x, weight.shape[3:], stride, padding, dilation)
+    window = checks.window(x, weight.shape[3:], stride, padding, dilation)
     if in_channels == out_channels == groups:
         y = _depthwise_bank(x, weight.squeeze(2), attention, window, backend)
     elif groups == 1 and weight.shape[3:] == (1, 1):
@@ -183,15 +183,7 @@ def _depthwise_call(x, weight, stride, padding, dilation):
     x, weight = checks.autocast(x, weight)
     fits = weight.dim() == 4 and weight.shape[:2] == x.shape[:2] and 0 not in weight.shape
     checks.companion("weight", weight, x, "(B, C, kH, kW), none of them 0,", fits)
-    return x, weight, _window(x, weight.shape[2:], stride, padding, dilation)
-
-
-def _window(x: Tensor, kernel, stride, padding, dilation) -> tuple[Pair, Pair, Pair]:
-    """Check the geometry of a call; returns stride, padding and dilation in pixels."""
-    stride, dilation = checks.pair("stride", stride, 1), checks.pair("dilation", dilation, 1)
-    padding = checks.padding_pair(padding, kernel, stride, dilation)
-    checks.output_size(x.shape[2:], kernel, stride, padding, dilation)
-    return stride, padding, dilation
+    return x, weight, checks.window(x, weight.shape[2:], stride, padding, dilation)
 
 
 def _check_mixture(weight: Tensor, attention: Tensor) -> None:

@@ -17,6 +17,19 @@ LIBRARY.define(f"depthwise(Tensor x, Tensor weight, {_WINDOW}) -> Tensor")
 LIBRARY.define(f"depthwise_grad_input(Tensor grad, Tensor weight, SymInt[2] size, {_WINDOW}) -> Tensor")
 LIBRARY.define(f"depthwise_grad_weight(Tensor grad, Tensor x, SymInt[2] kernel, {_WINDOW}) -> Tensor")
 
+_BRANCH = "Tensor fc1_weight, Tensor? fc1_bias, Tensor fc2_weight, Tensor? fc2_bias, Tensor temperature"
+_KEPT = "Tensor pooled, Tensor hidden, Tensor attention, Tensor mixed"
+
+LIBRARY.define(f"attended_depthwise(Tensor x, Tensor bank, {_BRANCH}, {_WINDOW}) -> Tensor")
+LIBRARY.define(
+    f"attended_depthwise_keeping(Tensor x, Tensor bank, {_BRANCH}, {_WINDOW})"
+    " -> (Tensor, Tensor, Tensor, Tensor, Tensor)"
+)
+LIBRARY.define(
+    "attended_depthwise_backward(Tensor grad, Tensor x, Tensor bank, Tensor fc1_weight, Tensor fc2_weight,"
+    f" Tensor temperature, {_KEPT}, {_WINDOW}) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
+)
+
 
 def memory_format(x: Tensor) -> torch.memory_format:
     """Return the memory format that the operators keep: that of ``x``, its slices included."""
@@ -40,6 +53,32 @@ def _(grad, weight, size, stride, padding, dilation):
 @torch.library.register_fake("dyc::depthwise_grad_weight", lib=LIBRARY)
 def _(grad, x, kernel, stride, padding, dilation):
     return x.new_empty((*x.shape[:2], *kernel)).contiguous(memory_format=memory_format(x))
+
+
+@torch.library.register_fake("dyc::attended_depthwise", lib=LIBRARY)
+def _attended(x, bank, fc1_weight, fc1_bias, fc2_weight, fc2_bias, temperature, stride, padding, dilation):
+    size = [
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, k, s, p, d in zip(x.shape[2:], bank.shape[2:], stride, padding, dilation)
+    ]
+    return x.new_empty((*x.shape[:2], *size)).contiguous(memory_format=torch.channels_last)
+
+
+@torch.library.register_fake("dyc::attended_depthwise_keeping", lib=LIBRARY)
+def _(x, bank, fc1_weight, fc1_bias, fc2_weight, fc2_bias, temperature, stride, padding, dilation):
+    y = _attended(x, bank, fc1_weight, fc1_bias, fc2_weight, fc2_bias, temperature, stride, padding, dilation)
+    batch, channels = x.shape[:2]
+    mixed = x.new_empty((batch, channels, *bank.shape[2:])).contiguous(memory_format=torch.channels_last)
+    widths = (channels, fc1_weight.shape[0], fc2_weight.shape[0])
+    return y, *(x.new_empty((batch, width)) for width in widths), mixed
+
+
+@torch.library.register_fake("dyc::attended_depthwise_backward", lib=LIBRARY)
+def _(grad, x, bank, fc1, fc2, temperature, pooled, hidden, attention, mixed, stride, padding, dilation):
+    gx = x.new_empty(x.shape).contiguous(memory_format=torch.channels_last)
+    gbank = bank.new_empty(bank.shape).contiguous(memory_format=torch.channels_last)
+    weights = ((w.new_empty(w.shape), w.new_empty(w.shape[:1])) for w in (fc1, fc2))
+    return gx, gbank, *(t for pair in weights for t in pair)
 
 
 def _keep(ctx, inputs, output) -> None:

@@ -28,6 +28,10 @@ def _meets_all(problem: Problem) -> tuple[str, ...]:
     return ()
 
 
+def _always(problem: Problem) -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class Backend:
     """One implementation of ``depthwise_conv2d``.
@@ -46,6 +50,9 @@ class Backend:
         run_bank: ``run_bank(x, bank, attention, stride, padding, dilation)`` mixes the bank ``(K, C, kH, kW)`` by the
             attention ``(B, K)`` or ``(B, K, C)`` and convolves, at once; differentiable. Without it the bank is
             mixed first.
+        run_branch: ``run_branch(x, bank, branch, stride, padding, dilation)`` computes the attention as well, from the
+            parameters of a :class:`ops.GlobalBranch`; differentiable.
+        can_branch: Whether ``run_branch`` takes a problem that the backend can run.
     """
 
     name: str
@@ -55,6 +62,8 @@ class Backend:
     missing: tuple[str, ...] = ()
     prepare: Callable[[], None] | None = None
     run_bank: RunBank | None = None
+    run_branch: Callable[..., Tensor] | None = None
+    can_branch: Callable[[Problem], bool] = _always
 
     def reasons(self, problem: Problem) -> tuple[str, ...]:
         """Return every reason why this backend cannot run ``problem``; empty if it can."""

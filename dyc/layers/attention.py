@@ -4,8 +4,9 @@ from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
-from ops import ArgumentError
+from ops import ArgumentError, GlobalBranch
 
 
 def check_temperature(temperature: float, argument: str = "temperature") -> float:
@@ -98,6 +99,29 @@ class GlobalAttention(Attention):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+    def branch(self) -> GlobalBranch | None:
+        """Return the parameters, for operators that run the whole layer at once.
+
+        None where somebody looks at the parts or changed them: hooks, parametrisations, other kinds of linear layers.
+        """
+        fc1, fc2 = self._modules["fc1"], self._modules["fc2"]
+        if type(fc1) is not nn.Linear or type(fc2) is not nn.Linear or _has_any_global_hook():
+            return None
+        for module in (self, fc1, fc2):
+            if (
+                module._forward_hooks
+                or module._forward_pre_hooks
+                or module._backward_hooks
+                or module._backward_pre_hooks
+                or "forward" in module.__dict__
+            ):
+                return None
+        # The dictionaries themselves: attribute access of modules is slow beside a layer that takes microseconds.
+        first, second = fc1._parameters, fc2._parameters
+        return GlobalBranch(
+            first["weight"], first["bias"], second["weight"], second["bias"], self._buffers["temperature"]
+        )
 
     def logits(self, x: Tensor) -> Tensor:
         """Map ``(B, C_in, H, W)`` to ``(B, K)`` or ``(B, K, C_out)``; the outputs of fc2 are kernel-major."""

@@ -1,12 +1,14 @@
 """A convolution whose kernels are mixed for each input: a bank of kernels times an attention branch."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from dyc.layers.attention import GlobalAttention
 from dyc.layers.kinds import AttentionFactory, build_attention
-from ops import ArgumentError, check_backend_name, dynamic_conv2d
+from ops import ArgumentError, GlobalBranch, attended_conv2d, check_backend_name, dynamic_conv2d
 from ops.checks import IntPair, padding_pair, pair
 
 
@@ -109,10 +111,18 @@ class DynamicConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve ``(B, C_in, H, W)``, each sample with its own mixture of the bank."""
-        return dynamic_conv2d(
+        attention = self.attention
+        # Exactly this class: what a subclass overrides would be passed over.
+        branch = attention.branch() if type(attention) is GlobalAttention else None
+        if branch is None:
+            return self._convolve(dynamic_conv2d, x, attention(x))
+        return self._convolve(attended_conv2d, x, branch)
+
+    def _convolve(self, operator: Callable[..., Tensor], x: Tensor, attention: Tensor | GlobalBranch) -> Tensor:
+        return operator(
             x,
             self.weight,
-            self.attention(x),
+            attention,
             self.bias,
             stride=self.stride,
             padding=self.padding,
@@ -122,10 +132,17 @@ class DynamicConv2d(nn.Module):
         )
 
     def _apply(self, fn, recurse: bool = True):
-        """Let ``model.to(memory_format=torch.channels_last)``, which takes four dimensions, pass over the bank."""
+        """Let ``model.to(memory_format=torch.channels_last)``, which takes four dimensions, reach the bank.
+
+        A depthwise bank then lies as ``(K, kH, kW, C)``, as kernels for channels_last features are read; others stay.
+        """
 
         def on_kernels(t: Tensor) -> Tensor:
-            return fn(t.flatten(0, 1)).unflatten(0, t.shape[:2]).contiguous() if t.dim() == 5 else fn(t)
+            if t.dim() != 5:
+                return fn(t)
+            if t.shape[2] == 1:
+                return fn(t.squeeze(2)).unsqueeze(2)
+            return fn(t.flatten(0, 1)).unflatten(0, t.shape[:2]).contiguous()
 
         return super()._apply(on_kernels, recurse)
 

@@ -29,11 +29,11 @@ def unmet(problem: Problem) -> tuple[str, ...]:
 
 def prepare() -> None:
     """Compile and load the kernels."""
-    path = build("depthwise")
-    try:
-        torch.ops.load_library(path)
-    except OSError as error:
-        raise BackendUnavailable(f"got a file that cannot be loaded ({error}); remove {path}") from error
+    for path in build("depthwise", "layer"):
+        try:
+            torch.ops.load_library(path)
+        except OSError as error:
+            raise BackendUnavailable(f"got a file that cannot be loaded ({error}); remove {path}") from error
 
 
 def run(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
@@ -41,4 +41,23 @@ def run(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair) 
     return torch.ops.dyc.depthwise(x, weight, stride, padding, dilation)
 
 
-CPP = Backend("cpp", run, unmet, "C++ for the CPU, compiled at first use", _MISSING, prepare)
+def run_branch(x: Tensor, bank: Tensor, branch, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
+    """Run a whole layer; see :func:`ops.attended_conv2d`."""
+    return torch.ops.dyc.attended_depthwise(x, bank, *branch, stride, padding, dilation)
+
+
+def can_branch(problem: Problem) -> bool:
+    """Tell whether the whole layer is written for a problem."""
+    return problem.channels_last and problem.dtype == torch.float32
+
+
+CPP = Backend(
+    "cpp",
+    run,
+    unmet,
+    "C++ for the CPU, compiled at first use",
+    _MISSING,
+    prepare,
+    run_branch=run_branch,
+    can_branch=can_branch,
+)

@@ -3,44 +3,26 @@
 // The operation is bilinear in features and kernels, so the gradient of each of the three is made of the other two and
 // the operators are differentiable to any order.
 
-#include <ATen/core/LegacyTypeDispatch.h>
-#include <ATen/core/Tensor.h>
-#include <ATen/core/dispatch/Dispatcher.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
 #include "channels_first.h"
 #include "channels_last.h"
+#include "operators.h"
 
 namespace {
 
 using at::IntArrayRef;
 using at::Tensor;
 using dyc::BFloat;
+using dyc::Call;
+using dyc::format;
 using dyc::Geometry;
-
-int64_t out_size(int64_t size, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation) {
-  return (size + 2 * pad - dilation * (kernel - 1) - 1) / stride + 1;
-}
-
-struct Call {
-  IntArrayRef size, kernel, stride, padding, dilation;  // (H, W) each
-
-  Geometry geometry(int64_t batch, int64_t channels) const {
-    return {batch, channels, size[0], size[1],
-            out_size(size[0], kernel[0], stride[0], padding[0], dilation[0]),
-            out_size(size[1], kernel[1], stride[1], padding[1], dilation[1]),
-            kernel[0], kernel[1], stride[0], stride[1], padding[0], padding[1], dilation[0], dilation[1]};
-  }
-};
-
-bool prefers_channels_last(const Tensor& t) {
-  return t.size(1) > 1 && t.stride(1) == 1 && !t.is_contiguous();
-}
-
-at::MemoryFormat format(bool last) { return last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous; }
+using dyc::prefers_channels_last;
+using dyc::remember;
+using dyc::Window;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
 
 // Run body with typed pointers: body(first, second, result) of float or of bfloat16.
 template <typename Body>
@@ -92,47 +74,25 @@ Tensor grad_weight_cpu(const Tensor& grad, const Tensor& x, IntArrayRef kernel, 
 }
 
 using c10::SymIntArrayRef;
-using torch::autograd::AutogradContext;
 using torch::autograd::Function;
-using torch::autograd::variable_list;
 
 using Plain = Tensor(const Tensor&, const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef);
 using Sized = Tensor(const Tensor&, const Tensor&, SymIntArrayRef, IntArrayRef, IntArrayRef, IntArrayRef);
 
-template <typename Signature>
-c10::TypedOperatorHandle<Signature> find(const char* name) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
-}
-
 Tensor depthwise(const Tensor& x, const Tensor& w, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
-  static const auto op = find<Plain>("dyc::depthwise");
+  static const auto op = dyc::find<Plain>("dyc::depthwise");
   return op.call(x, w, s, p, d);
 }
 
 Tensor grad_input(const Tensor& grad, const Tensor& w, SymIntArrayRef size, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
-  static const auto op = find<Sized>("dyc::depthwise_grad_input");
+  static const auto op = dyc::find<Sized>("dyc::depthwise_grad_input");
   return op.call(grad, w, size, s, p, d);
 }
 
 Tensor grad_weight(const Tensor& grad, const Tensor& x, SymIntArrayRef kernel, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
-  static const auto op = find<Sized>("dyc::depthwise_grad_weight");
+  static const auto op = dyc::find<Sized>("dyc::depthwise_grad_weight");
   return op.call(grad, x, kernel, s, p, d);
 }
-
-// What the gradients need besides tensors.
-void remember(AutogradContext* ctx, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
-  ctx->saved_data["stride"] = s.vec();
-  ctx->saved_data["padding"] = p.vec();
-  ctx->saved_data["dilation"] = d.vec();
-}
-
-struct Window {
-  std::vector<int64_t> stride, padding, dilation;
-  explicit Window(AutogradContext* ctx)
-      : stride(ctx->saved_data["stride"].toIntVector()),
-        padding(ctx->saved_data["padding"].toIntVector()),
-        dilation(ctx->saved_data["dilation"].toIntVector()) {}
-};
 
 // Incoming gradients have any strides; the features' memory format decides.
 Tensor like(const Tensor& t, const Tensor& features) { return t.contiguous(format(prefers_channels_last(features))); }

@@ -5,11 +5,16 @@
 #include <cstdint>
 #include <cstring>
 
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
 namespace dyc {
 
 constexpr int64_t kLanes = 16;
 
 typedef float Vec __attribute__((vector_size(64)));
+typedef int32_t VecI32 __attribute__((vector_size(64)));
 typedef uint32_t VecU32 __attribute__((vector_size(64)));
 typedef uint16_t VecU16 __attribute__((vector_size(32)));
 
@@ -64,10 +69,46 @@ inline void store(T* p, Vec v, int64_t count) {
   std::memcpy(p, lanes, count * sizeof(T));
 }
 
+#ifdef __AVX512F__
+// Masked instructions, where the processor has them, cost no detour through memory.
+inline __mmask16 first(int64_t count) { return count >= kLanes ? 0xffff : count <= 0 ? 0 : (1u << count) - 1; }
+inline Vec load(const float* p, int64_t count) { return (Vec)_mm512_maskz_loadu_ps(first(count), p); }
+inline void store(float* p, Vec v, int64_t count) { _mm512_mask_storeu_ps(p, first(count), (__m512)v); }
+#endif
+
 inline float sum(Vec v) {
-  float total = 0;
-  for (int i = 0; i < kLanes; ++i) total += v[i];
-  return total;
+  typedef float Half __attribute__((vector_size(32)));
+  typedef float Quarter __attribute__((vector_size(16)));
+  Half halves[2];
+  std::memcpy(halves, &v, sizeof v);
+  const Half half = halves[0] + halves[1];
+  Quarter quarters[2];
+  std::memcpy(quarters, &half, sizeof half);
+  const Quarter four = quarters[0] + quarters[1];
+  return (four[0] + four[2]) + (four[1] + four[3]);
+}
+
+inline Vec maximum(Vec a, Vec b) { return a < b ? b : a; }
+
+// e^v to a few units in the last place, for v <= 0 (a softmax needs no more); far below zero it is about 1e-38. The
+// exponent is split into a whole number of octaves and a rest in [-ln 2 / 2, ln 2 / 2], where eight terms of
+// the series reach float's precision.
+inline Vec exp_negative(Vec v) {
+  v = v < splat(-87.0f) ? splat(-87.0f) : v;
+  const Vec shifter = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number, kept in the low bits
+  const Vec shifted = v * splat(1.44269504f) + shifter;
+  const Vec octaves = shifted - shifter;
+  const Vec x = (v - octaves * splat(0.693359375f)) - octaves * splat(-2.12194440e-4f);  // ln 2 in two parts
+  Vec p = splat(1.0f / 5040);
+  p = p * x + splat(1.0f / 720);
+  p = p * x + splat(1.0f / 120);
+  p = p * x + splat(1.0f / 24);
+  p = p * x + splat(1.0f / 6);
+  p = p * x + splat(0.5f);
+  p = p * x + splat(1.0f);
+  p = p * x + splat(1.0f);
+  const VecI32 bits = ((VecI32)shifted - (VecI32)shifter + 127) << 23;
+  return p * (Vec)bits;
 }
 
 }  // namespace dyc

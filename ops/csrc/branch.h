@@ -1,0 +1,220 @@
+// The attention branch on channels_last features: pooling, small matrix products, softmax over kernels, mixing.
+//
+// Sizes: B samples, C channels, K kernels of `taps` pixels. The bank is (K, taps, C), mixed kernels are (B, taps, C),
+// attention is (B, K, C), or (B, K) where all channels share it.
+#pragma once
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "channels_last.h"
+#include "geometry.h"
+#include "vec.h"
+
+namespace dyc::branch {
+
+using channels_last::blocks;
+
+struct Sizes {
+  int64_t batch, channels, kernels, taps;
+  bool per_channel;
+};
+
+// Mean over the pixels, (B, H, W, C) to (B, C), sixty-four channels at a time.
+inline void pool(const Geometry& g, const float* x, float* pooled) {
+  constexpr int kWide = 4;
+  const int64_t tiles = (blocks(g.channels) + kWide - 1) / kWide;
+  const Vec scale = splat(1.0f / float(g.pixels()));
+  const int64_t grain = std::max<int64_t>(1, 16384 / (g.pixels() * kWide));
+  at::parallel_for(0, g.batch * tiles, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t n = i / tiles, c = i % tiles * kWide * kLanes, width = g.channels - c;
+      const float* from = x + n * g.pixels() * g.channels + c;
+      Vec total[kWide] = {};
+      if (width >= kWide * kLanes) {
+        for (int64_t p = 0; p < g.pixels(); ++p, from += g.channels)
+          for (int k = 0; k < kWide; ++k) total[k] += load(from + k * kLanes);
+      } else {
+        const int full = int(blocks(width));
+        for (int64_t p = 0; p < g.pixels(); ++p, from += g.channels)
+          for (int k = 0; k < full; ++k) total[k] += load(from + k * kLanes, width - k * kLanes);
+      }
+      for (int k = 0; k < kWide && k * kLanes < width; ++k)
+        store(pooled + n * g.channels + c + k * kLanes, total[k] * scale, width - k * kLanes);
+    }
+  });
+}
+
+// out[n, r] = bias[r] + dot(in[n], w[r]) for S samples and rows [begin, end); w has rows of `width` floats.
+template <int S>
+void dense_rows(const float* in, const float* w, const float* bias, int64_t width, int64_t begin, int64_t end, float* out,
+                int64_t pitch) {
+  constexpr int kRows = 4;  // at once, so that their sums do not wait for each other
+  for (int64_t r = begin; r < end; r += kRows) {
+    const int rows = int(std::min<int64_t>(kRows, end - r));
+    const float* row[kRows];
+    for (int k = 0; k < kRows; ++k) row[k] = w + std::min(r + k, end - 1) * width;
+    Vec total[S][kRows] = {};
+    int64_t i = 0;
+    for (; i + kLanes <= width; i += kLanes)
+      for (int k = 0; k < kRows; ++k) {
+        const Vec v = load(row[k] + i);
+        for (int s = 0; s < S; ++s) total[s][k] += v * load(in + s * width + i);
+      }
+    if (i < width)
+      for (int k = 0; k < kRows; ++k) {
+        const Vec v = load(row[k] + i, width - i);
+        for (int s = 0; s < S; ++s) total[s][k] += v * load(in + s * width + i, width - i);
+      }
+    for (int s = 0; s < S; ++s)
+      for (int k = 0; k < rows; ++k) out[s * pitch + r + k] = sum(total[s][k]) + (bias ? bias[r + k] : 0.0f);
+  }
+}
+
+// The same for any number of samples; every row of w is read from memory once.
+inline void dense(int64_t samples, const float* in, const float* w, const float* bias, int64_t width, int64_t begin,
+                  int64_t end, float* out, int64_t pitch) {
+  constexpr int64_t kRows = 4;
+  for (int64_t r = begin; r < end; r += kRows) {
+    const int64_t last = std::min(end, r + kRows);
+    int64_t n = 0;
+    for (; n + 4 <= samples; n += 4) dense_rows<4>(in + n * width, w, bias, width, r, last, out + n * pitch, pitch);
+    for (; n < samples; ++n) dense_rows<1>(in + n * width, w, bias, width, r, last, out + n * pitch, pitch);
+  }
+}
+
+// Logits to attention in place: softmax over the kernels at a temperature, for sixteen channels of one sample.
+inline void softmax_block(const Sizes& s, float inverse_temperature, float* attention, int64_t c) {
+  const int64_t lanes = std::min(kLanes, s.channels - c);
+  Vec top = load(attention + c, lanes), total{};
+  for (int64_t k = 1; k < s.kernels; ++k) top = maximum(top, load(attention + k * s.channels + c, lanes));
+  for (int64_t k = 0; k < s.kernels; ++k) {
+    const Vec e = exp_negative((load(attention + k * s.channels + c, lanes) - top) * splat(inverse_temperature));
+    total += e;
+    store(attention + k * s.channels + c, e, lanes);
+  }
+  const Vec scale = splat(1.0f) / total;
+  for (int64_t k = 0; k < s.kernels; ++k)
+    store(attention + k * s.channels + c, load(attention + k * s.channels + c, lanes) * scale, lanes);
+}
+
+// The same where one weight serves all channels.
+inline void softmax_shared(const Sizes& s, float inverse_temperature, float* attention) {
+  const float top = *std::max_element(attention, attention + s.kernels);
+  float total = 0;
+  for (int64_t k = 0; k < s.kernels; ++k) total += attention[k] = std::exp((attention[k] - top) * inverse_temperature);
+  for (int64_t k = 0; k < s.kernels; ++k) attention[k] /= total;
+}
+
+// The weight of kernel k for sixteen channels of one sample, whose attention this is.
+inline Vec weight(const Sizes& s, const float* attention, int64_t k, int64_t c, int64_t lanes) {
+  return s.per_channel ? load(attention + k * s.channels + c, lanes) : splat(attention[k]);
+}
+
+// Mix the kernels of sixteen channels of one sample.
+inline void mix_block(const Sizes& s, const float* bank, const float* attention, float* mixed, int64_t c) {
+  const int64_t lanes = std::min(kLanes, s.channels - c);
+  for (int64_t t = 0; t < s.taps; ++t) {
+    Vec total{};
+    for (int64_t k = 0; k < s.kernels; ++k)
+      total += weight(s, attention, k, c, lanes) * load(bank + (k * s.taps + t) * s.channels + c, lanes);
+    store(mixed + t * s.channels + c, total, lanes);
+  }
+}
+
+inline int64_t attention_size(const Sizes& s) { return s.kernels * (s.per_channel ? s.channels : 1); }
+
+template <typename Body>  // body(sample, channel) over all blocks of sixteen channels
+void for_sample_blocks(const Sizes& s, Body body) {
+  const int64_t units = blocks(s.channels), work = s.kernels * s.taps;
+  at::parallel_for(0, s.batch * units, std::max<int64_t>(1, 2048 / work), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) body(i / units, i % units * kLanes);
+  });
+}
+
+// Gradient of the bank: gbank[k, t, c] = sum over samples of attention[n, k, c] * gmixed[n, t, c].
+inline void grad_bank(const Sizes& s, const float* attention, const float* gmixed, float* gbank) {
+  const int64_t units = blocks(s.channels);
+  at::parallel_for(0, units * s.kernels, std::max<int64_t>(1, 2048 / (s.batch * s.taps)), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t k = i % s.kernels, c = i / s.kernels * kLanes, lanes = std::min(kLanes, s.channels - c);
+      constexpr int64_t kTaps = 9;  // at once, in registers
+      for (int64_t t = 0; t < s.taps; t += kTaps) {
+        const int64_t count = std::min(kTaps, s.taps - t);
+        Vec total[kTaps] = {};
+        for (int64_t n = 0; n < s.batch; ++n) {
+          const Vec a = weight(s, attention + n * attention_size(s), k, c, lanes);
+          const float* from = gmixed + (n * s.taps + t) * s.channels + c;
+          if (count == kTaps)
+            for (int64_t j = 0; j < kTaps; ++j) total[j] += a * load(from + j * s.channels, lanes);
+          else
+            for (int64_t j = 0; j < count; ++j) total[j] += a * load(from + j * s.channels, lanes);
+        }
+        for (int64_t j = 0; j < count; ++j) store(gbank + (k * s.taps + t + j) * s.channels + c, total[j], lanes);
+      }
+    }
+  });
+}
+
+// What the mixture of sixteen channels says of kernel k: sum over taps of gmixed * bank.
+inline Vec grad_weight_of(const Sizes& s, const float* bank, const float* gmixed, int64_t k, int64_t c, int64_t lanes) {
+  Vec total{};
+  for (int64_t t = 0; t < s.taps; ++t)
+    total += load(gmixed + t * s.channels + c, lanes) * load(bank + (k * s.taps + t) * s.channels + c, lanes);
+  return total;
+}
+
+// Gradient of the attention, and through the softmax to the logits (before they are divided by the temperature).
+inline void grad_logits(const Sizes& s, float inverse_temperature, const float* bank, const float* attention,
+                        const float* gmixed, float* glogits) {
+  const auto through_softmax = [&](const float* a, float* g, int64_t k_step, int64_t lanes) {
+    Vec mean{};
+    for (int64_t k = 0; k < s.kernels; ++k) mean += load(a + k * k_step, lanes) * load(g + k * k_step, lanes);
+    for (int64_t k = 0; k < s.kernels; ++k) {
+      const Vec v = load(a + k * k_step, lanes) * (load(g + k * k_step, lanes) - mean) * splat(inverse_temperature);
+      store(g + k * k_step, v, lanes);
+    }
+  };
+  const int64_t size = attention_size(s);
+  if (s.per_channel) {
+    return for_sample_blocks(s, [&](int64_t n, int64_t c) {
+      const int64_t lanes = std::min(kLanes, s.channels - c);
+      float* g = glogits + n * size + c;
+      for (int64_t k = 0; k < s.kernels; ++k)
+        store(g + k * s.channels, grad_weight_of(s, bank, gmixed + n * s.taps * s.channels, k, c, lanes), lanes);
+      through_softmax(attention + n * size + c, g, s.channels, lanes);
+    });
+  }
+  const int64_t work = s.kernels * s.taps * s.channels / kLanes;
+  at::parallel_for(0, s.batch, std::max<int64_t>(1, 2048 / std::max<int64_t>(1, work)), [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; ++n) {
+      for (int64_t k = 0; k < s.kernels; ++k) {
+        Vec total{};
+        for (int64_t c = 0; c < s.channels; c += kLanes)
+          total += grad_weight_of(s, bank, gmixed + n * s.taps * s.channels, k, c, std::min(kLanes, s.channels - c));
+        glogits[n * size + k] = sum(total);
+      }
+      through_softmax(attention + n * size, glogits + n * size, 1, 1);
+    }
+  });
+}
+
+// Add the gradient of the mean, gpooled / pixels, to every pixel of the features' gradient.
+inline void add_pooled(const Geometry& g, const float* gpooled, float* gx) {
+  const Vec scale = splat(1.0f / float(g.pixels()));
+  const int64_t work = g.channels / kLanes + 1;
+  at::parallel_for(0, g.batch * g.pixels(), std::max<int64_t>(1, 8192 / work), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* add = gpooled + i / g.pixels() * g.channels;
+      float* to = gx + i * g.channels;
+      for (int64_t c = 0; c < g.channels; c += kLanes) {
+        const int64_t lanes = g.channels - c;
+        store(to + c, load(to + c, lanes) + load(add + c, lanes) * scale, lanes);
+      }
+    }
+  });
+}
+
+}  // namespace dyc::branch

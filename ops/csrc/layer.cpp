@@ -1,0 +1,198 @@
+// A whole dynamic depthwise layer in one call: pooling, two linear layers, softmax, mixing and the convolution, on
+// channels_last float32 features. Alone, each of these costs more in calls than in arithmetic on small images.
+//
+// dyc::attended_depthwise is what users call; its gradient keeps the intermediate results of
+// dyc::attended_depthwise_keeping. Gradients of gradients go through the same formula in PyTorch's own operators.
+
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/einsum.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/relu.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/threshold_backward.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/library.h>
+
+#include <optional>
+#include <tuple>
+
+#include "branch.h"
+#include "channels_last.h"
+#include "operators.h"
+
+namespace {
+
+using namespace dyc;
+using std::optional;
+
+constexpr auto kLast = at::MemoryFormat::ChannelsLast;
+constexpr int64_t kFewSamples = 8;  // up to here reading the weights is the cost, and our own loops beat a GEMM's set-up
+
+using Five = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
+using Six = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
+
+const float* data(const Tensor& t) { return t.const_data_ptr<float>(); }
+const float* data(const optional<Tensor>& t) { return t && t->defined() ? data(*t) : nullptr; }
+
+branch::Sizes sizes_of(const Tensor& x, const Tensor& bank, const Tensor& fc2) {
+  const bool per_channel = fc2.size(0) != bank.size(0);
+  return {x.size(0), x.size(1), bank.size(0), bank.size(2) * bank.size(3), per_channel};
+}
+
+// in (B, n) to (B, rows); `rectify` clamps at zero.
+void linear_into(const Tensor& in, const Tensor& w, const optional<Tensor>& bias, bool rectify, Tensor& out) {
+  const int64_t samples = in.size(0), width = in.size(1), rows = w.size(0);
+  if (samples <= kFewSamples) {
+    const float *from = data(in), *weights = data(w), *offset = data(bias);
+    float* to = out.data_ptr<float>();
+    const int64_t grain = std::max<int64_t>(4, 32768 / (samples * width));
+    at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
+      branch::dense(samples, from, weights, offset, width, begin, end, to, rows);
+      if (rectify)
+        for (int64_t n = 0; n < samples; ++n)
+          for (int64_t r = begin; r < end; ++r) to[n * rows + r] = std::max(to[n * rows + r], 0.0f);
+    });
+    return;
+  }
+  if (data(bias)) at::addmm_out(out, *bias, in, w.t());
+  else at::mm_out(out, in, w.t());
+  if (rectify) out.relu_();
+}
+
+Five keeping_cpu(const Tensor& x, const Tensor& bank, const Tensor& fc1, const optional<Tensor>& bias1, const Tensor& fc2,
+                 const optional<Tensor>& bias2, const Tensor& temperature, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
+  at::AutoDispatchBelowAutograd below;
+  const Tensor features = x.contiguous(kLast), kernels = bank.contiguous(kLast);
+  const Tensor w1 = fc1.contiguous(), w2 = fc2.contiguous();
+  const branch::Sizes sizes = sizes_of(x, bank, fc2);
+  const Call call{x.sizes().slice(2), bank.sizes().slice(2), s, p, d};
+  const Geometry g = call.geometry(sizes.batch, sizes.channels);
+  const auto options = x.options();
+  Tensor pooled = at::empty({sizes.batch, sizes.channels}, options), hidden = at::empty({sizes.batch, w1.size(0)}, options);
+  Tensor attention = at::empty({sizes.batch, w2.size(0)}, options);
+  Tensor mixed = at::empty({sizes.batch, sizes.channels, bank.size(2), bank.size(3)}, options, kLast);
+  Tensor y = at::empty({sizes.batch, sizes.channels, g.out_height, g.out_width}, options, kLast);
+
+  branch::pool(g, data(features), pooled.data_ptr<float>());
+  linear_into(pooled, w1, bias1, true, hidden);
+  linear_into(hidden, w2, bias2, false, attention);
+  const float sharpness = 1.0f / *data(temperature);
+  const int64_t size = branch::attention_size(sizes);
+  float *a = attention.data_ptr<float>(), *m = mixed.data_ptr<float>();
+  if (!sizes.per_channel)
+    for (int64_t n = 0; n < sizes.batch; ++n) branch::softmax_shared(sizes, sharpness, a + n * size);
+  branch::for_sample_blocks(sizes, [&](int64_t n, int64_t c) {
+    if (sizes.per_channel) branch::softmax_block(sizes, sharpness, a + n * size, c);
+    branch::mix_block(sizes, data(kernels), a + n * size, m + n * sizes.taps * sizes.channels, c);
+  });
+  channels_last::forward(g, data(features), data(mixed), y.data_ptr<float>());
+  return {y, pooled, hidden, attention, mixed};
+}
+
+Tensor attended_cpu(const Tensor& x, const Tensor& bank, const Tensor& fc1, const optional<Tensor>& bias1, const Tensor& fc2,
+                    const optional<Tensor>& bias2, const Tensor& temperature, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
+  return std::get<0>(keeping_cpu(x, bank, fc1, bias1, fc2, bias2, temperature, s, p, d));
+}
+
+Six backward_cpu(const Tensor& grad, const Tensor& x, const Tensor& bank, const Tensor& fc1, const Tensor& fc2,
+                 const Tensor& temperature, const Tensor& pooled, const Tensor& hidden, const Tensor& attention,
+                 const Tensor& mixed, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
+  at::AutoDispatchBelowAutograd below;
+  const Tensor gy = grad.contiguous(kLast), features = x.contiguous(kLast), kernels = bank.contiguous(kLast);
+  const Tensor w1 = fc1.contiguous(), w2 = fc2.contiguous();
+  const branch::Sizes sizes = sizes_of(x, bank, fc2);
+  const Call call{x.sizes().slice(2), bank.sizes().slice(2), s, p, d};
+  const Geometry g = call.geometry(sizes.batch, sizes.channels);
+  const float sharpness = 1.0f / *data(temperature);
+
+  Tensor gmixed = at::empty_like(mixed, mixed.options(), kLast), gbank = at::empty(bank.sizes(), bank.options(), kLast);
+  Tensor glogits = at::empty_like(attention), gx = at::empty(x.sizes(), x.options(), kLast);
+  channels_last::grad_weight(g, data(gy), data(features), gmixed.data_ptr<float>());
+  branch::grad_bank(sizes, data(attention), data(gmixed), gbank.data_ptr<float>());
+  branch::grad_logits(sizes, sharpness, data(kernels), data(attention), data(gmixed), glogits.data_ptr<float>());
+  const Tensor ghidden = at::threshold_backward(glogits.mm(w2), hidden, 0);
+  const Tensor gpooled = ghidden.mm(w1);
+  channels_last::grad_input(g, data(gy), data(mixed), gx.data_ptr<float>());
+  branch::add_pooled(g, data(gpooled), gx.data_ptr<float>());
+  return {gx, gbank, ghidden.t().mm(pooled), ghidden.sum(0), glogits.t().mm(hidden), glogits.sum(0)};
+}
+
+using Attended = Tensor(const Tensor&, const Tensor&, const Tensor&, const optional<Tensor>&, const Tensor&,
+                        const optional<Tensor>&, const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef);
+using Keeping = Five(const Tensor&, const Tensor&, const Tensor&, const optional<Tensor>&, const Tensor&,
+                     const optional<Tensor>&, const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef);
+using Backward = Six(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+                     const Tensor&, const Tensor&, const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef);
+using Plain = Tensor(const Tensor&, const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef);
+
+// The formula in operators that are differentiable to any order.
+Tensor composed(const Tensor& x, const Tensor& bank, const Tensor& fc1, const optional<Tensor>& bias1, const Tensor& fc2,
+                const optional<Tensor>& bias2, const Tensor& temperature, const Window& v) {
+  static const auto depthwise = find<Plain>("dyc::depthwise");
+  const Tensor logits = at::linear(at::linear(x.mean({2, 3}), fc1, bias1).relu(), fc2, bias2).div(temperature);
+  const bool per_channel = fc2.size(0) != bank.size(0);
+  const Tensor attention = (per_channel ? logits.unflatten(1, {bank.size(0), -1}) : logits).softmax(1);
+  const Tensor mixed = at::einsum(per_channel ? "bkc,kchw->bchw" : "bk,kchw->bchw", {attention, bank});
+  return depthwise.call(x, mixed, v.stride, v.padding, v.dilation);
+}
+
+struct AttendedDepthwise : torch::autograd::Function<AttendedDepthwise> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& bank, const Tensor& fc1,
+                        const optional<Tensor>& bias1, const Tensor& fc2, const optional<Tensor>& bias2,
+                        const Tensor& temperature, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
+    static const auto keeping = find<Keeping>("dyc::attended_depthwise_keeping");
+    at::AutoDispatchBelowADInplaceOrView below;
+    auto [y, pooled, hidden, attention, mixed] = keeping.call(x, bank, fc1, bias1, fc2, bias2, temperature, s, p, d);
+    ctx->save_for_backward({x, bank, fc1, bias1.value_or(Tensor()), fc2, bias2.value_or(Tensor()), temperature, pooled,
+                            hidden, attention, mixed});
+    remember(ctx, s, p, d);
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto t = ctx->get_saved_variables();
+    const Window v(ctx);
+    if (at::GradMode::is_enabled()) return differentiable_backward(t, v, grads[0]);
+    static const auto op = find<Backward>("dyc::attended_depthwise_backward");
+    auto [gx, gbank, g1, gb1, g2, gb2] =
+        op.call(grads[0], t[0], t[1], t[2], t[4], t[6], t[7], t[8], t[9], t[10], v.stride, v.padding, v.dilation);
+    const Tensor none;
+    return {gx, gbank, g1, t[3].defined() ? gb1 : none, g2, t[5].defined() ? gb2 : none, none, none, none, none};
+  }
+
+  static variable_list differentiable_backward(const variable_list& t, const Window& v, const Tensor& grad) {
+    variable_list result(10), wanted;
+    for (int i = 0; i < 6; ++i)
+      if (t[i].defined() && t[i].requires_grad()) wanted.push_back(t[i]);
+    const auto given = [](const Tensor& b) { return b.defined() ? optional<Tensor>(b) : std::nullopt; };
+    const Tensor y = composed(t[0], t[1], t[2], given(t[3]), t[4], given(t[5]), t[6], v);
+    const auto found = torch::autograd::grad({y}, wanted, {grad}, /*retain_graph=*/true, /*create_graph=*/true);
+    for (int i = 0, next = 0; i < 6; ++i)
+      if (t[i].defined() && t[i].requires_grad()) result[i] = found[next++];
+    return result;
+  }
+};
+
+Tensor attended_autograd(const Tensor& x, const Tensor& bank, const Tensor& fc1, const optional<Tensor>& bias1,
+                         const Tensor& fc2, const optional<Tensor>& bias2, const Tensor& temperature, IntArrayRef s,
+                         IntArrayRef p, IntArrayRef d) {
+  const auto asks = [](const optional<Tensor>& t) { return t && t->defined() && t->requires_grad(); };
+  if (at::GradMode::is_enabled() && (asks(x) || asks(bank) || asks(fc1) || asks(bias1) || asks(fc2) || asks(bias2)))
+    return AttendedDepthwise::apply(x, bank, fc1, bias1, fc2, bias2, temperature, s, p, d);
+  static const auto op = find<Attended>("dyc::attended_depthwise");
+  at::AutoDispatchBelowADInplaceOrView below;
+  return op.call(x, bank, fc1, bias1, fc2, bias2, temperature, s, p, d);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(dyc, CPU, m) {
+  m.impl("attended_depthwise", attended_cpu);
+  m.impl("attended_depthwise_keeping", keeping_cpu);
+  m.impl("attended_depthwise_backward", backward_cpu);
+}
+
+TORCH_LIBRARY_IMPL(dyc, AutogradCPU, m) { m.impl("attended_depthwise", attended_autograd); }

@@ -1,0 +1,62 @@
+// What the files that define PyTorch operators share: memory formats, and calls that the dispatcher takes.
+#pragma once
+
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "geometry.h"
+
+namespace dyc {
+
+using at::IntArrayRef;
+using at::Tensor;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+inline int64_t out_size(int64_t size, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation) {
+  return (size + 2 * pad - dilation * (kernel - 1) - 1) / stride + 1;
+}
+
+struct Call {
+  IntArrayRef size, kernel, stride, padding, dilation;  // (H, W) each
+
+  Geometry geometry(int64_t batch, int64_t channels) const {
+    return {batch, channels, size[0], size[1],
+            out_size(size[0], kernel[0], stride[0], padding[0], dilation[0]),
+            out_size(size[1], kernel[1], stride[1], padding[1], dilation[1]),
+            kernel[0], kernel[1], stride[0], stride[1], padding[0], padding[1], dilation[0], dilation[1]};
+  }
+};
+
+inline bool prefers_channels_last(const Tensor& t) {
+  return t.size(1) > 1 && t.stride(1) == 1 && !t.is_contiguous();
+}
+
+inline at::MemoryFormat format(bool last) {
+  return last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
+}
+
+template <typename Signature>
+c10::TypedOperatorHandle<Signature> find(const char* name) {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
+}
+
+// What the gradients need besides tensors.
+inline void remember(AutogradContext* ctx, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
+  ctx->saved_data["stride"] = s.vec();
+  ctx->saved_data["padding"] = p.vec();
+  ctx->saved_data["dilation"] = d.vec();
+}
+
+struct Window {
+  std::vector<int64_t> stride, padding, dilation;
+  explicit Window(AutogradContext* ctx)
+      : stride(ctx->saved_data["stride"].toIntVector()),
+        padding(ctx->saved_data["padding"].toIntVector()),
+        dilation(ctx->saved_data["dilation"].toIntVector()) {}
+};
+
+}  // namespace dyc
