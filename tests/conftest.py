@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import tarfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,40 @@ def raises():
         assert need in after
 
     return expect
+
+
+# Models
+
+
+def smallest_of_each_family() -> list[str]:
+    """Return one name per kind and family, the smallest width; the other widths differ in nothing but numbers."""
+    from dyc.models import model_names
+
+    families: dict[str, list[str]] = {}
+    for name in model_names():
+        families.setdefault(re.sub(r"_\d{3}$", "", name), []).append(name)
+    return [min(names, key=lambda name: (re.search(r"_\d{3}$", name) is None, name)) for names in families.values()]
+
+
+def pytest_generate_tests(metafunc):
+    """Run a test that asks for a ``family`` with the smallest model of each."""
+    if "family" in metafunc.fixturenames:
+        metafunc.parametrize("family", smallest_of_each_family())
+
+
+@pytest.fixture
+def families():
+    return smallest_of_each_family()
+
+
+@pytest.fixture
+def images():
+    def draw(name: str, batch: int = 2, channels: int = 3) -> torch.Tensor:
+        """Draw images of a size that suits the model."""
+        pixels = 32 if "cifar" in name else 64
+        return torch.randn(batch, channels, pixels, pixels)
+
+    return draw
 
 
 # Data
