@@ -1,11 +1,19 @@
 """Fixtures shared by the tests."""
 
+import io
+import json
 import os
+import re
+import tarfile
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
 
-from ops import registry
+from ops import ArgumentError, registry
+
+# The tests of ops need torch and nothing else, so what other tests need is imported where it is used.
 
 os.environ["WANDB_MODE"] = "offline"  # whoever runs the tests, nothing leaves the machine
 
@@ -22,3 +30,162 @@ def backend_registry():
     yield
     registry._REGISTRY.clear()
     registry._REGISTRY.update(before)
+
+
+@pytest.fixture
+def raises():
+    @contextmanager
+    def expect(argument: str, got: str, need: str):
+        """Expect an ArgumentError, which is a ValueError, with these parts of its message."""
+        with pytest.raises(ArgumentError) as error:
+            yield
+        assert isinstance(error.value, ValueError)
+        assert error.value.argument == argument
+        before, after = str(error.value).split("; need ")
+        assert before.startswith(f"{argument}: got ")
+        assert got in before
+        assert need in after
+
+    return expect
+
+
+# Models
+
+
+def smallest_of_each_family() -> list[str]:
+    """Return one name per kind and family, the smallest width; the other widths differ in nothing but numbers."""
+    from dyc.models import model_names
+
+    families: dict[str, list[str]] = {}
+    for name in model_names():
+        families.setdefault(re.sub(r"_\d{3}$", "", name), []).append(name)
+    return [min(names, key=lambda name: (re.search(r"_\d{3}$", name) is None, name)) for names in families.values()]
+
+
+def pytest_generate_tests(metafunc):
+    """Run a test that asks for a ``family`` with the smallest model of each."""
+    if "family" in metafunc.fixturenames:
+        metafunc.parametrize("family", smallest_of_each_family())
+
+
+@pytest.fixture
+def families():
+    return smallest_of_each_family()
+
+
+@pytest.fixture
+def images():
+    def draw(name: str, batch: int = 2, channels: int = 3) -> torch.Tensor:
+        """Draw images of a size that suits the model."""
+        pixels = 32 if "cifar" in name else 64
+        return torch.randn(batch, channels, pixels, pixels)
+
+    return draw
+
+
+# Data
+
+
+@pytest.fixture
+def image_data():
+    from lightning_modules import ImageData
+
+    def make(dataset: str, root: Path | str = ".", **kwargs) -> ImageData:
+        return ImageData(dataset, str(root), **{"batch_size": 4, "image_size": 32, "num_workers": 0, **kwargs})
+
+    return make
+
+
+@pytest.fixture
+def write_image():
+    from PIL import Image
+
+    def write(path: Path, grey: int = 0, mode: str = "RGB") -> None:
+        """Write an image of one grey, which no crop, flip or resize can change."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (40, 36), grey).convert(mode).save(path)
+
+    return write
+
+
+@pytest.fixture
+def class_names():
+    return ["class1", "class2", "class10"]  # in natural order, which is not that of the alphabet
+
+
+@pytest.fixture
+def write_classes(write_image, class_names):
+    def write(folder: Path, count: int = 4, classes=class_names) -> None:
+        """Write images whose grey is 20 times their class plus their number."""
+        for label, name in enumerate(classes):
+            for i in range(count):
+                write_image(folder / name / f"{i}.png", 20 * label + i)
+
+    return write
+
+
+@pytest.fixture
+def write_shards():
+    from PIL import Image
+
+    def write(root: Path, shards: dict[str, list[int]]) -> None:
+        """Write shards of images; a sample's grey is its number, its class the number modulo 3."""
+        root.mkdir(parents=True, exist_ok=True)
+        splits, number = {}, 0
+        for split, lengths in shards.items():
+            files = [f"set-{split}-{i:04d}.tar" for i in range(len(lengths))]
+            for file, length in zip(files, lengths):
+                with tarfile.open(root / file, "w") as tar:
+                    for _ in range(length):
+                        picture = io.BytesIO()
+                        Image.new("L", (40, 36), number).save(picture, "png")
+                        for extension, content in (("png", picture.getvalue()), ("cls", str(number % 3).encode())):
+                            info = tarfile.TarInfo(f"{number:06d}.{extension}")
+                            info.size = len(content)
+                            tar.addfile(info, io.BytesIO(content))
+                        number += 1
+            splits[split] = {
+                "name": split,
+                "num_samples": sum(lengths),
+                "filenames": files,
+                "shard_lengths": lengths,
+            }
+        (root / "_info.json").write_text(json.dumps({"splits": splits}))
+
+    return write
+
+
+@pytest.fixture
+def hub_folder(tmp_path, monkeypatch, write_classes):
+    """Write a data set; keep the Hugging Face libraries off the network and out of the home folder."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    folder = tmp_path / "set"
+    write_classes(folder / "train")
+    write_classes(folder / "test", 2)
+    return folder
+
+
+@pytest.fixture
+def hub_data(hub_folder, image_data):
+    def make(**kwargs):
+        options = {"val_split": None, "test_split": "test", **kwargs}
+        return image_data(f"hfds/{hub_folder}", hub_folder.parent / "cache", **options)
+
+    return make
+
+
+@pytest.fixture
+def evaluated():
+    def serve(data, loader) -> list[tuple[int, int]]:
+        """List grey and label of each image of a pass, the normalisation undone."""
+        mean, std = (torch.tensor(v)[:, None, None] for v in (data.mean, data.std))
+        found = []
+        for images, labels in loader:
+            pixels = (images * std + mean) * 255
+            assert float(pixels.amax((1, 2, 3)).sub(pixels.amin((1, 2, 3))).max()) < 0.01
+            found += zip(pixels.mean((1, 2, 3)).round().int().tolist(), labels.tolist())
+        return found
+
+    return serve

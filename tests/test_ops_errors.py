@@ -1,27 +1,11 @@
 """Every argument that cannot be used is named, with what was got and what is needed."""
 
-from contextlib import contextmanager
-
 import pytest
 import torch
 
 import ops
 
 X = torch.randn(2, 6, 9, 8)
-
-
-@contextmanager
-def raises(argument: str, got: str, need: str):
-    """Expect an ArgumentError, which is a ValueError, with these parts of its message."""
-    with pytest.raises(ops.ArgumentError) as error:
-        yield
-    assert isinstance(error.value, ValueError)
-    assert error.value.argument == argument
-    before, after = str(error.value).split("; need ")
-    assert before.startswith(f"{argument}: got ")
-    assert got in before
-    assert need in after
-
 
 DEPTHWISE = {
     "x_three_dimensions": ({"x": X[0]}, "x", "shape (6, 9, 8)", "(B, C, H, W)"),
@@ -59,7 +43,7 @@ DEPTHWISE = {
 
 @pytest.mark.parametrize("function", [ops.depthwise_conv2d, ops.explain])
 @pytest.mark.parametrize(("changes", "argument", "got", "need"), DEPTHWISE.values(), ids=DEPTHWISE)
-def test_depthwise_conv2d(function, changes, argument, got, need):
+def test_depthwise_conv2d(raises, function, changes, argument, got, need):
     with raises(argument, got, need):
         function(**{"x": X, "weight": torch.randn(2, 6, 3, 3), **changes})
 
@@ -93,7 +77,7 @@ DYNAMIC = {
 
 
 @pytest.mark.parametrize(("changes", "argument", "got", "need"), DYNAMIC.values(), ids=DYNAMIC)
-def test_dynamic_conv2d(changes, argument, got, need):
+def test_dynamic_conv2d(raises, changes, argument, got, need):
     call = {"x": X, "weight": torch.randn(4, 4, 3, 3, 3), "attention": torch.rand(2, 4), "groups": 2, **changes}
     with raises(argument, got, need):
         ops.dynamic_conv2d(**call)
@@ -108,6 +92,6 @@ def test_dynamic_conv2d(changes, argument, got, need):
         (torch.randn(4, 6), torch.rand(4), "attention", "shape (4,)", "(B, 4) or (B, 4, 6)"),
     ],
 )
-def test_mix_kernels(weight, attention, argument, got, need):
+def test_mix_kernels(raises, weight, attention, argument, got, need):
     with raises(argument, got, need):
         ops.mix_kernels(weight, attention)

@@ -1,0 +1,66 @@
+"""Trained models in use: image sizes, memory format, export, compilation, files of weights."""
+
+import pytest
+import timm
+import torch
+from timm.models._hub import save_for_hf
+from torch import nn
+
+import dyc
+
+
+@pytest.mark.parametrize(("extra_rows", "extra_columns"), [(0, 16), (1, 15)], ids=["not_square", "odd"])
+def test_other_image_sizes(family, images, extra_rows, extra_columns):
+    model = timm.create_model(family).eval()
+    height, width = images(family).shape[2:]
+    x = torch.randn(2, 3, height + extra_rows, width + extra_columns)
+    assert model(x).shape == (2, model.num_classes)
+    assert torch.equal(model.forward_head(model.forward_features(x)), model(x))
+
+
+def test_channels_last_stays_channels_last(family, images):
+    model = timm.create_model(family).eval()
+    x = images(family)
+    want = model(x)
+    model = model.to(memory_format=torch.channels_last)
+    wrong = []
+
+    def check(module, _, output):
+        if not output.is_contiguous(memory_format=torch.channels_last):
+            wrong.append(module)
+
+    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | dyc.DynamicConv2d)]
+    for layer in layers:
+        layer.register_forward_hook(check)
+    y = model(x.contiguous(memory_format=torch.channels_last))
+    assert wrong == []
+    torch.testing.assert_close(y, want, rtol=1e-4, atol=1e-5 * want.abs().max().item())
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2_cifar", "dy_mobilenetv2_cifar", "dyc_mobilenetv2_cifar"])
+def test_export(name, images):
+    model = timm.create_model(name).eval()
+    x = images(name)
+    exported = torch.export.export(model, (x,)).module()
+    torch.testing.assert_close(exported(x), model(x))
+
+
+def test_compiles_without_a_graph_break(images):
+    model, x = timm.create_model("dyc_mobilenetv2_cifar").eval(), images("dyc_mobilenetv2_cifar")
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x), model(x))
+
+
+def test_a_folder_keeps_the_model(family, images, tmp_path):
+    model = timm.create_model(family, num_classes=4).eval()
+    dyc.set_temperature(model, 2.5)
+    save_for_hf(model, tmp_path, model_args={"num_classes": 4})
+    loaded = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+    x = images(family)
+    assert torch.equal(loaded(x), model(x))
+    assert loaded.default_cfg["architecture"] == family
+
+
+def test_missing_pretrained_weights_are_an_error():
+    with pytest.raises(RuntimeError, match="No pretrained weights exist"):
+        timm.create_model("dyc_mobilenetv2_cifar", pretrained=True)

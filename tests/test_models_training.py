@@ -1,0 +1,83 @@
+"""Models in training: gradients, groups of parameters, checkpoints of activations, mixed precision."""
+
+import re
+
+import pytest
+import timm
+import torch
+from timm.models import group_parameters
+from torch import nn
+
+from dyc.models import model_names
+
+
+def gradients(model: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return the gradient of every parameter for a loss that follows every output."""
+    model.zero_grad()
+    y = model(x)
+    (y * torch.linspace(-1, 1, y.numel()).view_as(y)).sum().backward()
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_output_shape_and_a_gradient_for_every_parameter(name, images):
+    model = timm.create_model(name).train()
+    x = images(name)
+    assert model(x).shape == (2, model.default_cfg["num_classes"])
+    for parameter, gradient in gradients(model, x).items():
+        assert gradient is not None, parameter
+        assert torch.isfinite(gradient).all(), parameter
+        assert gradient.abs().max() > 0, parameter
+
+
+def test_one_sample_trains(family, images):
+    model = timm.create_model(family).train()
+    assert all(
+        gradient is not None and torch.isfinite(gradient).all()
+        for gradient in gradients(model, images(family, 1)).values()
+    )
+
+
+@pytest.mark.parametrize("coarse", [True, False])
+def test_group_matcher_covers_every_parameter(family, coarse):
+    model = timm.create_model(family)
+    matcher = model.group_matcher(coarse=coarse)
+    patterns = [p for entry in matcher.values() for p, *_ in ([(entry,)] if isinstance(entry, str) else entry)]
+    # timm puts what no pattern matches into the last group, which is meant for the classifier.
+    unmatched = [n for n, _ in model.named_parameters() if not any(re.match(p, n) for p in patterns)]
+    assert {n.split(".")[0] for n in unmatched} == {model.default_cfg["classifier"]}
+    groups = group_parameters(model, matcher)
+    grouped = [parameter for members in groups.values() for parameter in members]
+    assert sorted(grouped) == sorted(name for name, _ in model.named_parameters())
+    blocks = {parameter.rsplit(".attention.", 1)[0] for parameter in grouped if ".attention." in parameter}
+    depth = {parameter: index for index, members in groups.items() for parameter in members}
+    for layer in blocks:  # a bank and the branch that mixes it learn at the same rate
+        assert len({depth[p] for p in grouped if p.startswith(f"{layer}.")}) == 1
+
+
+def test_grad_checkpointing_gives_the_same_gradients(family, images):
+    model = timm.create_model(family).train()
+    x = images(family)
+    plain = gradients(model, x)
+    model.set_grad_checkpointing()
+    calls = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: calls.append(t.numel()) or t, lambda t: t):
+        model(x)
+    kept = sum(calls)
+    calls.clear()
+    for parameter, gradient in gradients(model, x).items():
+        torch.testing.assert_close(gradient, plain[parameter])
+    model.set_grad_checkpointing(False)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: calls.append(t.numel()) or t, lambda t: t):
+        model(x)
+    assert kept < sum(calls) / 2, "nothing was saved"
+
+
+def test_bfloat16_autocast(family, images):
+    model = timm.create_model(family).train()
+    x = images(family)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = model(x)
+    assert y.dtype == torch.bfloat16
+    y.float().square().sum().backward()
+    assert all(p.grad.dtype == torch.float32 and torch.isfinite(p.grad).all() for p in model.parameters())
