@@ -1,5 +1,6 @@
 """A dynamic convolution with its attention branch: pooling, two linear layers, softmax, mixing and the convolution."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from ops.checks import IntPair
 from ops.errors import ArgumentError
 from ops.functional import dynamic_conv2d
 from ops.problem import Problem
-from ops.registry import select_backend
+from ops.registry import chosen_state, select_backend
 
 
 class GlobalBranch(NamedTuple):
@@ -85,34 +86,56 @@ def attended_conv2d(
         ArgumentError: Shapes, dtypes or devices disagree (a ``ValueError``).
         BackendUnavailable: The named backend cannot run this call; lists every reason.
     """
-    if groups == x.shape[1] == weight.shape[1] and bias is None and not torch.compiler.is_compiling():
+    if bias is None and not torch.compiler.is_compiling() and not checks.autocasts(x):
         # Compilers see the parts, which they fuse themselves.
-        y = _at_once(x, weight, branch, stride, padding, dilation, backend)
-        if y is not None:
-            return y
+        run = _plan(x, weight, branch, stride, padding, dilation, groups, backend)
+        if run is not None:
+            return run(x, weight, branch)
+    _check(x, weight, branch)
     window = {"stride": stride, "padding": padding, "dilation": dilation}
     attention = branch_attention(x, branch, weight.shape[0])
     return dynamic_conv2d(x, weight, attention, bias, **window, groups=groups, backend=backend)
 
 
-def _at_once(x, weight, branch, stride, padding, dilation, backend) -> Tensor | None:
-    """Run the whole layer in one call of a backend; None where the parts have to do."""
+_Run = Callable[[Tensor, Tensor, GlobalBranch], Tensor]
+_PLANS: dict[tuple, _Run | None] = {}  # checking and choosing anew would take as long as a small layer
+_MOST_PLANS = 4096
+
+
+def _plan(x, weight, branch, stride, padding, dilation, groups, backend) -> _Run | None:
+    """Return what runs the whole layer in one call of a backend; None where the parts have to do."""
+    asks = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, *branch))
+    key = (
+        *(x.shape, x.dtype, x.device, checks.is_channels_last(x), weight.shape, weight.dtype),
+        *(asks, *(t if t is None else t.shape for t in branch)),
+        *(stride, padding, dilation, groups, backend, *chosen_state()),
+    )
+    if key not in _PLANS:
+        if len(_PLANS) >= _MOST_PLANS:
+            _PLANS.clear()
+        _PLANS[key] = _make_plan(x, weight, branch, asks, stride, padding, dilation, groups, backend)
+    return _PLANS[key]
+
+
+def _make_plan(x, weight, branch, asks, stride, padding, dilation, groups, backend) -> _Run | None:
     checks.features(x)
-    if checks.autocasts(x) or weight.dtype != x.dtype or any(t is not None and t.dtype != x.dtype for t in branch):
+    tensors = (x, weight, *[t for t in branch if t is not None])
+    if not groups == x.shape[1] == weight.shape[1] or any(t.dtype != x.dtype or t.device != x.device for t in tensors):
         return None
     window = checks.window(x, weight.shape[3:], stride, padding, dilation)
-    bank = weight.squeeze(2)
-    problem = Problem.of(x, bank, *window, *(t for t in branch if t is not None))
+    problem = Problem.of(x, weight, *window)._replace(needs_grad=asks)
     chosen = select_backend(problem, backend)
     if chosen.run_branch is None or not chosen.can_branch(problem):
         return None
-    _check(x, bank, branch)
-    return chosen.run_branch(x, bank, branch, *window)
+    _check(x, weight, branch)
+    return lambda x, weight, branch: chosen.run_branch(x, weight.squeeze(2), branch, *window)
 
 
-def _check(x: Tensor, bank: Tensor, branch: GlobalBranch) -> None:
+def _check(x: Tensor, weight: Tensor, branch: GlobalBranch) -> None:
     """Hold the shapes to each other: compiled code would read past the end of what is too short."""
-    kernels, channels = bank.shape[:2]
+    if weight.dim() != 5 or x.dim() != 4:
+        return  # dynamic_conv2d says so
+    kernels, channels = weight.shape[:2]
     hidden, inputs = branch.fc1_weight.shape
     if inputs != x.shape[1]:
         raise ArgumentError("fc1_weight", f"shape {tuple(branch.fc1_weight.shape)}", f"(hidden, {x.shape[1]})")
@@ -128,5 +151,3 @@ def _check(x: Tensor, bank: Tensor, branch: GlobalBranch) -> None:
             raise ArgumentError(name, f"shape {tuple(bias.shape)}", f"({width},)")
     if branch.temperature.numel() != 1:
         raise ArgumentError("temperature", f"shape {tuple(branch.temperature.shape)}", "one number")
-    if any(t is not None and t.device != x.device for t in (bank, *branch)):
-        raise ArgumentError("branch", "tensors on other devices", f"all on {x.device}, the device of x")

@@ -83,6 +83,7 @@ class BackendStatus:
 
 _REGISTRY: dict[str, Backend] = {}
 _BEFORE: dict[str, str] = {}  # by name: the backend ahead of which "auto" tries it
+_GENERATION = [0]  # counts registrations, so that whoever keeps a choice knows when it is stale
 _FAILED: dict[str, str | None] = {}  # by name, once prepared: why that failed, or None
 
 
@@ -113,6 +114,7 @@ def register_backend(backend: Backend, *, before: str | None = None, replace: bo
         raise ArgumentError("backend.name", repr(backend.name), "a name that is not taken, or replace=True")
     if before is not None:
         check_backend_name(before, argument="before")
+    _GENERATION[0] += 1
     if before is None or backend.name in _REGISTRY:
         if backend.name not in _REGISTRY:
             _BEFORE.pop(backend.name, None)
@@ -159,6 +161,11 @@ def use_backend(name: str) -> Iterator[None]:
         yield
     finally:
         _CHOSEN.name = before
+
+
+def chosen_state() -> tuple[str, int]:
+    """Return what a choice by :func:`select_backend` depends on besides its arguments."""
+    return _CHOSEN.name, _GENERATION[0]
 
 
 def select_backend(problem: Problem, name: str = "auto") -> Backend:

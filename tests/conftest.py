@@ -30,6 +30,7 @@ def backend_registry():
     yield
     registry._REGISTRY.clear()
     registry._REGISTRY.update(before)
+    registry._GENERATION[0] += 1
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@
 #include <memory>
 
 #include "geometry.h"
+#include "packed.h"
 #include "vec.h"
 
 namespace dyc::channels_last {
@@ -52,6 +53,10 @@ void forward_fixed(const Geometry& g, const T* x, const T* w, T* y) {
     Vec taps[KH * KW];
     for (int t = 0; t < KH * KW; ++t) taps[t] = load(w + (n * KH * KW + t) * g.channels + c, lanes);
     const T* image = x + n * g.pixels() * g.channels + c;
+    if (S == 1 && Scratch::fits(g)) {
+      Scratch scratch;
+      return convolve_packed<KH, KW, S>(g, scratch, image, taps, y + n * g.out_pixels() * g.channels + c, lanes, begin, end);
+    }
     for (int64_t row = begin; row < end; ++row) {
       const int64_t top = row * S - g.pad_h;
       T* out = y + ((n * g.out_height + row) * g.out_width) * g.channels + c;
@@ -218,7 +223,12 @@ void grad_weight_fixed(const Geometry& g, const T* grad, const T* x, T* gw) {
       const int64_t lanes = std::min(kLanes, g.channels - c);
       const T* image = x + n * g.pixels() * g.channels + c;
       Vec acc[KH * KW] = {};
-      for (int64_t row = 0; row < g.out_height; ++row) {
+      const bool small = S == 1 && Scratch::fits(g);
+      if (small) {
+        Scratch scratch;
+        correlate_packed<KH, KW, S>(g, scratch, image, grad + n * g.out_pixels() * g.channels + c, acc, lanes);
+      }
+      for (int64_t row = 0; row < (small ? 0 : g.out_height); ++row) {
         const int64_t top = row * S - g.pad_h;
         const T* from = grad + ((n * g.out_height + row) * g.out_width) * g.channels + c;
         const bool whole_rows = top >= 0 && top + KH <= g.height;

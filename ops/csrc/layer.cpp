@@ -62,6 +62,8 @@ void linear_into(const Tensor& in, const Tensor& w, const optional<Tensor>& bias
   if (rectify) out.relu_();
 }
 
+optional<Tensor> dense(const optional<Tensor>& t) { return data(t) ? optional<Tensor>(t->contiguous()) : std::nullopt; }
+
 Five keeping_cpu(const Tensor& x, const Tensor& bank, const Tensor& fc1, const optional<Tensor>& bias1, const Tensor& fc2,
                  const optional<Tensor>& bias2, const Tensor& temperature, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
   at::AutoDispatchBelowAutograd below;
@@ -77,8 +79,8 @@ Five keeping_cpu(const Tensor& x, const Tensor& bank, const Tensor& fc1, const o
   Tensor y = at::empty({sizes.batch, sizes.channels, g.out_height, g.out_width}, options, kLast);
 
   branch::pool(g, data(features), pooled.data_ptr<float>());
-  linear_into(pooled, w1, bias1, true, hidden);
-  linear_into(hidden, w2, bias2, false, attention);
+  linear_into(pooled, w1, dense(bias1), true, hidden);
+  linear_into(hidden, w2, dense(bias2), false, attention);
   const float sharpness = 1.0f / *data(temperature);
   const int64_t size = branch::attention_size(sizes);
   float *a = attention.data_ptr<float>(), *m = mixed.data_ptr<float>();
