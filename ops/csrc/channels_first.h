@@ -1,4 +1,5 @@
-// Depthwise convolution with one kernel per sample, NCHW: sixteen neighbouring pixels of a plane are one vector.
+// Depthwise convolution with one kernel per sample, NCHW. The usual kernels take the way of planes.h; here is the way for
+// any kernel, where sixteen neighbouring pixels of a plane are one vector.
 //
 // Each plane is first laid out, zero-padded, as stride_h x stride_w phase planes of one row pitch (phase (a, b) holds
 // the padded pixels (a + r * stride_h, b + c * stride_w)). Seen from there every tap of the kernel is one constant
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "geometry.h"
+#include "planes.h"
 #include "vec.h"
 
 namespace dyc::channels_first {
@@ -118,7 +120,7 @@ void for_planes(const Geometry& g, Body body) {
 }
 
 template <typename T>
-void forward(const Geometry& g, const T* x, const T* w, T* y) {
+void forward_any(const Geometry& g, const T* x, const T* w, T* y) {
   const Layout l(g);
   for_planes(g, [&](int64_t begin, int64_t end) {
     // The padding stays zero from plane to plane.
@@ -136,7 +138,7 @@ void forward(const Geometry& g, const T* x, const T* w, T* y) {
 }
 
 template <typename T>
-void grad_input(const Geometry& g, const T* grad, const T* w, T* gx) {
+void grad_input_any(const Geometry& g, const T* grad, const T* w, T* gx) {
   const Layout l(g);
   for_planes(g, [&](int64_t begin, int64_t end) {
     // Zeros stand before and after the gradient's line and in its dropped columns, so that taps may look past them.
@@ -192,7 +194,7 @@ void dot_products(const float* grad, const float* const* from, int taps, float* 
 }
 
 template <typename T>
-void grad_weight(const Geometry& g, const T* grad, const T* x, T* gw) {
+void grad_weight_any(const Geometry& g, const T* grad, const T* x, T* gw) {
   const Layout l(g);
   for_planes(g, [&](int64_t begin, int64_t end) {
     std::vector<float> grads(l.line + 2 * kLanes), phases(g.stride_h * g.stride_w * l.plane + kLanes);
@@ -209,6 +211,39 @@ void grad_weight(const Geometry& g, const T* grad, const T* x, T* gw) {
       copy_line(found.data(), gw + p * g.taps(), g.taps());
     }
   });
+}
+
+template <typename T>
+void forward(const Geometry& g, const T* x, const T* w, T* y) {
+  if (fits(g)) {
+    if (g.is(3, 1)) return forward_planes<3, 1>(g, x, w, y);
+    if (g.is(3, 2)) return forward_planes<3, 2>(g, x, w, y);
+    if (g.is(5, 1)) return forward_planes<5, 1>(g, x, w, y);
+    if (g.is(5, 2)) return forward_planes<5, 2>(g, x, w, y);
+  }
+  forward_any(g, x, w, y);
+}
+
+template <typename T>
+void grad_input(const Geometry& g, const T* grad, const T* w, T* gx) {
+  if (fits(g) && g.padded_within_kernel()) {
+    if (g.is(3, 1)) return grad_input_planes1<3>(g, grad, w, gx);
+    if (g.is(5, 1)) return grad_input_planes1<5>(g, grad, w, gx);
+    if (g.is(3, 2)) return grad_input_planes2<3>(g, grad, w, gx);
+    if (g.is(5, 2)) return grad_input_planes2<5>(g, grad, w, gx);
+  }
+  grad_input_any(g, grad, w, gx);
+}
+
+template <typename T>
+void grad_weight(const Geometry& g, const T* grad, const T* x, T* gw) {
+  if (fits(g)) {
+    if (g.is(3, 1)) return grad_weight_planes<3, 1>(g, grad, x, gw);
+    if (g.is(3, 2)) return grad_weight_planes<3, 2>(g, grad, x, gw);
+    if (g.is(5, 1)) return grad_weight_planes<5, 1>(g, grad, x, gw);
+    if (g.is(5, 2)) return grad_weight_planes<5, 2>(g, grad, x, gw);
+  }
+  grad_weight_any(g, grad, x, gw);
 }
 
 }  // namespace dyc::channels_first

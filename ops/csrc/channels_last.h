@@ -113,17 +113,12 @@ void forward_any(const Geometry& g, const T* x, const T* w, T* y) {
   });
 }
 
-inline bool is_fixed(const Geometry& g, int kernel, int stride) {
-  return g.kernel_h == kernel && g.kernel_w == kernel && g.stride_h == stride && g.stride_w == stride &&
-         g.dilation_h == 1 && g.dilation_w == 1;
-}
-
 template <typename T>
 void forward(const Geometry& g, const T* x, const T* w, T* y) {
-  if (is_fixed(g, 3, 1)) return forward_fixed<3, 3, 1>(g, x, w, y);
-  if (is_fixed(g, 3, 2)) return forward_fixed<3, 3, 2>(g, x, w, y);
-  if (is_fixed(g, 5, 1)) return forward_fixed<5, 5, 1>(g, x, w, y);
-  if (is_fixed(g, 5, 2)) return forward_fixed<5, 5, 2>(g, x, w, y);
+  if (g.is(3, 1)) return forward_fixed<3, 3, 1>(g, x, w, y);
+  if (g.is(3, 2)) return forward_fixed<3, 3, 2>(g, x, w, y);
+  if (g.is(5, 1)) return forward_fixed<5, 5, 1>(g, x, w, y);
+  if (g.is(5, 2)) return forward_fixed<5, 5, 2>(g, x, w, y);
   forward_any(g, x, w, y);
 }
 
@@ -205,11 +200,10 @@ void grad_input_stride1(const Geometry& g, const T* grad, const T* w, T* gx) {
 
 template <typename T>
 void grad_input(const Geometry& g, const T* grad, const T* w, T* gx) {
-  const bool small_pad = g.pad_h < g.kernel_h && g.pad_w < g.kernel_w;
-  if (is_fixed(g, 3, 1) && small_pad) return grad_input_stride1<3>(g, grad, w, gx);
-  if (is_fixed(g, 5, 1) && small_pad) return grad_input_stride1<5>(g, grad, w, gx);
-  if (is_fixed(g, 3, 2)) return grad_input_stride2<3>(g, grad, w, gx);
-  if (is_fixed(g, 5, 2)) return grad_input_stride2<5>(g, grad, w, gx);
+  if (g.is(3, 1) && g.padded_within_kernel()) return grad_input_stride1<3>(g, grad, w, gx);
+  if (g.is(5, 1) && g.padded_within_kernel()) return grad_input_stride1<5>(g, grad, w, gx);
+  if (g.is(3, 2)) return grad_input_stride2<3>(g, grad, w, gx);
+  if (g.is(5, 2)) return grad_input_stride2<5>(g, grad, w, gx);
   grad_input_any(g, grad, w, gx);
 }
 
@@ -288,10 +282,10 @@ void grad_weight_any(const Geometry& g, const T* grad, const T* x, T* gw) {
 
 template <typename T>
 void grad_weight(const Geometry& g, const T* grad, const T* x, T* gw) {
-  if (is_fixed(g, 3, 1)) return grad_weight_fixed<3, 3, 1>(g, grad, x, gw);
-  if (is_fixed(g, 3, 2)) return grad_weight_fixed<3, 3, 2>(g, grad, x, gw);
-  if (is_fixed(g, 5, 1)) return grad_weight_fixed<5, 5, 1>(g, grad, x, gw);
-  if (is_fixed(g, 5, 2)) return grad_weight_fixed<5, 5, 2>(g, grad, x, gw);
+  if (g.is(3, 1)) return grad_weight_fixed<3, 3, 1>(g, grad, x, gw);
+  if (g.is(3, 2)) return grad_weight_fixed<3, 3, 2>(g, grad, x, gw);
+  if (g.is(5, 1)) return grad_weight_fixed<5, 5, 1>(g, grad, x, gw);
+  if (g.is(5, 2)) return grad_weight_fixed<5, 5, 2>(g, grad, x, gw);
   grad_weight_any(g, grad, x, gw);
 }
 

@@ -13,6 +13,13 @@ struct Geometry {
   int64_t taps() const { return kernel_h * kernel_w; }
   int64_t pixels() const { return height * width; }
   int64_t out_pixels() const { return out_height * out_width; }
+
+  // Whether the kernel and the stride are square and have these sizes, without dilation.
+  bool is(int64_t kernel, int64_t stride) const {
+    return kernel_h == kernel && kernel_w == kernel && stride_h == stride && stride_w == stride && dilation_h == 1 &&
+           dilation_w == 1;
+  }
+  bool padded_within_kernel() const { return pad_h < kernel_h && pad_w < kernel_w; }
 };
 
 // features: (B, C, H, W); kernels: (B, C, kH, kW); output: (B, C, H', W'); all in the memory format of the namespace,

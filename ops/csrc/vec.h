@@ -88,6 +88,40 @@ inline float sum(Vec v) {
   return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
+// Turn sixteen vectors into the sixteen vectors of their first, second, ... lanes.
+#ifdef __AVX512F__
+inline void transpose(Vec* v) {
+  __m512 a[kLanes], b[kLanes];
+  for (int i = 0; i < 16; i += 2) {
+    a[i] = _mm512_unpacklo_ps((__m512)v[i], (__m512)v[i + 1]);
+    a[i + 1] = _mm512_unpackhi_ps((__m512)v[i], (__m512)v[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4)
+    for (int k = 0; k < 2; ++k) {
+      const __m512d first = (__m512d)a[i + k], second = (__m512d)a[i + 2 + k];
+      b[i + 2 * k] = (__m512)_mm512_unpacklo_pd(first, second);
+      b[i + 2 * k + 1] = (__m512)_mm512_unpackhi_pd(first, second);
+    }
+  for (int i = 0; i < 16; i += 8)
+    for (int k = 0; k < 4; ++k) {
+      a[i + k] = _mm512_shuffle_f32x4(b[i + k], b[i + 4 + k], 0x88);
+      a[i + 4 + k] = _mm512_shuffle_f32x4(b[i + k], b[i + 4 + k], 0xdd);
+    }
+  for (int k = 0; k < 8; ++k) {
+    v[k] = (Vec)_mm512_shuffle_f32x4(a[k], a[8 + k], 0x88);
+    v[8 + k] = (Vec)_mm512_shuffle_f32x4(a[k], a[8 + k], 0xdd);
+  }
+}
+#else
+inline void transpose(Vec* v) {
+  float from[kLanes][kLanes], to[kLanes][kLanes];
+  std::memcpy(from, v, sizeof from);
+  for (int i = 0; i < kLanes; ++i)
+    for (int j = 0; j < kLanes; ++j) to[i][j] = from[j][i];
+  std::memcpy(v, to, sizeof to);
+}
+#endif
+
 inline Vec maximum(Vec a, Vec b) { return a < b ? b : a; }
 
 // e^v to a few units in the last place, for v <= 0 (a softmax needs no more); far below zero it is about 1e-38. The
