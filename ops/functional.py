@@ -5,7 +5,7 @@ from torch import Tensor
 from ops import checks
 from ops.checks import IntPair
 from ops.errors import ArgumentError
-from ops.mixing import by_features, by_kernels, check_mixing, check_mixture, cheaper_mixing, mix_kernels
+from ops.mixing import by_features, by_kernels, cheaper_mixing, check_mixing, check_mixture, mix_kernels
 from ops.problem import Pair, Problem
 from ops.registry import check_backend_name, describe, select_backend
 

@@ -139,5 +139,6 @@ class DynamicConv2d(nn.Module):
         return (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
             f"padding={self.padding}, dilation={self.dilation}, groups={self.groups}, "
-            f"bias={self.bias is not None}, num_kernels={self.num_kernels}, backend={self.backend!r}"
+            f"bias={self.bias is not None}, num_kernels={self.num_kernels}, "
+            f"mixing={self.mixing!r}, backend={self.backend!r}"
         )
