@@ -137,7 +137,7 @@ def dynamic_conv2d(
     window = _window(x, weight.shape[3:], stride, padding, dilation)
     depthwise = in_channels == out_channels == groups
     if mixing == "auto":
-        mixing = cheaper_mixing(x, weight, attention, window, groups)
+        mixing = cheaper_mixing(x, weight, window, groups)
     if mixing == "features":
         if depthwise and backend != "auto":
             raise ArgumentError("mixing", f"'features' with backend {backend!r}", "'kernels': a backend mixes kernels")

@@ -26,9 +26,28 @@ def check_mixing(name: str) -> str:
     return name
 
 
-def cheaper_mixing(x: Tensor, weight: Tensor, attention: Tensor, window: Window, groups: int) -> str:
-    """TODO."""
-    return "kernels"
+def cheaper_mixing(x: Tensor, weight: Tensor, window: Window, groups: int) -> str:
+    """Return ``"kernels"`` or ``"features"``, what ``"auto"`` mixes; arguments as in :func:`ops.dynamic_conv2d`.
+
+    Cost of one output channel of one sample in multiply-adds, with K kernels of n taps and P output pixels: mixing
+    kernels takes ``P * n`` for the convolution and about ``T * n`` to make a kernel that serves a single sample;
+    mixing features takes ``K * P * n`` for the convolution and about ``32 * K * P`` to pass over K maps. T was fitted
+    to 500 timings on one CPU thread in float32 (batch 1 to 128, K of 2, 4 and 8, 1 to 3,136 pixels, pointwise, 3x3
+    and grouped, both layouts, forward and backward). Larger batches would bear a larger T; they share one from two
+    samples on, so that a compiled graph serves them all. Depthwise convolutions always mix kernels: backends do.
+    """
+    kernels, out_channels, taps = weight.shape[0], weight.shape[1], weight[0, 0].numel()
+    if x.shape[1] == out_channels == groups:
+        return "kernels"
+    if x.shape[0] == 1:
+        per_tap = 8  # the one mixed kernel stays in the cache
+    elif _is_pointwise(weight, groups) and not checks.is_channels_last(x):
+        per_tap = 40  # features come as a matrix product of channels_last, with copies there and back
+    else:
+        per_tap = 80
+    rows, columns = checks.output_size(x.shape[2:], weight.shape[3:], *window)
+    pixels = rows * columns
+    return "features" if kernels * pixels * (taps + 32) < (pixels + per_tap) * taps else "kernels"
 
 
 def mix_kernels(weight: Tensor, attention: Tensor) -> Tensor:
@@ -168,8 +187,8 @@ def _per_sample(x: Tensor, kernels: Tensor, window: Window, groups: int) -> Tens
 def _one_by_one(x: Tensor, kernels: Tensor) -> bool:
     """Tell whether a convolution per sample beats one of NCHW and the conversions there and back.
 
-    Measured on the CPU from 32x32 pixels on, by a fifth to a half, without gradients: with them it is up to four times
-    slower. A compiled graph would hold as many convolutions as the batch it was traced with had samples.
+    Measured on the CPU from 32x32 pixels on, by a fifth to a half, and only without gradients. A compiled graph would
+    hold as many convolutions as the batch that it was traced with had samples.
     """
     if x.device.type != "cpu" or torch.compiler.is_compiling() or _needs_grad(x, kernels):
         return False

@@ -6,6 +6,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 import dyc
 import ops
+from ops import mixing as mixing_module
 from ops import reference
 
 MIXINGS = pytest.mark.parametrize("mixing", ["auto", "kernels", "features"])
@@ -24,6 +25,39 @@ def arguments(form, batch=2, size=8, dtype=torch.float32, requires_grad=False):
         torch.randn(4, out_channels),
     )
     return tuple(t.to(dtype).requires_grad_(requires_grad) for t in tensors), {"groups": groups, "padding": kernel // 2}
+
+
+# What was measured: see the docstring of the rule. in_channels, out_channels, kernel, groups, size, batch, layout
+CHOICES = {
+    "pooled": ((64, 256, 1, 1), 1, 8, "nchw", "features"),
+    "pooled_one_sample": ((64, 256, 1, 1), 1, 1, "nchw", "features"),
+    "pointwise_small_map": ((160, 960, 1, 1), 4, 32, "channels_last", "features"),
+    "pointwise_small_map_nchw": ((160, 960, 1, 1), 4, 32, "nchw", "kernels"),
+    "pointwise_small_map_one_sample": ((160, 960, 1, 1), 4, 1, "channels_last", "kernels"),
+    "pointwise_few_taps": ((16, 64, 1, 1), 4, 32, "channels_last", "kernels"),
+    "pointwise_large_map": ((16, 96, 1, 1), 32, 32, "channels_last", "kernels"),
+    "dense_small_map": ((128, 128, 3, 1), 4, 8, "nchw", "features"),
+    "dense_large_map": ((64, 64, 3, 1), 32, 32, "nchw", "kernels"),
+    "grouped_small_map": ((128, 128, 3, 4), 4, 32, "channels_last", "features"),
+    "depthwise": ((64, 64, 3, 64), 1, 8, "nchw", "kernels"),
+}
+
+
+@pytest.mark.parametrize(("form", "size", "batch", "layout", "cheaper"), CHOICES.values(), ids=CHOICES)
+def test_the_rule_takes_what_was_measured_to_be_cheaper(form, size, batch, layout, cheaper):
+    (x, weight, *_), geometry = arguments(form, batch, size)
+    if layout == "channels_last":
+        x = x.contiguous(memory_format=torch.channels_last)
+    window = ((1, 1), (geometry["padding"],) * 2, (1, 1))
+    assert mixing_module.cheaper_mixing(x, weight, window, geometry["groups"]) == cheaper
+
+
+@pytest.mark.parametrize("batch", [2, 128])
+def test_the_rule_counts_output_pixels_and_no_batch(batch):
+    weight = torch.empty(4, 32, 64, 3, 3)
+    x = torch.empty(batch, 64, 8, 8)
+    assert mixing_module.cheaper_mixing(x, weight, ((1, 1), (1, 1), (1, 1)), 1) == "kernels"
+    assert mixing_module.cheaper_mixing(x, weight, ((2, 2), (1, 1), (1, 1)), 1) == "features"
 
 
 @pytest.mark.parametrize(("mixing", "size"), [("auto", 1), ("auto", 8), ("features", 8)])
@@ -83,14 +117,24 @@ def test_features_and_a_named_backend_contradict_each_other_where_backends_convo
     torch.testing.assert_close(y, ops.dynamic_conv2d(*tensors, **geometry), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("mixing", ["kernels", "features"])
-def test_a_layer_passes_its_choice_on(mixing, monkeypatch):
-    ways = {"kernels": "by_kernels", "features": "by_features"}
-    other = next(way for name, way in ways.items() if name != mixing)
+@pytest.fixture(params=["kernels", "features"])
+def only_way(request, monkeypatch):
+    """Make the other way an error, and return the name of the one that is left."""
 
     def fail(*_):
-        raise AssertionError(f"{other} was called")
+        raise AssertionError("the other way was taken")
 
+    other = {"kernels": "by_features", "features": "by_kernels"}[request.param]
     monkeypatch.setattr(f"ops.functional.{other}", fail)
-    layer = dyc.DynamicConv2d(8, 16, 3, padding=1, mixing=mixing)
+    return request.param
+
+
+def test_a_layer_passes_its_choice_on(only_way):
+    layer = dyc.DynamicConv2d(8, 16, 3, padding=1, mixing=only_way)
     assert layer(torch.randn(2, 8, 5, 5)).shape == (2, 16, 5, 5)
+
+
+def test_auto_goes_the_way_that_the_rule_chose(only_way):
+    size = {"kernels": 32, "features": 1}[only_way]
+    tensors, geometry = arguments((64, 16, 1, 1), 2, size)
+    assert ops.dynamic_conv2d(*tensors, **geometry).shape == (2, 16, size, size)
