@@ -81,6 +81,23 @@ def test_compiled_graphs_serve_every_batch_size(form, mixing, size):
     assert counter.frame_count <= 2
 
 
+@pytest.mark.parametrize("mixing", ["kernels", "features"])
+def test_compiles_without_gradients_for_every_batch_size(mixing):
+    """On maps as large as those that are convolved one by one outside a compiled graph."""
+    torch.compiler.reset()
+    counter = CompileCounterWithBackend("eager")
+
+    def call(x, *others):
+        return ops.dynamic_conv2d(x, *others, mixing=mixing)
+
+    compiled = torch.compile(call, fullgraph=True, dynamic=True, backend=counter)
+    for batch in (2, 3, 20):
+        (x, *others), _ = arguments(FORMS["dense"], batch, 33)
+        x = x.contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(compiled(x, *others), call(x, *others), rtol=1e-4, atol=1e-3)
+    assert counter.frame_count <= 2
+
+
 @layouts
 @MIXINGS
 @forms
