@@ -64,6 +64,7 @@ def attended_conv2d(
     padding: IntPair | str = 0,
     dilation: IntPair = 1,
     groups: int = 1,
+    mixing: str = "auto",
     backend: str = "auto",
 ) -> Tensor:
     """Convolve with kernels that the features themselves mix, attention included.
@@ -86,7 +87,7 @@ def attended_conv2d(
         ArgumentError: Shapes, dtypes or devices disagree (a ``ValueError``).
         BackendUnavailable: The named backend cannot run this call; lists every reason.
     """
-    if bias is None and not torch.compiler.is_compiling() and not checks.autocasts(x):
+    if mixing in ("auto", "kernels") and bias is None and not torch.compiler.is_compiling() and not checks.autocasts(x):
         # Compilers see the parts, which they fuse themselves.
         run = _plan(x, weight, branch, stride, padding, dilation, groups, backend)
         if run is not None:
@@ -94,7 +95,7 @@ def attended_conv2d(
     _check(x, weight, branch)
     window = {"stride": stride, "padding": padding, "dilation": dilation}
     attention = branch_attention(x, branch, weight.shape[0])
-    return dynamic_conv2d(x, weight, attention, bias, **window, groups=groups, backend=backend)
+    return dynamic_conv2d(x, weight, attention, bias, **window, groups=groups, mixing=mixing, backend=backend)
 
 
 _Run = Callable[[Tensor, Tensor, GlobalBranch], Tensor]

@@ -1,12 +1,11 @@
 """The public operators: check the arguments, cast under autocast, dispatch."""
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ops import checks
 from ops.checks import IntPair
 from ops.errors import ArgumentError
+from ops.mixing import by_features, by_kernels, cheaper_mixing, check_mixing, check_mixture, mix_kernels
 from ops.problem import Pair, Problem
 from ops.registry import check_backend_name, describe, select_backend
 
@@ -71,42 +70,6 @@ def explain(
     return f"backend {select_backend(problem, backend).name!r} runs this call\n{describe(problem)}"
 
 
-def mix_kernels(weight: Tensor, attention: Tensor) -> Tensor:
-    """Mix a bank of kernels for each sample.
-
-    Equivalent to ``torch.einsum("bko,koihw->boihw", attention, weight)``, with the attention shared by all output
-    channels when it is ``(B, K)``.
-
-    Args:
-        weight: The bank, ``(K, C_out, C_in/groups, kH, kW)``; any ``(K, C_out, ...)`` works, a bias ``(K, C_out)``
-            included.
-        attention: ``(B, K)``, or per output channel ``(B, K, C_out)``.
-
-    Returns:
-        ``(B, C_out, C_in/groups, kH, kW)``.
-
-    Raises:
-        ArgumentError: The shapes disagree.
-
-    Source: Chen et al., Dynamic Convolution, section 3, https://arxiv.org/abs/1912.03458
-
-    Example:
-        >>> import torch
-        >>> mix_kernels(torch.randn(4, 8, 1, 3, 3), torch.rand(2, 4)).shape
-        torch.Size([2, 8, 1, 3, 3])
-    """
-    _check_mixture(weight, attention)
-    kernels, out_channels = weight.shape[:2]
-    batch = attention.shape[0]
-    if attention.dim() == 2:
-        return (attention @ weight.flatten(1)).view(batch, *weight.shape[1:])
-    # One small matrix product per output channel, (C_out, B, K) @ (C_out, K, rest). The copies pay: on strided
-    # operands PyTorch's CPU bmm copies every slice by itself, three times slower forward and backward.
-    bank = weight.reshape(kernels, out_channels, -1).transpose(0, 1).contiguous()
-    mixed = torch.bmm(attention.permute(2, 0, 1).contiguous(), bank)
-    return mixed.transpose(0, 1).contiguous().view(batch, *weight.shape[1:])
-
-
 def dynamic_conv2d(
     x: Tensor,
     weight: Tensor,
@@ -117,6 +80,7 @@ def dynamic_conv2d(
     padding: IntPair | str = 0,
     dilation: IntPair = 1,
     groups: int = 1,
+    mixing: str = "auto",
     backend: str = "auto",
 ) -> Tensor:
     """Convolve each sample with its own mixture of a bank of kernels.
@@ -134,8 +98,10 @@ def dynamic_conv2d(
         padding: Zero padding in pixels on each side, or ``"same"`` / ``"valid"``.
         dilation: Distance of the taps in pixels.
         groups: Groups of the convolution; must divide ``C_in`` and ``C_out``.
-        backend: The backend of :func:`depthwise_conv2d`, used when the convolution is depthwise. Pointwise
-            ones are batched matrix products and the others one grouped convolution, whatever the backend.
+        mixing: What is mixed: ``"kernels"`` before the convolution, ``"features"`` after one with the whole bank,
+            or ``"auto"``, the cheaper by :func:`ops.mixing.cheaper_mixing`. The result is the same.
+        backend: The backend of :func:`depthwise_conv2d`, used when the convolution is depthwise and kernels are
+            mixed. It has no part in other calls, which are plain PyTorch.
 
     Returns:
         ``(B, C_out, H', W')`` in the memory format and dtype of ``x`` (the autocast dtype inside autocast).
@@ -153,6 +119,7 @@ def dynamic_conv2d(
         torch.Size([2, 16, 14, 14])
     """
     check_backend_name(backend)  # a misspelt name is an error even where no backend is chosen
+    check_mixing(mixing)
     checks.features(x)
     x, weight, attention, bias = checks.autocast(x, weight, attention, bias)
     if weight.dim() != 5:
@@ -164,18 +131,22 @@ def dynamic_conv2d(
     checks.companion("weight", weight, x, f"(K, C_out, {in_channels // groups}, kH, kW), none of them 0,", fits)
     fits = attention.dim() in (2, 3) and attention.shape[0] == x.shape[0]
     checks.companion("attention", attention, x, "(B, K) or (B, K, C_out)", fits)
-    _check_mixture(weight, attention)
+    check_mixture(weight, attention)
+    if bias is not None:
+        checks.companion("bias", bias, x, f"{tuple(weight.shape[:2])} (K, C_out)", bias.shape == weight.shape[:2])
     window = checks.window(x, weight.shape[3:], stride, padding, dilation)
-    if in_channels == out_channels == groups:
+    depthwise = in_channels == out_channels == groups
+    if mixing == "auto":
+        mixing = cheaper_mixing(x, weight, window, groups)
+    if mixing == "features":
+        if depthwise and backend != "auto":
+            raise ArgumentError("mixing", f"'features' with backend {backend!r}", "'kernels': a backend mixes kernels")
+        return by_features(x, weight, attention, bias, window, groups)
+    if depthwise:
         y = _depthwise_bank(x, weight.squeeze(2), attention, window, backend)
-    elif groups == 1 and weight.shape[3:] == (1, 1):
-        y = _pointwise(x, mix_kernels(weight, attention).flatten(2), *window[:2])
     else:
-        y = _grouped(x, mix_kernels(weight, attention), *window, groups)
-    if bias is None:
-        return y
-    checks.companion("bias", bias, x, f"{tuple(weight.shape[:2])} (K, C_out)", bias.shape == weight.shape[:2])
-    return y + mix_kernels(bias, attention)[:, :, None, None]
+        y = by_kernels(x, weight, attention, window, groups)
+    return y if bias is None else y + mix_kernels(bias, attention)[:, :, None, None]
 
 
 def _depthwise_call(x, weight, stride, padding, dilation):
@@ -186,42 +157,9 @@ def _depthwise_call(x, weight, stride, padding, dilation):
     return x, weight, checks.window(x, weight.shape[2:], stride, padding, dilation)
 
 
-def _check_mixture(weight: Tensor, attention: Tensor) -> None:
-    if weight.dim() < 2:
-        raise ArgumentError("weight", f"shape {tuple(weight.shape)}", "(K, C_out, ...)")
-    kernels, out_channels = weight.shape[:2]
-    if attention.shape[1:] not in ((kernels,), (kernels, out_channels)):
-        raise ArgumentError(
-            "attention",
-            f"shape {tuple(attention.shape)}",
-            f"(B, {kernels}) or (B, {kernels}, {out_channels}) for a bank of shape {tuple(weight.shape)}",
-        )
-
-
 def _depthwise_bank(x: Tensor, bank: Tensor, attention: Tensor, window: tuple[Pair, Pair, Pair], backend: str):
     """Mix the bank ``(K, C, kH, kW)`` and convolve, at once where the backend can."""
     chosen = select_backend(Problem.of(x, bank, *window, attention), backend)
     if chosen.run_bank is not None:
         return chosen.run_bank(x, bank, attention, *window)
     return chosen.run(x, mix_kernels(bank, attention), *window)
-
-
-def _pointwise(x: Tensor, kernels: Tensor, stride, padding) -> Tensor:
-    """Multiply each sample's pixels by its own matrix ``(B, C_out, C_in)``, without a change of memory format."""
-    if padding != (0, 0):
-        x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
-    if stride != (1, 1):
-        x = x[:, :, :: stride[0], :: stride[1]]
-    rows, columns = x.shape[2:]
-    if checks.is_channels_last(x):
-        pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
-        return torch.bmm(pixels, kernels.transpose(1, 2)).unflatten(1, (rows, columns)).permute(0, 3, 1, 2)
-    return torch.bmm(kernels, x.flatten(2)).unflatten(2, (rows, columns))
-
-
-def _grouped(x: Tensor, kernels: Tensor, stride, padding, dilation, groups: int) -> Tensor:
-    """Fold the batch into the groups of one convolution."""
-    batch, out_channels = kernels.shape[:2]
-    y = F.conv2d(x.reshape(1, -1, *x.shape[2:]), kernels.flatten(0, 1), None, stride, padding, dilation, batch * groups)
-    y = y.reshape(batch, out_channels, *y.shape[2:])
-    return y.contiguous(memory_format=torch.channels_last) if checks.is_channels_last(x) else y

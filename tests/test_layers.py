@@ -203,7 +203,14 @@ def test_autocast(shape):
 
 def test_extra_repr_tells_what_conv2d_tells():
     text = repr(dyc.DynamicConv2d(8, 8, 3, stride=2, padding=1, groups=8, num_kernels=3, backend="eager"))
-    for part in ("8, 8, kernel_size=(3, 3)", "stride=(2, 2)", "groups=8", "num_kernels=3", "backend='eager'"):
+    for part in (
+        "8, 8, kernel_size=(3, 3)",
+        "stride=(2, 2)",
+        "groups=8",
+        "num_kernels=3",
+        "mixing='auto'",
+        "backend='eager'",
+    ):
         assert part in text
 
 
@@ -273,6 +280,7 @@ ERRORS = {
         "attention_kwargs: got {'ratio': 1}; need nothing when attention is a finished module",
     ),
     "backend": ({"backend": "eagr"}, r"backend: got 'eagr' \(did you mean 'eager'\?\)"),
+    "mixing": ({"mixing": "kernel"}, r"mixing: got 'kernel' \(did you mean 'kernels'\?\); need one of 'auto'"),
 }
 
 

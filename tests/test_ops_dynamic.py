@@ -51,6 +51,8 @@ plain_forms = pytest.mark.parametrize(
     "form", [f for f in FORMS if f.name in ("depthwise", "pointwise", "dense")], ids=lambda form: form.name
 )
 per_channel = pytest.mark.parametrize("per_channel", [False, True], ids=["per_kernel", "per_channel"])
+both_mixings = pytest.mark.parametrize("mixing", ["kernels", "features"])
+all_mixings = pytest.mark.parametrize("mixing", ["auto", "kernels", "features"])
 
 
 def arguments(form: Form, per_channel: bool, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
@@ -66,15 +68,16 @@ def arguments(form: Form, per_channel: bool, dtype: torch.dtype = torch.float32)
 
 
 @pytest.mark.parametrize("biased", [True, False], ids=["bias", "no_bias"])
+@all_mixings
 @per_channel
 @forms
-def test_output_and_gradients_match_the_definition(form, per_channel, biased):
+def test_output_and_gradients_match_the_definition(form, per_channel, mixing, biased):
     tensors = arguments(form, per_channel)
     if not biased:
         del tensors["bias"]
     exact = {name: t.double().requires_grad_() for name, t in tensors.items()}
     tensors = {name: t.requires_grad_() for name, t in tensors.items()}
-    y = ops.dynamic_conv2d(**tensors, groups=form.groups, **form.geometry)
+    y = ops.dynamic_conv2d(**tensors, groups=form.groups, mixing=mixing, **form.geometry)
     exact_y = reference.dynamic_conv2d(**exact, groups=form.groups, **form.geometry)
     gradient = torch.randn_like(y)
     found = torch.autograd.grad(y, tuple(tensors.values()), gradient)
@@ -84,33 +87,39 @@ def test_output_and_gradients_match_the_definition(form, per_channel, biased):
         assert (got - want).abs().max() <= 1e-5 * want.abs().max(), name
 
 
+@pytest.mark.parametrize("batch", [1, BATCH])
+@both_mixings
 @forms
-def test_output_keeps_the_memory_format(form):
-    y = ops.dynamic_conv2d(**arguments(form, True), groups=form.groups, **form.geometry)
+def test_output_keeps_the_memory_format(form, mixing, batch):
+    tensors = arguments(form, True)
+    tensors["x"], tensors["attention"] = tensors["x"][:batch], tensors["attention"][:batch]
+    y = ops.dynamic_conv2d(**tensors, groups=form.groups, mixing=mixing, **form.geometry)
     assert y.is_contiguous(memory_format=torch.channels_last if form.channels_last else torch.contiguous_format)
 
 
+@both_mixings
 @pytest.mark.parametrize(
     ("in_channels", "out_channels", "kernel", "groups"),
     [(2, 2, (2, 3), 2), (3, 2, (1, 1), 1), (2, 4, (1, 2), 2)],
     ids=["depthwise", "pointwise", "grouped"],
 )
-def test_first_and_second_derivatives_are_right(in_channels, out_channels, kernel, groups):
+def test_first_and_second_derivatives_are_right(in_channels, out_channels, kernel, groups, mixing):
     double = {"dtype": torch.float64, "requires_grad": True}
     x = torch.randn(2, in_channels, 3, 4, **double)
     weight = torch.randn(2, out_channels, in_channels // groups, *kernel, **double)
     attention, bias = torch.rand(2, 2, out_channels, **double), torch.randn(2, out_channels, **double)
 
     def call(*tensors):
-        return ops.dynamic_conv2d(*tensors, stride=(1, 2), padding=(0, 1), groups=groups)
+        return ops.dynamic_conv2d(*tensors, stride=(1, 2), padding=(0, 1), groups=groups, mixing=mixing)
 
     assert torch.autograd.gradcheck(call, (x, weight, attention, bias))
     assert torch.autograd.gradgradcheck(call, (x, weight, attention, bias))
 
 
+@both_mixings
 @per_channel
 @forms
-def test_mixing_kernels_equals_mixing_the_outputs_of_static_convolutions(form, per_channel):
+def test_mixing_kernels_equals_mixing_the_outputs_of_static_convolutions(form, per_channel, mixing):
     """Dynamic Convolution's two implementations; for per-channel attention, DyNet's Eq. 1 and Eq. 2."""
     tensors = arguments(form, per_channel, torch.float64)
     attention = tensors["attention"].view(BATCH, KERNELS, -1, 1, 1)
@@ -118,15 +127,17 @@ def test_mixing_kernels_equals_mixing_the_outputs_of_static_convolutions(form, p
         attention[:, k] * F.conv2d(tensors["x"], weight, bias, groups=form.groups, **form.geometry)
         for k, (weight, bias) in enumerate(zip(tensors["weight"], tensors["bias"]))
     ]
-    torch.testing.assert_close(ops.dynamic_conv2d(**tensors, groups=form.groups, **form.geometry), sum(outputs))
+    y = ops.dynamic_conv2d(**tensors, groups=form.groups, mixing=mixing, **form.geometry)
+    torch.testing.assert_close(y, sum(outputs))
 
 
+@both_mixings
 @forms
-def test_one_kernel_with_weight_one_is_a_static_convolution(form):
+def test_one_kernel_with_weight_one_is_a_static_convolution(form, mixing):
     tensors = arguments(form, False, torch.float64)
     weight, bias = tensors["weight"][:1], tensors["bias"][:1]
     attention = torch.ones(BATCH, 1, dtype=torch.float64)
-    y = ops.dynamic_conv2d(tensors["x"], weight, attention, bias, groups=form.groups, **form.geometry)
+    y = ops.dynamic_conv2d(tensors["x"], weight, attention, bias, groups=form.groups, mixing=mixing, **form.geometry)
     static = F.conv2d(tensors["x"], weight[0], bias[0], groups=form.groups, **form.geometry)
     torch.testing.assert_close(y, static)
 
@@ -138,19 +149,21 @@ def test_equal_attention_of_all_channels_is_the_shared_attention():
     torch.testing.assert_close(shared, spread)
 
 
+@pytest.mark.parametrize("needs_grad", [False, True], ids=["no_grad", "grad"])
 @per_channel
 @pytest.mark.parametrize("shape", [(KERNELS, 6), (KERNELS, 6, 2, 3, 5)], ids=["bias", "weight"])
-def test_mix_kernels_matches_the_definition(shape, per_channel):
-    bank = torch.randn(shape, dtype=torch.float64)
+def test_mix_kernels_matches_the_definition(shape, per_channel, needs_grad):
+    bank = torch.randn(shape, dtype=torch.float64, requires_grad=needs_grad)
     attention = torch.rand((BATCH, KERNELS, 6) if per_channel else (BATCH, KERNELS), dtype=torch.float64)
     torch.testing.assert_close(ops.mix_kernels(bank, attention), reference.mix_kernels(bank, attention))
 
 
+@both_mixings
 @plain_forms
-def test_autocast_casts_to_its_dtype(form):
+def test_autocast_casts_to_its_dtype(form, mixing):
     tensors = {name: t.requires_grad_() for name, t in arguments(form, True).items()}
     with torch.autocast("cpu", torch.bfloat16):
-        y = ops.dynamic_conv2d(**tensors, groups=form.groups, **form.geometry)
+        y = ops.dynamic_conv2d(**tensors, groups=form.groups, mixing=mixing, **form.geometry)
     assert y.dtype == torch.bfloat16
     y.float().sum().backward()
     assert all(t.grad.dtype == torch.float32 for t in tensors.values())

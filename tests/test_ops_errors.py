@@ -73,6 +73,13 @@ DYNAMIC = {
     "dilation_zero": ({"dilation": 0}, "dilation", "0", "each at least 1"),
     # A grouped convolution asks no backend; its name is checked all the same.
     "backend_misspelt": ({"backend": "eagr"}, "backend", "'eagr' (did you mean 'eager'?)", "'auto', "),
+    "mixing_misspelt": (
+        {"mixing": "feature"},
+        "mixing",
+        "'feature' (did you mean 'features'?)",
+        "'auto', 'features', ",
+    ),
+    "mixing_not_a_name": ({"mixing": None}, "mixing", "None", "one of 'auto', 'kernels', 'features'"),
 }
 
 

@@ -10,6 +10,7 @@ from dyc.layers.attention import GlobalAttention
 from dyc.layers.kinds import AttentionFactory, build_attention
 from ops import ArgumentError, GlobalBranch, attended_conv2d, check_backend_name, dynamic_conv2d
 from ops.checks import IntPair, padding_pair, pair
+from ops.mixing import check_mixing
 
 
 class DynamicConv2d(nn.Module):
@@ -29,6 +30,7 @@ class DynamicConv2d(nn.Module):
         num_kernels: Kernels in the bank, ``K``.
         attention: A registered kind (``"dy"``, ``"dyc"``, ...), a factory, or a finished module.
         temperature: Softmax temperature the attention starts with.
+        mixing: ``"kernels"``, ``"features"`` or ``"auto"``: what :func:`ops.dynamic_conv2d` mixes.
         backend: Backend of :func:`ops.depthwise_conv2d`.
         attention_kwargs: Further arguments of the attention kind.
 
@@ -61,6 +63,7 @@ class DynamicConv2d(nn.Module):
         num_kernels: int = 4,
         attention: str | AttentionFactory | nn.Module = "dy",
         temperature: float = 30.0,
+        mixing: str = "auto",
         backend: str = "auto",
         attention_kwargs: dict | None = None,
     ):
@@ -83,6 +86,7 @@ class DynamicConv2d(nn.Module):
         self.padding = padding_pair(padding, self.kernel_size, self.stride, self.dilation)
         self.groups = groups
         self.num_kernels = num_kernels
+        self.mixing = check_mixing(mixing)
         self.backend = check_backend_name(backend)
         self.weight = nn.Parameter(torch.empty(num_kernels, out_channels, in_channels // groups, *self.kernel_size))
         self.bias = nn.Parameter(torch.empty(num_kernels, out_channels)) if bias else None
@@ -128,6 +132,7 @@ class DynamicConv2d(nn.Module):
             padding=self.padding,
             dilation=self.dilation,
             groups=self.groups,
+            mixing=self.mixing,
             backend=self.backend,
         )
 
@@ -151,5 +156,6 @@ class DynamicConv2d(nn.Module):
         return (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
             f"padding={self.padding}, dilation={self.dilation}, groups={self.groups}, "
-            f"bias={self.bias is not None}, num_kernels={self.num_kernels}, backend={self.backend!r}"
+            f"bias={self.bias is not None}, num_kernels={self.num_kernels}, "
+            f"mixing={self.mixing!r}, backend={self.backend!r}"
         )

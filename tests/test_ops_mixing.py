@@ -1,0 +1,157 @@
+"""Mixing kernels or feature maps: the rule of "auto", both names under torch.compile, in half precision, in a layer."""
+
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounterWithBackend
+
+import dyc
+import ops
+from ops import mixing as mixing_module
+from ops import reference
+
+MIXINGS = pytest.mark.parametrize("mixing", ["auto", "kernels", "features"])
+# C_in, C_out, kernel, groups
+FORMS = {"depthwise": (6, 6, 3, 6), "pointwise": (6, 8, 1, 1), "dense": (6, 4, 3, 1), "grouped": (6, 4, 3, 2)}
+forms = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+layouts = pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"])
+
+
+def arguments(form, batch=2, size=8, dtype=torch.float32, requires_grad=False):
+    in_channels, out_channels, kernel, groups = form
+    tensors = (
+        torch.randn(batch, in_channels, size, size),
+        torch.randn(4, out_channels, in_channels // groups, kernel, kernel),
+        torch.rand(batch, 4, out_channels),
+        torch.randn(4, out_channels),
+    )
+    return tuple(t.to(dtype).requires_grad_(requires_grad) for t in tensors), {"groups": groups, "padding": kernel // 2}
+
+
+# What was measured: see the docstring of the rule. in_channels, out_channels, kernel, groups, size, batch, layout
+CHOICES = {
+    "pooled": ((64, 256, 1, 1), 1, 8, "nchw", "features"),
+    "pooled_one_sample": ((64, 256, 1, 1), 1, 1, "nchw", "features"),
+    "pointwise_small_map": ((160, 960, 1, 1), 4, 32, "channels_last", "features"),
+    "pointwise_small_map_nchw": ((160, 960, 1, 1), 4, 32, "nchw", "kernels"),
+    "pointwise_small_map_one_sample": ((160, 960, 1, 1), 4, 1, "channels_last", "kernels"),
+    "pointwise_few_taps": ((16, 64, 1, 1), 4, 32, "channels_last", "kernels"),
+    "pointwise_large_map": ((16, 96, 1, 1), 32, 32, "channels_last", "kernels"),
+    "dense_small_map": ((128, 128, 3, 1), 4, 8, "nchw", "features"),
+    "dense_large_map": ((64, 64, 3, 1), 32, 32, "nchw", "kernels"),
+    "grouped_small_map": ((128, 128, 3, 4), 4, 32, "channels_last", "features"),
+    "depthwise": ((64, 64, 3, 64), 1, 8, "nchw", "kernels"),
+}
+
+
+@pytest.mark.parametrize(("form", "size", "batch", "layout", "cheaper"), CHOICES.values(), ids=CHOICES)
+def test_the_rule_takes_what_was_measured_to_be_cheaper(form, size, batch, layout, cheaper):
+    (x, weight, *_), geometry = arguments(form, batch, size)
+    if layout == "channels_last":
+        x = x.contiguous(memory_format=torch.channels_last)
+    window = ((1, 1), (geometry["padding"],) * 2, (1, 1))
+    assert mixing_module.cheaper_mixing(x, weight, window, geometry["groups"]) == cheaper
+
+
+@pytest.mark.parametrize("batch", [2, 128])
+def test_the_rule_counts_output_pixels_and_no_batch(batch):
+    weight = torch.empty(4, 32, 64, 3, 3)
+    x = torch.empty(batch, 64, 8, 8)
+    assert mixing_module.cheaper_mixing(x, weight, ((1, 1), (1, 1), (1, 1)), 1) == "kernels"
+    assert mixing_module.cheaper_mixing(x, weight, ((2, 2), (1, 1), (1, 1)), 1) == "features"
+
+
+@pytest.mark.parametrize(("mixing", "size"), [("auto", 1), ("auto", 8), ("features", 8)])
+@forms
+def test_compiled_graphs_serve_every_batch_size(form, mixing, size):
+    torch.compiler.reset()
+    counter = CompileCounterWithBackend("eager")
+
+    def call(*tensors, **geometry):
+        return ops.dynamic_conv2d(*tensors, mixing=mixing, **geometry)
+
+    compiled = torch.compile(call, fullgraph=True, dynamic=True, backend=counter)
+    for batch in (2, 3, 5, 20, 64):
+        tensors, geometry = arguments(form, batch, size, requires_grad=True)
+        y, wanted = compiled(*tensors, **geometry), call(*tensors, **geometry)
+        gradient = torch.randn_like(wanted)
+        found = torch.autograd.grad(y, tensors, gradient)
+        torch.testing.assert_close(y, wanted, rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(found, torch.autograd.grad(wanted, tensors, gradient), rtol=1e-4, atol=1e-3)
+    # PyTorch traces a plain convolution once for batches below 16 and once for the others.
+    assert counter.frame_count <= 2
+
+
+@pytest.mark.parametrize("mixing", ["kernels", "features"])
+def test_compiles_without_gradients_for_every_batch_size(mixing):
+    """On maps as large as those that are convolved one by one outside a compiled graph."""
+    torch.compiler.reset()
+    counter = CompileCounterWithBackend("eager")
+
+    def call(x, *others):
+        return ops.dynamic_conv2d(x, *others, mixing=mixing)
+
+    compiled = torch.compile(call, fullgraph=True, dynamic=True, backend=counter)
+    for batch in (2, 3, 20):
+        (x, *others), _ = arguments(FORMS["dense"], batch, 33)
+        x = x.contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(compiled(x, *others), call(x, *others), rtol=1e-4, atol=1e-3)
+    assert counter.frame_count <= 2
+
+
+@layouts
+@MIXINGS
+@forms
+def test_bfloat16_is_as_close_as_its_precision_allows(form, mixing, layout):
+    tensors, geometry = arguments(form, dtype=torch.bfloat16)
+    x, *others = tensors
+    y = ops.dynamic_conv2d(x.contiguous(memory_format=layout), *others, mixing=mixing, **geometry)
+    assert y.dtype == torch.bfloat16
+    assert y.is_contiguous(memory_format=layout)
+    wanted = reference.dynamic_conv2d(*tensors, **geometry)
+    # Mixed kernels or maps, their sum and the bias are each rounded to 8 bits.
+    assert (y - wanted).abs().max() <= 4 * 2**-8 * wanted.abs().max()
+
+
+@layouts
+@forms
+@pytest.mark.parametrize("size", [1, 8, 33])  # a single pixel, small maps, and maps large enough to go one by one
+@pytest.mark.parametrize("batch", [1, 3])
+def test_both_ways_agree_without_gradients(form, batch, size, layout):
+    tensors, geometry = arguments(form, batch, size, dtype=torch.float64)
+    x, *others = tensors
+    x = x.contiguous(memory_format=layout)
+    kernels, features = (ops.dynamic_conv2d(x, *others, mixing=m, **geometry) for m in ("kernels", "features"))
+    torch.testing.assert_close(kernels, features)
+    torch.testing.assert_close(kernels, reference.dynamic_conv2d(*tensors, **geometry))
+
+
+def test_features_and_a_named_backend_contradict_each_other_where_backends_convolve():
+    tensors, geometry = arguments(FORMS["depthwise"])
+    with pytest.raises(ops.ArgumentError, match="mixing: got 'features' with backend 'eager'; need 'kernels'"):
+        ops.dynamic_conv2d(*tensors, mixing="features", backend="eager", **geometry)
+    with ops.use_backend("eager"):  # speaks for calls that leave the choice open; here nothing was left to choose
+        y = ops.dynamic_conv2d(*tensors, mixing="features", **geometry)
+    torch.testing.assert_close(y, ops.dynamic_conv2d(*tensors, **geometry), rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture(params=["kernels", "features"])
+def only_way(request, monkeypatch):
+    """Make the other way an error, and return the name of the one that is left."""
+
+    def fail(*_):
+        raise AssertionError("the other way was taken")
+
+    other = {"kernels": "by_features", "features": "by_kernels"}[request.param]
+    monkeypatch.setattr(f"ops.functional.{other}", fail)
+    return request.param
+
+
+def test_a_layer_passes_its_choice_on(only_way):
+    layer = dyc.DynamicConv2d(8, 16, 3, padding=1, mixing=only_way)
+    assert layer(torch.randn(2, 8, 5, 5)).shape == (2, 16, 5, 5)
+
+
+def test_auto_goes_the_way_that_the_rule_chose(only_way):
+    size = {"kernels": 32, "features": 1}[only_way]
+    tensors, geometry = arguments((64, 16, 1, 1), 2, size)
+    assert ops.dynamic_conv2d(*tensors, **geometry).shape == (2, 16, size, size)
