@@ -198,9 +198,10 @@ def select_backend(problem: Problem, name: str = "auto") -> Backend:
 def _in_order(problem: Problem) -> list[Backend]:
     """Return every backend in the order of ``"auto"``: the built-in ones as measured, others where they asked to be."""
     names = [name for name in measured_order(problem) if name in _REGISTRY]
-    for name in _REGISTRY:
-        if name not in names:  # a plug-in, or a built-in one that was not measured on this device
-            names.insert(names.index(_BEFORE[name]) if _BEFORE.get(name) in names else len(names), name)
+    names += [name for name in _REGISTRY if name not in names and name not in _BEFORE]
+    for name in reversed(_REGISTRY):  # whoever stands before another one was also listed before it
+        if name in _BEFORE:
+            names.insert(names.index(_BEFORE[name]) if _BEFORE[name] in names else len(names), name)
     return [_REGISTRY[name] for name in names]
 
 
