@@ -72,12 +72,12 @@ def cases(
     Raises:
         ArgumentError: Unknown shapes.
     """
-    return [
-        Case(name, layout, batch, direction, shape, **common)
-        for name in shapes
-        for batch, layout, direction in itertools.product(batches or BATCHES.get(name, (1,)), layouts, directions)
-        for shape in unique_shapes(name)
-    ]
+    found = {}  # in order, each once
+    for name in shapes:
+        unique = unique_shapes(name)
+        for batch, layout, direction in itertools.product(batches or BATCHES[name], layouts, directions):
+            found |= {Case(name, layout, batch, direction, shape, **common): None for shape in unique}
+    return list(found)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from functools import partial
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dyc.benchmark.peers import PeerLayer
 from dyc.layers import DynamicConv2d
@@ -19,14 +18,9 @@ def layer_name(attention: str, what: str) -> str:
     return f"{attention} {what}"
 
 
-def _call(layer: nn.Module, x: Tensor) -> Tensor:
-    """Run a layer; stored in 16 bits it runs under autocast, as it does in training."""
-    with torch.autocast(x.device.type, x.dtype, enabled=x.dtype != torch.float32):
-        return layer(x)
-
-
 def _contestant(layer: nn.Module, x: Tensor) -> Contestant:
-    return Contestant(partial(_call, layer, x), (x, *layer.parameters()))
+    layer = layer.to(x.device, x.dtype)
+    return Contestant(partial(layer, x), (x, *layer.parameters()))
 
 
 def time_layers(case: Case, names: Iterable[str] = ("auto",), attentions: Iterable[str] = ATTENTIONS) -> list[Timing]:
@@ -52,9 +46,9 @@ def time_layers(case: Case, names: Iterable[str] = ("auto",), attentions: Iterab
         for name in names:
             layer = DynamicConv2d(
                 channels, channels, 3, stride, 1, groups=channels, bias=False, attention=attention, backend=name
-            ).to(case.device)
+            )
             if layer_name(attention, PEER) not in found:
-                found[layer_name(attention, PEER)] = _contestant(PeerLayer(layer).to(case.device), planes)
+                found[layer_name(attention, PEER)] = _contestant(PeerLayer(layer), planes)
             found[layer_name(attention, name)] = _contestant(layer, x)
 
     def references(name: str) -> dict[str, str]:

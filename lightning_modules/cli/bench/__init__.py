@@ -33,5 +33,5 @@ def main(argv: Sequence[str]) -> None:
             raise SystemExit(2)
         return
     if argv[1] not in BENCHES:
-        raise unknown_name("bench", argv[1], BENCHES)
+        raise unknown_name("what", argv[1], BENCHES)
     BENCHES[argv[1]](argv[1:])

@@ -24,19 +24,19 @@ from ops.benchmark import LAYOUTS
 from ops.timing import machine
 
 NOTES = (
-    "Medians in one run, the first network being the baseline. memory: parameters, buffers, momentum, images, and what a "
-    "call takes on top at its peak. floor: the baseline plus the time to read the parameters of the attention once."
+    "Medians in one run, the first network being the baseline. memory: parameters, buffers, momentum, images, and what "
+    "a call takes on top at its peak. floor: the baseline plus the time to read the parameters of the attention once."
 )
 
 
 def _parser() -> Parser:
     about = "Time networks: inference, and training steps (cross-entropy, backward, SGD with momentum)."
-    parser = common("models", about, seconds=20.0, dtypes=("float32", "bfloat16"))
-    parser.add_argument(
-        "models", nargs="*", metavar="MODEL", type=one_of(timm.list_models(), "a timm name, as `dyc models` lists them"),
+    parser, chosen = common("models", about, seconds=20.0, dtypes=("float32", "bfloat16"))
+    known = one_of(timm.list_models(), "a timm name, as `dyc models` lists them")
+    chosen.add_argument(
+        "models", nargs="*", metavar="MODEL", type=known,
         help=f"timm names, the baseline first (default: {' '.join(DEFAULT_MODELS)})",
     )  # fmt: skip
-    chosen = parser.add_argument_group("what is compared")
     chosen.add_argument(
         "--mode",
         nargs="+",
@@ -108,7 +108,8 @@ def _cases(options: argparse.Namespace, names: Sequence[str]) -> list[ModelCase]
     common = {"layout": options.layout, "device": options.device, "dtype": getattr(torch, options.dtype)}
     common |= {"compiled": options.compile, "cuda_graph": options.cuda_graph, "seconds": options.seconds}
     modes = [mode for mode in MODES if mode in options.mode]
-    return [ModelCase(mode, batch, size, **common) for mode in modes for size in sizes for batch in batches[mode]]
+    found = [ModelCase(mode, batch, size, **common) for mode in modes for size in sizes for batch in batches[mode]]
+    return list(dict.fromkeys(found))
 
 
 def _check_size(name: str, size: int) -> None:

@@ -28,14 +28,13 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 def _parser(what: str, description: str, layouts: Sequence[str], backends: str) -> Parser:
-    parser = common(what, description, seconds=0.5, dtypes=DTYPES)
-    chosen = parser.add_argument_group("what is compared")
+    parser, chosen = common(what, description, seconds=0.5, dtypes=DTYPES)
     several = {"nargs": "+", "metavar": "NAME"}
     lists = ["mobilenetv2_32", "mobilenetv2_224"]
     kept = "; ".join(f"{name}: {' and '.join(map(str, BATCHES[name]))}" for name in SHAPES)
     chosen.add_argument(
         "--shapes", **several, type=one_of(SHAPES), default=lists,
-        help=f"lists of shapes: {', '.join(SHAPES)} (default: {' '.join(lists)}); the report's are those of its Table 4",
+        help=f"lists of shapes: {', '.join(SHAPES)} (default: {' '.join(lists)}); report: the DYC report's Table 4",
     )  # fmt: skip
     chosen.add_argument("--batches", nargs="+", metavar="N", type=whole, help=f"batch sizes (default: {kept})")
     chosen.add_argument(
@@ -46,6 +45,11 @@ def _parser(what: str, description: str, layouts: Sequence[str], backends: str) 
         "--directions", **several, type=one_of(DIRECTIONS), default=DIRECTIONS,
         help=f"{', '.join(DIRECTIONS)} (default: both); backward gives every gradient",
     )  # fmt: skip
+    if what == "layers":
+        chosen.add_argument(
+            "--attentions", **several, type=one_of(ATTENTIONS), default=ATTENTIONS,
+            help="dy: one weight per kernel, dyc: one per kernel and channel (default: both)",
+        )  # fmt: skip
     add_backends(chosen, backends)
     return parser
 
@@ -60,12 +64,7 @@ def ops(argv: Sequence[str]) -> None:
 def layers(argv: Sequence[str]) -> None:
     """Run ``dyc bench layers``."""
     about = "Time the dynamic depthwise layer, attention included: 3x3, four kernels, no bias, as in MobileNetV2."
-    parser = _parser("layers", about, ["channels_last"], "auto")
-    parser.add_argument(
-        "--attentions", nargs="+", metavar="NAME", type=one_of(ATTENTIONS), default=ATTENTIONS,
-        help="dy: one weight per kernel, dyc: one per kernel and channel (default: both)",
-    )  # fmt: skip
-    options = parser.parse_args(argv[1:])
+    options = _parser("layers", about, ["channels_last"], "auto").parse_args(argv[1:])
     _run(options, argv, PEER, lambda case, names: time_layers(case, names, options.attentions))
 
 
@@ -79,7 +78,7 @@ def _run(
     names = chosen_backends(options)
     facts = {**machine(), "command": command_line(argv)}
     todo = cases(
-        list(dict.fromkeys(options.shapes)),
+        options.shapes,
         batches=options.batches,
         layouts=options.layouts,
         directions=options.directions,

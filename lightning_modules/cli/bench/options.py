@@ -55,9 +55,12 @@ def one_of(names: Iterable[str], listing: str | None = None) -> Callable[[str], 
     return check
 
 
-def common(what: str, description: str, *, seconds: float, dtypes: Iterable[str]) -> Parser:
-    """Return a parser with the options that all commands have."""
+def common(
+    what: str, description: str, *, seconds: float, dtypes: Iterable[str]
+) -> tuple[Parser, argparse._ArgumentGroup]:
+    """Return a parser with the options that all commands have, and its group for what is compared."""
     parser = Parser(prog=f"dyc bench {what}", description=description, allow_abbrev=False)
+    chosen = parser.add_argument_group("what is compared")
     where = parser.add_argument_group("where and how long")
     where.add_argument("--device", type=one_of(["cpu", "cuda"]), default="cpu", help="cpu (default) or cuda")
     where.add_argument(
@@ -74,7 +77,7 @@ def common(what: str, description: str, *, seconds: float, dtypes: Iterable[str]
     output.add_argument("--csv", type=Path, metavar="FILE", help="every timing, with machine, versions and command")
     output.add_argument("--plot", type=Path, metavar="FILE", help="a picture of the ratios, .png or .svg")
     output.add_argument("--markdown", action="store_true", help="print a Markdown table, and nothing else")
-    return parser
+    return parser, chosen
 
 
 def check_common(options: argparse.Namespace) -> None:
@@ -105,10 +108,10 @@ def check_new_file(argument: str, path: Path | None) -> None:
         raise ArgumentError(argument, f"{str(path)!r}, whose folder is read-only", "a file in a folder of yours")
 
 
-def add_backends(parser: argparse.ArgumentParser, default: str) -> None:
+def add_backends(group: argparse._ArgumentGroup, default: str) -> None:
     """Add ``--backends``."""
     names = [status.name for status in backends()]
-    parser.add_argument(
+    group.add_argument(
         "--backends",
         nargs="+",
         metavar="NAME",

@@ -1,4 +1,4 @@
-"""Pictures of a benchmark: a dot per shape and its geometric mean, or a dot per network; imported only for ``--plot``."""
+"""Pictures of a benchmark: a dot per shape and their geometric mean, or a dot per network. Imported for ``--plot``."""
 
 import math
 from collections.abc import Sequence
@@ -70,7 +70,7 @@ def plot_shapes(path: Path, timings: Sequence[Timing], facts: dict[str, str]) ->
     most = max(len({t.contestant for t in timings if (t.case.shapes, t.case.layout) == c}) for c in columns)
     size = (1.6 + len(columns) * max(2.8, 0.28 * most * len(batches) + 0.35 * most), 1.4 + 3.4 * len(rows))
     figure = Figure(figsize=size, layout="constrained")
-    figure.get_layout_engine().set(rect=(0, 0.5 / size[1], 1, 1 - 0.85 / size[1]))
+    figure.get_layout_engine().set(rect=(0, 0.62 / size[1], 1, 1 - 0.97 / size[1]))
     panels = figure.subplots(len(rows), len(columns), squeeze=False, sharey="row")
     shown = [t for t in timings if t.contestant != STATIC]
     averages = means(shown)
@@ -138,9 +138,9 @@ def plot_models(path: Path, timings: Sequence[Sequence[ModelTiming]], facts: dic
         facts: The machine's facts and the command.
     """
     heights = [0.9 + 0.36 * len(group) for group in timings]
-    size = (10.5, 1.3 + sum(heights))
+    size = (11, 1.4 + sum(heights))
     figure = Figure(figsize=size, layout="constrained")
-    figure.get_layout_engine().set(rect=(0, 0.5 / size[1], 1, 1 - 0.85 / size[1]))
+    figure.get_layout_engine().set(rect=(0, 0.62 / size[1], 1, 1 - 0.97 / size[1]))
     panels = figure.subplots(len(timings), 2, squeeze=False, sharey="row", height_ratios=heights)
     for (left, right), group in zip(panels, timings):
         base = group[0]
@@ -177,7 +177,7 @@ def _row_of_models(
     """Draw one panel of networks: (p20, median, p80) as ratios, the floor where there is one, and a label on each."""
     edge = [value for spread in spreads for value in spread] + [floor for floor in floors if floor]
     low, high = min(edge) / 1.03, max(edge)
-    high *= max(high / low, 1.25) ** 0.28  # room for the labels
+    high *= max(high / low, 1.15) ** 0.5  # room for the labels
     axes.axvline(1, color="black", ls="--", lw=1, zorder=1)
     for y, ((p20, median, p80), floor, label) in enumerate(zip(spreads, floors, labels)):
         axes.plot([p20, p80], [y, y], color=colour, lw=2, alpha=0.5, zorder=2)

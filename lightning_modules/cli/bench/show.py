@@ -33,11 +33,14 @@ class Table:
         table = RichTable(title=self.title or None, title_justify="left", title_style="bold")
         for index, name in enumerate(self.columns):
             table.add_column(name, justify="left" if index < self.left else "right", overflow="fold")
+        above: Sequence[str] = ()
         for row in self.rows:
             if row is None:
                 table.add_section()
-            else:
-                table.add_row(*row)
+            else:  # labels that all rows of a group share are said once
+                shared = row[: self.left - 1] == above[: self.left - 1]
+                table.add_row(*([""] * (self.left - 1) if shared else row[: self.left - 1]), *row[self.left - 1 :])
+            above = row or ()
         console = Console(highlight=False, markup=False)
         if not console.is_terminal:
             console.width = 200
