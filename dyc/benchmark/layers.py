@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from functools import partial
 
-from torch import nn
+from torch import Tensor, nn
 
 from dyc.benchmark.peers import PeerLayer
 from dyc.layers import DynamicConv2d

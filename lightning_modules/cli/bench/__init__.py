@@ -1,11 +1,12 @@
 """``dyc bench ops|layers|models``: how fast everything is on this machine, beside its static counterpart."""
 
 from collections.abc import Sequence
+from importlib import import_module
 
-from lightning_modules.cli.bench import models, operators
 from ops.errors import unknown_name
 
-BENCHES = {"ops": operators.ops, "layers": operators.layers, "models": models.main}
+BENCHES = {"ops": "operators", "layers": "operators", "models": "models"}
+"""Which module of this package has the function of that name, loaded when it is asked for."""
 
 USAGE = """usage: dyc bench ops|layers|models [options]      dyc bench ops --help
 
@@ -34,4 +35,4 @@ def main(argv: Sequence[str]) -> None:
         return
     if argv[1] not in BENCHES:
         raise unknown_name("what", argv[1], BENCHES)
-    BENCHES[argv[1]](argv[1:])
+    getattr(import_module(f"{__name__}.{BENCHES[argv[1]]}"), argv[1])(argv[1:])

@@ -61,7 +61,7 @@ def _parser() -> Parser:
     return parser
 
 
-def main(argv: Sequence[str]) -> None:
+def models(argv: Sequence[str]) -> None:
     """Run ``dyc bench models``."""
     options = _parser().parse_args(argv[1:])
     names = options.models or list(DEFAULT_MODELS)
