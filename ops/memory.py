@@ -16,7 +16,8 @@ def peak_bytes(call: Callable[[], object], device: str = "cpu") -> int:
     scratchpads included, but not what C++ code takes from the system by itself, and not the rounding of either.
 
     Args:
-        call: Called once, after at least one call that warmed it up.
+        call: Called once, after at least one call that warmed it up. It must not release what was allocated before:
+            the CPU's profiler would not see that.
         device: ``"cpu"`` or ``"cuda"``.
 
     Example:
