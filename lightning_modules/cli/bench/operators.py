@@ -149,7 +149,7 @@ def _per_shape(group: tuple[str, int, str, str], found: list[list[Timing]]) -> T
     shapes, batch, layout, direction = group
     names = [t.contestant for t in found[0]]
     result = Table(
-        ["C x H x W / stride", *names], 1, title=f"{shapes}, batch {batch}, {layout}, {direction}: ms (x static)"
+        ["C x H x W / stride", *names], 1, title=f"{shapes}, batch {batch}, {layout}, {direction}: median ms (x static)"
     )
     for timings in found:
         channels, size, stride = timings[0].case.shape

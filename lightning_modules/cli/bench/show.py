@@ -65,6 +65,7 @@ class Where:
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
+            auto_refresh=False,  # drawing from a second thread would be timed along
             redirect_stdout=False,
             redirect_stderr=False,
         )
@@ -73,7 +74,7 @@ class Where:
     def at(self, label: object) -> None:
         """Say what runs now."""
         if self.console.is_terminal:
-            self.bar.update(self.task, description=str(label), completed=self.done)
+            self.bar.update(self.task, description=str(label), completed=self.done, refresh=True)
         elif time.monotonic() - self.spoken >= LINES_EVERY:
             self.spoken = time.monotonic()
             print(f"[{self.done + 1}/{self.total}] {label}", file=sys.stderr, flush=True)
