@@ -18,7 +18,7 @@ from lightning_modules.cli.bench.options import (
     one_of,
     whole,
 )
-from lightning_modules.cli.bench.show import Table, Where, facts_line
+from lightning_modules.cli.bench.show import Table, Where, conclude, facts_line
 from ops import ArgumentError
 from ops.benchmark import LAYOUTS
 from ops.timing import machine
@@ -81,18 +81,11 @@ def models(argv: Sequence[str]) -> None:
             rows.write([_row(t) for t in timings[-1]])
             if not options.markdown:
                 where.show(_table([timings[-1]], str(case)))
-    if options.markdown:
-        print(f"`{facts['command']}`\n\n{facts_line(facts)}. {NOTES}\n\n{_table(timings).markdown()}")
-    else:
-        print(NOTES)
+    conclude(options, facts, _table(timings), NOTES)
     if options.plot is not None:
         from lightning_modules.cli.bench.plots import plot_models
 
         plot_models(options.plot, timings, facts)
-    if not options.markdown:
-        for label, path in (("every timing", options.csv), ("picture", options.plot)):
-            if path is not None:
-                print(f"{label}: {path}")
 
 
 def _cases(options: argparse.Namespace, names: Sequence[str]) -> list[ModelCase]:

@@ -17,7 +17,7 @@ from lightning_modules.cli.bench.options import (
     one_of,
     whole,
 )
-from lightning_modules.cli.bench.show import Table, Where, facts_line
+from lightning_modules.cli.bench.show import Table, Where, conclude, facts_line
 from ops.benchmark import COPY, DIRECTIONS, GROUPED, LAYOUTS, STATIC, STATIC_LAST, Case, Timing, cases, means
 from ops.benchmark import time_operators as time_ops
 from ops.shapes import BATCHES, SHAPES
@@ -100,19 +100,13 @@ def _run(
             if not options.markdown:
                 where.show(_per_shape(group, found))
     table, notes = _summary(timings, rival), _notes(rival, options.device)
-    if options.markdown:
-        print(f"`{facts['command']}`\n\n{facts_line(facts)}. {notes}\n\n{table.markdown()}")
-    else:
+    if not options.markdown:
         table.show()
-        print(notes)
+    conclude(options, facts, table, notes)
     if options.plot is not None:
         from lightning_modules.cli.bench.plots import plot_shapes
 
         plot_shapes(options.plot, timings, facts)
-    if not options.markdown:
-        for label, path in (("every timing", options.csv), ("picture", options.plot)):
-            if path is not None:
-                print(f"{label}: {path}")
 
 
 def _notes(rival: str, device: str) -> str:

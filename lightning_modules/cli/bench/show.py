@@ -1,5 +1,6 @@
 """What the terminal shows: progress on stderr, tables on stdout, as they are or as Markdown."""
 
+import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -50,6 +51,17 @@ class Table:
 def facts_line(facts: dict[str, str]) -> str:
     """Return the facts of the machine in one line."""
     return ", ".join(f"{key} {value}" for key, value in facts.items() if key != "command")
+
+
+def conclude(options: argparse.Namespace, facts: dict[str, str], table: Table, notes: str) -> None:
+    """Print what the figures mean and where the files are; with ``--markdown`` the table, and above it all it needs."""
+    if options.markdown:
+        print(f"`{facts['command']}`\n\n{facts_line(facts)}. {notes}\n\n{table.markdown()}")
+        return
+    print(notes)
+    for label, path in (("every timing", options.csv), ("picture", options.plot)):
+        if path is not None:
+            print(f"{label}: {path}")
 
 
 class Where:
