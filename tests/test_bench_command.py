@@ -126,11 +126,8 @@ def test_no_gpu(what, monkeypatch, capsys):
 
 @pytest.mark.parametrize("argv", [["bench", "--help"], ["bench", "ops", "-h"], ["bench", "models", "-h"]])
 def test_help(argv, capsys):
-    if argv[1] == "--help":
-        assert main(argv) == 0
-    else:
-        with pytest.raises(SystemExit, match="0"):
-            main(argv)
+    with pytest.raises(SystemExit, match="^0$"):
+        main(argv)
     assert "usage: dyc bench" in capsys.readouterr().out
 
 

@@ -30,9 +30,7 @@ def main(argv: Sequence[str]) -> None:
     """Run ``dyc bench ...``; ``argv`` starts with the command's name."""
     if len(argv) < 2 or argv[1] in ("-h", "--help"):
         print(USAGE, end="")
-        if len(argv) < 2:
-            raise SystemExit(2)
-        return
+        raise SystemExit(0 if len(argv) > 1 else 2)
     if argv[1] not in BENCHES:
         raise unknown_name("what", argv[1], BENCHES)
     getattr(import_module(f"{__name__}.{BENCHES[argv[1]]}"), argv[1])(argv[1:])

@@ -63,28 +63,27 @@ def plot_shapes(path: Path, timings: Sequence[Timing], facts: dict[str, str]) ->
         timings: All timings.
         facts: The machine's facts and the command.
     """
-    columns = list(dict.fromkeys((t.case.shapes, t.case.layout) for t in timings))
-    rows = list(dict.fromkeys(t.case.direction for t in timings))
+    columns = list(dict.fromkeys(t.case.layout for t in timings))
+    rows = list(dict.fromkeys((t.case.shapes, t.case.direction) for t in timings))
     batches = sorted({t.case.batch for t in timings})
-    # Every panel of a row has as many contestants as the others need, so that all are as wide.
-    most = max(len({t.contestant for t in timings if (t.case.shapes, t.case.layout) == c}) for c in columns)
-    size = (1.6 + len(columns) * max(2.8, 0.28 * most * len(batches) + 0.35 * most), 1.4 + 3.4 * len(rows))
+    most = max(len({t.contestant for t in timings if t.case.layout == layout}) for layout in columns)
+    size = (1.6 + len(columns) * max(2.8, 0.25 * most * len(batches) + 0.3 * most), 1.4 + 3.2 * len(rows))
     figure = Figure(figsize=size, layout="constrained")
     figure.get_layout_engine().set(rect=(0, 0.62 / size[1], 1, 1 - 0.97 / size[1]))
     panels = figure.subplots(len(rows), len(columns), squeeze=False, sharey="row")
     shown = [t for t in timings if t.contestant != STATIC]
     averages = means(shown)
-    for i, direction in enumerate(rows):
-        values = [t.ratios[STATIC] for t in shown if t.case.direction == direction]
+    for i, (shapes, direction) in enumerate(rows):
+        row = [t for t in shown if (t.case.shapes, t.case.direction) == (shapes, direction)]
+        values = [t.ratios[STATIC] for t in row]
         low, high = min([*values, 0.9]) / 1.15, max([*values, 1.1]) * 1.15
-        for j, (shapes, layout) in enumerate(columns):
+        for j, layout in enumerate(columns):
             axes = panels[i][j]
-            here = [t for t in shown if (t.case.shapes, t.case.layout, t.case.direction) == (shapes, layout, direction)]
-            _panel(axes, here, batches, averages)
+            _panel(axes, [t for t in row if t.case.layout == layout], batches, averages)
             axes.set_yscale("log")
             axes.set_ylim(low, high)
             _ratio_axis(axes.yaxis, low, high)
-            axes.set_title(f"{shapes}, {layout}\n{direction}", fontsize=9, pad=7 + 9 * len(batches))
+            axes.set_title(f"{shapes}, {layout}, {direction}", fontsize=9, pad=7 + 9 * len(batches))
             if j == 0:
                 axes.set_ylabel("time, x static in the same layout", fontsize=9)
     handles = [
