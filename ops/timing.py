@@ -47,12 +47,15 @@ def measure(
         seconds: Time for all turns together; there are at least 5 rounds and at most 200.
         in_memory: What to call instead where memory is measured, by name.
     """
-    with torch.backends.cudnn.flags(benchmark=True):
+    before, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
+    try:
         for _ in range(WARM_UP - 1):
             for call in calls.values():
                 call()
         memory = {name: peak_bytes(call, device) for name, call in {**calls, **(in_memory or {})}.items()}
         times = take_turns(calls, device=device, seconds=seconds)
+    finally:
+        torch.backends.cudnn.benchmark = before
     return {name: Measurement(*summary(times[name]), memory[name]) for name in calls}
 
 

@@ -126,8 +126,9 @@ def test_no_gpu(what, monkeypatch, capsys):
 
 @pytest.mark.parametrize("argv", [["bench", "--help"], ["bench", "ops", "-h"], ["bench", "models", "-h"]])
 def test_help(argv, capsys):
-    with pytest.raises(SystemExit, match="^0$"):
+    with pytest.raises(SystemExit) as stop:
         main(argv)
+    assert stop.value.code == 0
     assert "usage: dyc bench" in capsys.readouterr().out
 
 

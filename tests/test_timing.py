@@ -77,6 +77,16 @@ def test_measure_takes_memory_where_it_is_told_to():
     assert other["a"].peak_bytes == 2048
 
 
+def test_cudnn_chooses_by_trial_while_measuring_and_as_before_afterwards():
+    before = torch.backends.cudnn.benchmark
+    seen = set()
+    measure({"a": lambda: seen.add((torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark))}, seconds=0.001)
+    assert seen == {(True, True)}
+    with pytest.raises(ZeroDivisionError):
+        measure({"a": lambda: 1 / 0})
+    assert torch.backends.cudnn.benchmark == before
+
+
 def test_peak_is_the_most_that_was_held_at_once():
     def three_and_one_freed():
         a = torch.empty(1000, dtype=torch.float32)  # 4000 bytes
@@ -103,6 +113,16 @@ def test_what_autograd_keeps_and_gradients_count():
 
     # exp is kept while its gradient is made; the sum and its gradient are 4 bytes each.
     assert 8000 <= peak_bytes(step) <= 8000 + 64
+
+
+def test_peak_on_a_gpu_is_the_allocators_own_record(monkeypatch):
+    done = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: done.append("wait"))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: done.append("reset"))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 100)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 350)
+    assert peak_bytes(lambda: done.append("call"), "cuda") == 250
+    assert done == ["wait", "reset", "call", "wait"]
 
 
 @pytest.mark.gpu
