@@ -55,7 +55,7 @@ def _parser() -> Parser:
     chosen.add_argument(
         "--layout", type=one_of(LAYOUTS), default="channels_last", help=f"{', '.join(LAYOUTS)} (default: channels_last)"
     )
-    chosen.add_argument("--compile", action="store_true", help="torch.compile every network")
+    chosen.add_argument("--compile", action="store_true", help="torch.compile every network, which takes minutes")
     chosen.add_argument("--cuda-graph", action="store_true", help="replay inference as a CUDA graph")
     add_backends(chosen, "auto")
     return parser
