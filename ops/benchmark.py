@@ -1,232 +1,224 @@
-"""Time the depthwise operators: every backend, beside the static convolution and the grouped one that peers use.
+"""Time the depthwise operator of every backend beside the convolutions that it is to be judged by.
 
-All contestants of a shape take turns within each repetition, so that a change in the machine's mood meets them alike;
-what counts is the ratio within one run.
+The contestants of a case: ``static``, F.conv2d with one kernel for all samples, in the case's memory format; in NCHW
+also ``static channels_last``; ``grouped``, the batch folded into the groups of one convolution as public
+implementations do, always on NCHW features, which suit it best; ``copy``, which moves as many bytes as the convolution
+must (forward only); and the backends.
 """
 
 import itertools
-import math
-import os
-import platform
-import statistics
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ops.errors import ArgumentError
+from ops.errors import ArgumentError, BackendUnavailable
 from ops.functional import depthwise_conv2d
-from ops.registry import backends
+from ops.problem import Problem
+from ops.registry import backends, select_backend
+from ops.shapes import BATCHES, Shape, geometric_mean, unique_shapes
+from ops.timing import measure
 
-MOBILENETV2_32 = (
-    *((32, 32, 1), (96, 32, 1), (144, 32, 1), (144, 32, 2), (192, 16, 1), (192, 16, 1), (192, 16, 2)),
-    *((384, 8, 1), (384, 8, 1), (384, 8, 1), (384, 8, 1), (576, 8, 1), (576, 8, 1), (576, 8, 2)),
-    *((960, 4, 1), (960, 4, 1), (960, 4, 1)),
-)
-"""Channels, height (pixels) and stride of MobileNetV2's seventeen depthwise convolutions on 32x32 images."""
+FORWARD, BACKWARD = "forward", "forward+backward"
+DIRECTIONS = (FORWARD, BACKWARD)
+LAYOUTS = {"channels_last": torch.channels_last, "nchw": torch.contiguous_format}
+STATIC, STATIC_LAST, GROUPED, COPY = "static", "static channels_last", "grouped", "copy"
 
-MOBILENETV2_224 = (
-    *((32, 112, 1), (96, 112, 2), (144, 56, 1), (144, 56, 2), (192, 28, 1), (192, 28, 1), (192, 28, 2)),
-    *((384, 14, 1), (384, 14, 1), (384, 14, 1), (384, 14, 1), (576, 14, 1), (576, 14, 1), (576, 14, 2)),
-    *((960, 7, 1), (960, 7, 1), (960, 7, 1)),
-)
-"""The same for 224x224 images (ImageNet form)."""
 
-REPORT = ((128, 32, 1), (128, 256, 1), (128, 512, 1))
-"""The DYC report's operator benchmark: 32, 256 and 512 pixels; its channel count is not printed, 128 is our guess."""
+@dataclass(frozen=True)
+class Case:
+    """What all contestants of one comparison have in common."""
 
-SHAPES = {"mobilenetv2_32": MOBILENETV2_32, "mobilenetv2_224": MOBILENETV2_224, "report": REPORT}
-STATIC, GROUPED = "static", "grouped"
+    shapes: str
+    layout: str
+    batch: int
+    direction: str
+    shape: Shape
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
+    seconds: float = 0.5
+
+    def __str__(self) -> str:
+        channels, size, stride = self.shape
+        return f"{self.batch}x{channels}x{size}x{size}/{stride} {self.layout} {self.direction}"
+
+    def features(self, layout: str) -> Tensor:
+        """Return random features ``(B, C, H, W)`` in a memory format; they require gradients."""
+        channels, size, _ = self.shape
+        x = torch.randn(self.batch, channels, size, size, device=self.device, dtype=self.dtype)
+        return x.contiguous(memory_format=LAYOUTS[layout]).requires_grad_()
+
+
+def cases(
+    shapes: Sequence[str],
+    *,
+    batches: Sequence[int] | None = None,
+    layouts: Sequence[str] = tuple(LAYOUTS),
+    directions: Sequence[str] = DIRECTIONS,
+    **common: object,
+) -> list[Case]:
+    """List the comparisons over lists of shapes, each shape once.
+
+    Args:
+        shapes: Names of :data:`ops.shapes.SHAPES`.
+        batches: Batch sizes; those of each list in :data:`ops.shapes.BATCHES` by default.
+        layouts: Names of :data:`LAYOUTS`.
+        directions: ``"forward"`` (without gradients) and ``"forward+backward"`` (to features and parameters).
+        common: ``device``, ``dtype``, and ``seconds`` for one comparison.
+
+    Raises:
+        ArgumentError: Unknown shapes.
+    """
+    found = {}  # in order, each once
+    for name in shapes:
+        unique = unique_shapes(name)
+        for batch, layout, direction in itertools.product(batches or BATCHES[name], layouts, directions):
+            found |= {Case(name, layout, batch, direction, shape, **common): None for shape in unique}
+    return list(found)
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A computation and the tensors that its gradients go to."""
+
+    call: Callable[[], Tensor]
+    leaves: tuple[Tensor, ...] = ()
+
+    def timed(self, direction: str) -> Callable[[], object]:
+        """Return what is timed: the computation without gradients, or with all of them."""
+        if direction == FORWARD:
+            return torch.no_grad()(self.call)
+        grad = torch.randn_like(self.call().detach())  # in the memory format that the next layer would send back
+        return lambda: torch.autograd.grad(self.call(), self.leaves, grad)
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of one contestant on one shape, and its ratio to the static and the grouped convolution."""
+    """A contestant in one case: milliseconds, MiB at the peak of a call, and ratios to others by name."""
 
-    shapes: str
-    batch: int
-    channels: int
-    size: int
-    stride: int
-    layout: str
-    dtype: str
-    device: str
-    direction: str
+    case: Case
     contestant: str
     median_ms: float
     p20_ms: float
     p80_ms: float
-    to_static: float
-    to_grouped: float
+    peak_mib: float
+    ratios: dict[str, float] = field(default_factory=dict)
 
 
-def machine() -> dict[str, str]:
-    """Return what a figure depends on: processor, threads, accelerator, versions, and the commit if there is one."""
-    facts = {"torch": torch.__version__, "python": platform.python_version(), "threads": str(torch.get_num_threads())}
+def compare(
+    case: Case, contestants: dict[str, Contestant], references: Callable[[str], dict[str, str]]
+) -> list[Timing]:
+    """Measure contestants in turns.
+
+    Args:
+        case: What they have in common.
+        contestants: By name; ``"static"`` must be among them.
+        references: Returns, for a contestant, the names of ratios and the contestants that they are taken to. The
+            ratio ``"memory"``, to ``"static"``, comes on top where both take memory.
+    """
+    found = measure(
+        {n: c.timed(case.direction) for n, c in contestants.items()}, device=case.device, seconds=case.seconds
+    )
+    timings = []
+    for name, m in found.items():
+        ratios = {key: m.median_ms / found[other].median_ms for key, other in references(name).items()}
+        if m.peak_bytes and found[STATIC].peak_bytes:
+            ratios["memory"] = m.peak_bytes / found[STATIC].peak_bytes
+        timings.append(Timing(case, name, m.median_ms, m.p20_ms, m.p80_ms, m.peak_bytes / 2**20, ratios))
+    return timings
+
+
+def runnable(device: str, dtype: torch.dtype) -> tuple[str, ...]:
+    """Return the backends that run a 3x3 convolution on this machine; compiles those that are compiled at first use."""
+    return tuple(s.name for s in backends() if s.available and _reason(s.name, device, dtype) is None)
+
+
+def check_runs(name: str, device: str, dtype: torch.dtype) -> None:
+    """Raise :class:`ops.BackendUnavailable` unless a backend, or one of them for ``"auto"``, runs a 3x3 convolution."""
+    one = (1, 1)
+    select_backend(Problem(1, 32, (8, 8), (3, 3), one, one, one, dtype, device, True, False), name)
+
+
+def _reason(name: str, device: str, dtype: torch.dtype) -> BackendUnavailable | None:
     try:
-        with open("/proc/cpuinfo") as file:
-            facts["cpu"] = next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        facts["cpu"] = platform.processor()
-    if torch.cuda.is_available():
-        facts["gpu"] = torch.cuda.get_device_name()
-    here = os.path.dirname(os.path.abspath(__file__))
-    done = subprocess.run(["git", "-C", here, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    facts["commit"] = done.stdout.strip() or "unknown"
-    return facts
+        check_runs(name, device, dtype)
+    except BackendUnavailable as error:
+        return error
+    return None
 
 
-def _grouped(x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """Fold the batch into the channels and call a grouped convolution, as public implementations do."""
+def grouped(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """Fold the batch into the channels and call a grouped convolution, as public implementations do.
+
+    Args:
+        x: Features, ``(B, C, H, W)``.
+        weight: Kernels, ``(B, C, 3, 3)`` or any view of them.
+        stride: Step in pixels; the padding is 1.
+    """
     batch, channels = x.shape[:2]
     planes, kernels = x.reshape(1, batch * channels, *x.shape[2:]), weight.reshape(batch * channels, 1, 3, 3)
     y = F.conv2d(planes, kernels, stride=stride, padding=1, groups=batch * channels)
     return y.view(batch, channels, *y.shape[2:])
 
 
-@dataclass(frozen=True)
-class _Contestant:
-    call: Callable[[], Tensor]
-    leaves: tuple[Tensor, Tensor]  # what gradients go to
-
-    def forward(self) -> None:
-        with torch.no_grad():
-            self.call()
-
-    def forward_and_backward(self, grad: Tensor) -> None:
-        torch.autograd.grad(self.call(), self.leaves, grad)
+def static(case: Case, layout: str) -> Contestant:
+    """Return the convolution with one kernel for all samples; features and kernel in the same memory format."""
+    channels, _, stride = case.shape
+    x = case.features(layout)
+    weight = torch.randn(channels, 1, 3, 3, device=case.device, dtype=case.dtype).to(memory_format=LAYOUTS[layout])
+    weight.requires_grad_()
+    return Contestant(partial(F.conv2d, x, weight, None, stride, 1, 1, channels), (x, weight))
 
 
-def _contestants(x: Tensor, weight: Tensor, stride: int, names: tuple[str, ...]) -> dict[str, _Contestant]:
-    static = weight[0].detach().unsqueeze(1).clone().requires_grad_()
-
-    def with_static() -> Tensor:
-        return F.conv2d(x, static, stride=stride, padding=1, groups=x.shape[1])
-
-    found = {
-        STATIC: _Contestant(with_static, (x, static)),
-        GROUPED: _Contestant(partial(_grouped, x, weight, stride), (x, weight)),
-    }
-    for name in names:
-        call = partial(depthwise_conv2d, x, weight, stride=stride, padding=1, backend=name)
-        found[name] = _Contestant(call, (x, weight))
+def statics(case: Case) -> dict[str, Contestant]:
+    """Return the static contestants of a case by name."""
+    found = {STATIC: static(case, case.layout)}
+    if case.layout != "channels_last":
+        found[STATIC_LAST] = static(case, "channels_last")
     return found
 
 
-def _measure(calls: dict[str, Callable[[], None]], device: str, seconds: float) -> dict[str, list[float]]:
-    """Return milliseconds of each call, taken in turns for about so many seconds after a warm-up."""
-
-    def once(call: Callable[[], None]) -> float:
-        if device == "cuda":
-            torch.cuda.synchronize()
-        start = time.perf_counter()
-        call()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return 1e3 * (time.perf_counter() - start)
-
-    warm = sum(once(call) for _ in range(3) for call in calls.values()) / 3
-    rounds = min(200, max(5, int(1e3 * seconds / max(warm, 1e-3))))
-    found: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            found[name].append(once(call))
-    return found
+def _copy(case: Case) -> Contestant:
+    channels, size, stride = case.shape
+    pixels = size**2 + ((size - 1) // stride + 1) ** 2  # read once and written once
+    source = torch.randn(case.batch * channels * pixels // 2, device=case.device, dtype=case.dtype)
+    return Contestant(partial(torch.empty_like(source).copy_, source))
 
 
-def benchmark_ops(
-    shapes: str = "mobilenetv2_32",
-    *,
-    batches: tuple[int, ...] = (1, 32),
-    layouts: tuple[str, ...] = ("channels_last", "nchw"),
-    directions: tuple[str, ...] = ("forward", "forward+backward"),
-    names: tuple[str, ...] | None = None,
-    device: str = "cpu",
-    dtype: torch.dtype = torch.float32,
-    seconds: float = 0.5,
-) -> Iterator[Timing]:
-    """Time the depthwise operator over a list of shapes with 3x3 kernels; yields one shape's timings after the other.
-
-    Args:
-        shapes: A name of :data:`SHAPES`. A shape that the list holds several times is timed once.
-        batches: Batch sizes.
-        layouts: ``"channels_last"`` and ``"nchw"``.
-        directions: ``"forward"`` (without gradients) and ``"forward+backward"`` (to features and kernels).
-        names: Backends; all that can run on this machine by default.
-        device: ``"cpu"`` or ``"cuda"``.
-        dtype: Type of features and kernels.
-        seconds: Time for one shape, all contestants together.
+def time_operators(case: Case, names: Iterable[str]) -> list[Timing]:
+    """Time the depthwise operator of each named backend on one case, with 3x3 kernels.
 
     Raises:
-        ArgumentError: Unknown shapes.
-        BackendUnavailable: A named backend cannot run a call.
+        ArgumentError: Unknown backend.
+        BackendUnavailable: A backend cannot run the case.
     """
-    if shapes not in SHAPES:
-        raise ArgumentError("shapes", repr(shapes), "one of " + ", ".join(map(repr, SHAPES)))
-    if names is None:
-        names = tuple(status.name for status in backends() if status.available)
-    unique = tuple(dict.fromkeys(SHAPES[shapes]))
-    for layout, batch, (channels, size, stride), direction in itertools.product(layouts, batches, unique, directions):
-        memory_format = torch.channels_last if layout == "channels_last" else torch.contiguous_format
-        x = torch.randn(batch, channels, size, size, device=device, dtype=dtype).contiguous(memory_format=memory_format)
-        weight = torch.randn(batch, channels, 3, 3, device=device, dtype=dtype)
-        contestants = _contestants(x.requires_grad_(), weight.requires_grad_(), stride, names)
-        if direction == "forward":
-            timed = {name: c.forward for name, c in contestants.items()}
-        else:
-            # In the memory format that the next layer would send back.
-            grads = {name: torch.randn_like(c.call().detach()) for name, c in contestants.items()}
-            timed = {name: partial(c.forward_and_backward, grads[name]) for name, c in contestants.items()}
-        found = _measure(timed, device, seconds)
-        medians = {name: statistics.median(times) for name, times in found.items()}
-        for name, times in found.items():
-            p20, *_, p80 = statistics.quantiles(times, n=5)
-            yield Timing(
-                shapes=shapes,
-                batch=batch,
-                channels=channels,
-                size=size,
-                stride=stride,
-                layout=layout,
-                dtype=str(dtype).removeprefix("torch."),
-                device=device,
-                direction=direction,
-                contestant=name,
-                median_ms=medians[name],
-                p20_ms=p20,
-                p80_ms=p80,
-                to_static=medians[name] / medians[STATIC],
-                to_grouped=medians[name] / medians[GROUPED],
-            )
+    if case.layout not in LAYOUTS or case.direction not in DIRECTIONS:
+        raise ArgumentError("case", case, f"a layout among {tuple(LAYOUTS)} and a direction among {DIRECTIONS}")
+    channels, _, stride = case.shape
+    x, planes = case.features(case.layout), case.features("nchw")
+    weight = torch.randn(case.batch, channels, 3, 3, device=case.device, dtype=case.dtype).requires_grad_()
+    found = {**statics(case), GROUPED: Contestant(partial(grouped, planes, weight, stride), (planes, weight))}
+    if case.direction == FORWARD:
+        found[COPY] = _copy(case)
+    for name in names:
+        call = partial(depthwise_conv2d, x, weight, stride=stride, padding=1, backend=name)
+        found[name] = Contestant(call, (x, weight))
+    fixed = {STATIC: STATIC, STATIC_LAST: STATIC_LAST if STATIC_LAST in found else STATIC, GROUPED: GROUPED}
+    return compare(case, found, lambda _: {**fixed, COPY: COPY} if COPY in found else fixed)
 
 
-def geometric_means(timings: list[Timing]) -> dict[tuple[str, str, int, str, str], tuple[float, float]]:
-    """Return the mean ratios to the static and the grouped convolution.
+Group = tuple[str, str, int, str, str]
 
-    Every shape counts as often as the network holds it. The keys are (shapes, layout, batch, direction, contestant).
-    """
-    logs: dict[tuple, list[tuple[float, float, int]]] = {}
+
+def means(timings: Iterable[Timing]) -> dict[Group, dict[str, float]]:
+    """Return the geometric means of all ratios by (shapes, layout, batch, direction, contestant)."""
+    groups: dict[Group, dict[str, list[tuple[Shape, float]]]] = {}
     for t in timings:
-        count = SHAPES[t.shapes].count((t.channels, t.size, t.stride))
-        key = (t.shapes, t.layout, t.batch, t.direction, t.contestant)
-        logs.setdefault(key, []).append((math.log(t.to_static), math.log(t.to_grouped), count))
-
-    def mean(rows: list[tuple[float, float, int]], column: int) -> float:
-        return math.exp(sum(row[column] * row[2] for row in rows) / sum(row[2] for row in rows))
-
-    return {key: (mean(rows, 0), mean(rows, 1)) for key, rows in logs.items()}
-
-
-def columns() -> list[str]:
-    """Return the names of the columns of a table of timings."""
-    return list(Timing.__dataclass_fields__)
-
-
-def as_row(timing: Timing) -> dict[str, object]:
-    """Return a timing as a row for :mod:`csv`, times and ratios with four significant figures."""
-    return {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in asdict(timing).items()}
+        case = t.case
+        group = groups.setdefault((case.shapes, case.layout, case.batch, case.direction, t.contestant), {})
+        for key, value in t.ratios.items():
+            group.setdefault(key, []).append((case.shape, value))
+    return {g: {key: geometric_mean(g[0], rows) for key, rows in ratios.items()} for g, ratios in groups.items()}

@@ -1,15 +1,18 @@
-"""The benchmark: the shapes are the networks' own, the means are what they say, and a file is never overwritten."""
-
-import csv
+"""The benchmarks of operators and layers: the shapes are the networks' own, the means and ratios what they say."""
 
 import pytest
 import timm
 import torch
 from torch import nn
 
-import dyc  # noqa: F401  (registers the networks)
-from lightning_modules.cli import main
-from ops import ArgumentError, benchmark
+import dyc
+import ops
+from dyc.benchmark.layers import time_layers
+from dyc.benchmark.peers import PeerLayer
+from ops import ArgumentError, BackendUnavailable, benchmark
+from ops.shapes import SHAPES, geometric_mean
+
+QUICK = {"seconds": 0.001}
 
 
 @pytest.mark.parametrize(
@@ -23,49 +26,114 @@ def test_shapes_are_those_of_the_network(name, size, shapes):
         if isinstance(module, nn.Conv2d) and module.groups > 1:
             module.register_forward_hook(lambda m, x, y: seen.append((m.in_channels, x[0].shape[2], m.stride[0])))
     model(torch.empty(1, 3, size, size, device="meta"))
-    assert tuple(seen) == benchmark.SHAPES[shapes]
+    assert tuple(seen) == SHAPES[shapes]
 
 
-def test_every_contestant_is_timed_against_the_static_and_the_grouped_convolution():
-    found = list(benchmark.benchmark_ops("mobilenetv2_32", batches=(1,), layouts=("channels_last",), seconds=0.001))
-    directions = {t.direction for t in found}
-    assert directions == {"forward", "forward+backward"}
-    assert {"static", "grouped", "eager"} <= {t.contestant for t in found}
-    unique = len(set(benchmark.MOBILENETV2_32))
-    assert sum(t.contestant == "eager" and t.direction == "forward" for t in found) == unique
-    for t in found:
+def test_cases_are_every_combination_once():
+    found = benchmark.cases(["mobilenetv2_32", "report", "report"], layouts=["nchw", "nchw"])
+    assert len(found) == len(set(found)) == 2 * 2 * len(set(SHAPES["mobilenetv2_32"])) + 2 * 3
+    assert {case.batch for case in found if case.shapes == "report"} == {1}
+    assert len(benchmark.cases(["report"], batches=[3, 4], directions=["forward"])) == 2 * 2 * 3
+
+
+def test_unknown_shapes():
+    with pytest.raises(ArgumentError, match=r"shapes: got 'mobilenetv2' .did you mean .* need one of"):
+        benchmark.cases(["mobilenetv2"], batches=[1])
+
+
+@pytest.mark.parametrize("direction", ["forward", "forward+backward"])
+@pytest.mark.parametrize("layout", ["channels_last", "nchw"])
+def test_contestants_of_the_operator(layout, direction):
+    case = benchmark.Case("mobilenetv2_32", layout, 2, direction, (192, 16, 2), **QUICK)
+    found = {t.contestant: t for t in benchmark.time_operators(case, ["eager", "auto"])}
+    expected = {"static", "grouped", "eager", "auto"}
+    expected |= {"copy"} if direction == "forward" else set()
+    expected |= {"static channels_last"} if layout == "nchw" else set()
+    assert set(found) == expected
+    for t in found.values():
         assert 0 < t.p20_ms <= t.median_ms <= t.p80_ms
-        if t.contestant == "static":
-            assert t.to_static == 1
+        for other in ("static", "grouped"):
+            assert t.ratios[other] == t.median_ms / found[other].median_ms
+    last = found["static channels_last" if layout == "nchw" else "static"]
+    assert found["eager"].ratios["static channels_last"] == found["eager"].median_ms / last.median_ms
+    assert found["eager"].ratios["memory"] == found["eager"].peak_mib / found["static"].peak_mib
+    output = 4 * 2 * 192 * 8 * 8 / 2**20
+    assert all(t.peak_mib >= output for t in found.values() if t.contestant != "copy")
+    if direction == "forward":
+        assert "memory" not in found["copy"].ratios
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_contestants_compute_the_same_in_the_memory_format_of_the_case(stride):
+    case = benchmark.Case("mobilenetv2_32", "channels_last", 3, "forward", (32, 9, stride))
+    x = case.features("channels_last")
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(3, 32, 3, 3)
+    expected = ops.depthwise_conv2d(x, weight, stride=stride, padding=1)
+    torch.testing.assert_close(benchmark.grouped(x, weight, stride), expected)
+    static = benchmark.static(case, "channels_last")
+    assert static.call().is_contiguous(memory_format=torch.channels_last)
+    features, kernel = static.leaves
+    torch.testing.assert_close(
+        static.call(), ops.depthwise_conv2d(features, kernel.squeeze(1).expand(3, -1, -1, -1), stride=stride, padding=1)
+    )
+
+
+def test_forward_is_without_gradients_and_backward_reaches_every_leaf():
+    x = torch.randn(4, requires_grad=True)
+    unused = torch.randn(2, requires_grad=True)
+    assert not benchmark.Contestant(lambda: 2 * x, (x,)).timed("forward")().requires_grad
+    assert len(benchmark.Contestant(lambda: 2 * x, (x,)).timed("forward+backward")()) == 1
+    with pytest.raises(RuntimeError, match="not have been used"):
+        benchmark.Contestant(lambda: 2 * x, (x, unused)).timed("forward+backward")()
+
+
+def test_backends_that_cannot_run_are_named_with_reasons(backend_registry):
+    ops.register_backend(ops.Backend("lame", lambda *_: None, lambda _: ("got legs, need wheels",)))
+    assert "lame" not in benchmark.runnable("cpu", torch.float32)
+    assert "eager" in benchmark.runnable("cpu", torch.float32)
+    with pytest.raises(BackendUnavailable, match="need wheels"):
+        benchmark.check_runs("lame", "cpu", torch.float32)
 
 
 def test_means_weigh_a_shape_as_often_as_the_network_holds_it():
     def timing(shape, ratio):
-        channels, size, stride = shape
-        head = ("mobilenetv2_32", 1, channels, size, stride, "nchw", "float32", "cpu", "forward", "eager")
-        return benchmark.Timing(*head, 1.0, 1.0, 1.0, ratio, 2 * ratio)
+        case = benchmark.Case("mobilenetv2_32", "nchw", 1, "forward", shape)
+        return benchmark.Timing(case, "eager", 1.0, 1.0, 1.0, 1.0, {"static": ratio, "grouped": 2 * ratio})
 
     # (384, 8, 1) stands four times in the network, (960, 4, 1) three times.
-    found = benchmark.geometric_means([timing((384, 8, 1), 2.0), timing((960, 4, 1), 0.5)])
-    static, grouped = found[("mobilenetv2_32", "nchw", 1, "forward", "eager")]
-    assert static == pytest.approx(2 ** (1 / 7))
-    assert grouped == pytest.approx(2 * static)
+    found = benchmark.means([timing((384, 8, 1), 2.0), timing((960, 4, 1), 0.5)])
+    ratios = found[("mobilenetv2_32", "nchw", 1, "forward", "eager")]
+    assert ratios["static"] == pytest.approx(2 ** (1 / 7))
+    assert ratios["grouped"] == pytest.approx(2 * ratios["static"])
+    assert geometric_mean("report", [((128, 32, 1), 4.0), ((128, 256, 1), 1.0)]) == pytest.approx(2.0)
 
 
-def test_unknown_shapes():
-    with pytest.raises(ArgumentError, match="shapes: got 'resnet'; need one of"):
-        next(benchmark.benchmark_ops("resnet"))
+@pytest.mark.parametrize("attention", ["dy", "dyc"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_peer_layer_computes_what_ours_does(attention, stride):
+    layer = dyc.DynamicConv2d(16, 16, 3, stride, 1, groups=16, bias=False, attention=attention, temperature=2.0)
+    nn.init.normal_(layer.attention.fc2.bias)
+    peer = PeerLayer(layer)
+    x = torch.randn(3, 16, 7, 9)
+    torch.testing.assert_close(peer(x), layer(x))
+    assert sum(p.numel() for p in peer.parameters()) == sum(p.numel() for p in layer.parameters())
 
 
-def test_command_writes_a_table_once(tmp_path, capsys):
-    argv = ["bench", "ops", "--shapes", "mobilenetv2_32", "--batches", "1", "--layouts", "nchw", "--seconds", "0.001"]
-    path = tmp_path / "ops.csv"
-    assert main([*argv, "--csv", str(path)]) == 0
-    rows = list(csv.DictReader(path.open()))
-    assert {"torch", "cpu", "commit", "median_ms"} <= set(rows[0])
-    shown = capsys.readouterr().out
-    assert "geometric means" in shown
-    before = path.read_bytes()
-    assert main([*argv, "--csv", str(path)]) == 2
-    assert "--csv: got" in capsys.readouterr().err
-    assert path.read_bytes() == before
+@pytest.mark.parametrize("direction", ["forward", "forward+backward"])
+def test_contestants_of_the_layer(direction):
+    case = benchmark.Case("mobilenetv2_32", "channels_last", 2, direction, (32, 8, 1), **QUICK)
+    found = {t.contestant: t for t in time_layers(case, ["auto", "eager"])}
+    kinds = ("dy", "dyc")
+    assert set(found) == {"static"} | {f"{a} {what}" for a in kinds for what in ("peer", "auto", "eager")}
+    for attention in kinds:
+        t = found[f"{attention} eager"]
+        assert t.ratios["peer"] == t.median_ms / found[f"{attention} peer"].median_ms
+        assert t.ratios["static"] == t.median_ms / found["static"].median_ms
+    assert "peer" not in found["static"].ratios
+
+
+def test_layers_in_their_own_type():
+    case = benchmark.Case("mobilenetv2_32", "nchw", 1, "forward+backward", (32, 8, 1), dtype=torch.bfloat16, **QUICK)
+    found = time_layers(case, attentions=["dyc"])
+    assert [t.contestant for t in found] == ["static", "static channels_last", "dyc peer", "dyc auto"]

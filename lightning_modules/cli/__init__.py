@@ -13,7 +13,7 @@ COMMANDS = {
     "test": ("lightning_modules.cli.training", "evaluate a checkpoint on the test split"),
     "predict": ("lightning_modules.cli.training", "write the class probabilities of images as a table"),
     "models": ("lightning_modules.cli.models", "list the networks with parameters and MACs"),
-    "bench": ("lightning_modules.cli.bench", "time the operators of every backend on this machine"),
+    "bench": ("lightning_modules.cli.bench", "time operators, layers and networks on this machine"),
 }
 """Every command: the module whose ``main(argv)`` runs it, and what it does."""
 
