@@ -12,6 +12,9 @@ from typing import NamedTuple
 SOURCES = Path(__file__).parent / "csrc"
 THREADS = 256  # of a block, at most; the launch bounds of depthwise.cu
 BYTES = {"float": 4, "half": 2, "bfloat": 2}  # by the name of the type in storage.cuh
+# Channels per thread in channels_last, by bytes of an element and kernel size; they and the columns of a thread are as
+# many as its registers hold without spilling (tests/test_cuda_compile.py).
+VECTORS = {(2, 3): 4, (2, 5): 2, (4, 3): 2, (4, 5): 1}
 SIZES, STRIDES = (3, 5), (1, 2)  # what has kernels of its own, at dilation 1
 
 
@@ -30,15 +33,6 @@ class Kernel(NamedTuple):
         return f"DYC_KERNEL({self.name}, {self.per_sm}, {self.body})\n"
 
 
-def _columns(kind: str, kernel: int, stride: int, vector: int, size: int) -> int:
-    """Return how many columns a thread computes: as many as its registers hold, see the table of a compiled file."""
-    if kind == "Spread":
-        return 1 if vector > 1 else 2
-    if kind == "Correlate" or stride == 2:
-        return 2
-    return 4 if vector > 1 and size == 2 else 2
-
-
 @cache
 def strip_kernel(kind: str, storage: str, last: bool, vectorised: bool, kernel: int, stride: int) -> Kernel:
     """Return a specialised kernel.
@@ -52,8 +46,8 @@ def strip_kernel(kind: str, storage: str, last: bool, vectorised: bool, kernel: 
         kernel: One of ``SIZES``.
         stride: One of ``STRIDES``.
     """
-    vector = ({3: 4, 5: 2}[kernel] if vectorised else 1) if last else 1
-    columns = _columns(kind, kernel, stride, vector, BYTES[storage])
+    vector = VECTORS[BYTES[storage], kernel] if last and vectorised else 1
+    columns = 1 if (kind == "Correlate" and stride == 2) or (kind == "Spread" and vector > 1) else 2
     numbers = (vector, kernel, columns) if kind == "Spread" else (vector, kernel, stride, columns)
     layout = f"last{vector}" if last else "first"
     function = f"channels_{'last' if last else 'first'}{'_weight' if kind == 'Correlate' else ''}"
@@ -87,7 +81,7 @@ def every_kernel(storage: str) -> list[Kernel]:
         if (kind, stride) != ("Spread", 1)
     ]
     others = [any_kernel(kind, storage, last) for kind in ("forward", "input", "weight") for last in (True, False)]
-    return [*strips, *others, sum_kernel(storage)]
+    return [*dict.fromkeys(strips), *others, sum_kernel(storage)]
 
 
 def _cpp(storage: str) -> str:

@@ -17,6 +17,7 @@ def nvrtc() -> ModuleType:
     """Return CuPy's NVRTC."""
     try:
         from cupy.cuda import nvrtc
+
         nvrtc.getVersion()
     except Exception as error:  # CuPy raises what it likes where a library is missing or does not fit
         raise BackendUnavailable(f"got CuPy without NVRTC ({error}); need `pip install 'cupy-cuda13x[ctk]'`") from error

@@ -57,6 +57,7 @@ __device__ inline void channels_first(const Call& call) {
                                whole ? call.height : Strip::last_read(call, end), call.height, call.width, free);
     __syncthreads();
     const int strips = (end - begin + call.strip - 1) / call.strip, units = planes * strips * call.columns;
+#pragma unroll 1
     for (int unit = threadIdx.x; unit < units; unit += blockDim.x) {
       const int which = unit / call.columns / strips, first = begin + unit / call.columns % strips * call.strip;
       float kernel[TAPS];
@@ -97,6 +98,7 @@ __device__ inline void channels_first_weight(const Call& call) {
       const auto grads = Lines<const T>{grad.base + which * call.out_height * call.out_width, grad.row, 1, grad.height,
                                         grad.width, grad.origin};
       const int units = (end - begin + call.strip - 1) / call.strip * call.columns;
+#pragma unroll 1
       for (int unit = threadIdx.x % threads; unit < units; unit += threads) {
         const int first = begin + unit / call.columns * call.strip;
         Strip::template run<Shared>(call, sums, lines, grads, first, smaller(first + call.strip, end),

@@ -71,6 +71,7 @@ __device__ inline void channels_last_weight(const Call& call) {
     if (channel < call.channels) {
       const auto in = pixels((const T*)call.in, call, at.sample, channel, call.height, call.width);
       const auto grad = pixels((const T*)call.grad, call, at.sample, channel, call.out_height, call.out_width);
+#pragma unroll 1
       for (int unit = at.tile * call.groups + group; unit < call.units; unit += call.splits * call.groups) {
         const int first = unit / call.columns * call.strip, last = smaller(first + call.strip, call.rows);
         Strip::template run<Global>(call, sums, in, grad, first, last, unit % call.columns * Strip::COLUMNS);

@@ -40,6 +40,22 @@ __device__ inline void narrow(float v, bfloat& out) {
 
 #endif
 
+// Element `high` (0 or 1) of a word of two, or the one element of a word.
+template <typename T>
+__device__ inline float widen_word(unsigned word, int high);
+template <>
+__device__ inline float widen_word<float>(unsigned word, int) {
+  return __uint_as_float(word);
+}
+template <>
+__device__ inline float widen_word<half>(unsigned word, int high) {
+  return widen(half{(unsigned short)(high ? word >> 16 : word)});
+}
+template <>
+__device__ inline float widen_word<bfloat>(unsigned word, int high) {
+  return __uint_as_float(high ? word & 0xffff0000u : word << 16);
+}
+
 template <int BYTES>
 struct WordOf;
 template <>
@@ -59,43 +75,81 @@ struct WordOf<2> {
   using type = unsigned short;
 };
 
-// V neighbouring elements, read and written in one instruction; their address is a multiple of their size.
+// V neighbouring elements, read and written in one instruction; their address is a multiple of their size. They stay
+// packed until they are used: 16-bit elements in registers of their own would take twice as many.
 template <typename T, int V>
-union Pack {
-  using Word = typename WordOf<sizeof(T) * V>::type;
-  Word word;
-  T element[V];
+struct Pack {
+  static constexpr int BYTES = sizeof(T) * V, WORDS = (BYTES + 3) / 4;
+  using Memory = typename WordOf<BYTES>::type;
+  union {
+    Memory whole;
+    unsigned word[WORDS];
+  };
+
+  __device__ __forceinline__ float operator[](int v) const {
+    if (sizeof(T) == 4) return widen_word<T>(word[v], 0);
+    return widen_word<T>(BYTES == 2 ? (unsigned)(unsigned short)word[0] : word[v / 2], v % 2);
+  }
 };
 
-// Read from global memory that nobody writes meanwhile, or from wherever a block has put it.
+// Where a row is read from: global memory that nobody writes meanwhile, one row ahead of its use, or shared memory.
+// Each reads a word, or zeros where `inside` is 0.
+#ifdef __CUDACC__
 struct Global {
-  template <typename Word>
-  static __device__ Word read(const Word* address) {
-    return __ldg(address);
+  static constexpr int AHEAD = 1;
+  // A condition on the load itself; the compiler would branch around each load, at twice the registers.
+  static __device__ __forceinline__ void read(unsigned short& to, const void* from, unsigned inside) {
+    asm("{.reg .pred p; setp.ne.u32 p, %2, 0; mov.u16 %0, 0; @p ld.global.nc.u16 %0, [%1];}"
+        : "=h"(to)
+        : "l"(from), "r"(inside));
+  }
+  static __device__ __forceinline__ void read(unsigned& to, const void* from, unsigned inside) {
+    asm("{.reg .pred p; setp.ne.u32 p, %2, 0; mov.u32 %0, 0; @p ld.global.nc.u32 %0, [%1];}"
+        : "=r"(to)
+        : "l"(from), "r"(inside));
+  }
+  static __device__ __forceinline__ void read(uint2& to, const void* from, unsigned inside) {
+    asm("{.reg .pred p; setp.ne.u32 p, %3, 0; mov.u32 %0, 0; mov.u32 %1, 0; @p ld.global.nc.v2.u32 {%0, %1}, [%2];}"
+        : "=r"(to.x), "=r"(to.y)
+        : "l"(from), "r"(inside));
   }
 };
-struct Shared {
+#else
+struct Global {
+  static constexpr int AHEAD = 1;
   template <typename Word>
-  static __device__ Word read(const Word* address) {
-    return *address;
+  static void read(Word& to, const void* from, unsigned inside) {
+    to = inside ? *(const Word*)from : Word{};
+  }
+};
+#endif
+struct Shared {
+  static constexpr int AHEAD = 0;
+  template <typename Word>
+  static __device__ __forceinline__ void read(Word& to, const void* from, unsigned inside) {
+    to = inside ? *(const Word*)from : Word{};
   }
 };
 
-// Read V elements, or zeros where `inside` is false.
 template <typename Memory, int V, typename T>
-__device__ inline Pack<T, V> read(const T* address, bool inside) {
+__device__ __forceinline__ Pack<T, V> read(const T* address, unsigned inside) {
   Pack<T, V> pack;
-  pack.word = typename Pack<T, V>::Word{};
-  if (inside) pack.word = Memory::read((const typename Pack<T, V>::Word*)address);
+  typename Pack<T, V>::Memory whole;
+  Memory::read(whole, address, inside);
+  pack.word[0] = 0;
+  pack.whole = whole;
   return pack;
 }
 
 template <int V, typename T>
 __device__ inline void write(T* address, const float (&values)[V]) {
-  Pack<T, V> pack;
+  union {
+    typename Pack<T, V>::Memory whole;
+    T element[V];
+  };
 #pragma unroll
-  for (int v = 0; v < V; ++v) narrow(values[v], pack.element[v]);
-  *(typename Pack<T, V>::Word*)address = pack.word;
+  for (int v = 0; v < V; ++v) narrow(values[v], element[v]);
+  *(typename Pack<T, V>::Memory*)address = whole;
 }
 
 }  // namespace dyc

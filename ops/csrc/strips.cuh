@@ -20,14 +20,53 @@ struct Lines {
   __device__ T* line(int i) const { return base + (i - origin) * row; }
 };
 
-template <typename Memory, int V, int COUNT, typename T>
-__device__ __forceinline__ void read_line(Pack<T, V> (&to)[COUNT], const Lines<const T>& from, int row, int left, bool wanted = true) {
-  const T* line = from.line(row);
-  const bool inside = wanted && row >= 0 && row < from.height;
+// Reads COUNT neighbouring columns of one row after the other. An address that moves and one bit for each column take
+// far fewer registers than their addresses and conditions do.
+template <typename Memory, typename T, int V, int COUNT>
+struct Reader {
+  const T* at;
+  long long down;  // elements from row to row
+  int across;      // elements from column to column
+  int row, height;
+  unsigned columns, inside;
+  const T* address;
+
+  __device__ Reader(const Lines<const T>& from, int top, int left)
+      : at(from.line(top) + (long long)left * from.column), down(from.row), across(from.column), row(top), height(from.height), columns(0) {
 #pragma unroll
-  for (int c = 0; c < COUNT; ++c)
-    to[c] = read<Memory, V>(line + (left + c) * from.column, inside && left + c >= 0 && left + c < from.width);
-}
+    for (int c = 0; c < COUNT; ++c)
+      if (left + c >= 0 && left + c < from.width) columns |= 1u << c;
+  }
+
+  // Turn to the next row; at `bottom`, as outside, all is zero.
+  __device__ __forceinline__ void turn(int bottom) {
+    inside = row >= 0 && row < height && row < bottom ? columns : 0;
+    address = at;
+    at += down;
+    ++row;
+  }
+
+  // Return column c of the row, where columns are asked for one after the other.
+  __device__ __forceinline__ Pack<T, V> column(int c) {
+    const Pack<T, V> pack = read<Memory, V>(address, inside & 1u << c);
+    address += across;
+    return pack;
+  }
+
+  __device__ __forceinline__ void fill(Pack<T, V> (&line)[COUNT], int bottom) {
+    turn(bottom);
+#pragma unroll
+    for (int c = 0; c < COUNT; ++c) line[c] = column(c);
+  }
+
+  // Return column c of the row before, putting that of the next row in its place; without reading ahead, column c.
+  __device__ __forceinline__ Pack<T, V> exchange(Pack<T, V>& next, int c) {
+    if (!Memory::AHEAD) return column(c);
+    const Pack<T, V> now = next;
+    next = column(c);
+    return now;
+  }
+};
 
 // out[o] = sum over i, j of kernel[i, j] * in[S * o - pad + (i, j)]: the forward pass, and at S = 1 (with kernels turned
 // and another padding) the gradient of the input. A row step is a row of the output.
@@ -46,28 +85,27 @@ struct Slide {
     const int left = column * S - call.pad_w, top = first * S - call.pad_h, bottom = last_read(call, last);
     const int steps = last - first + RING - 1;
     float sums[RING][COLUMNS][V] = {};
-    Pack<T, V> now[S][READ], next[S][READ];
+    Pack<T, V> next[S][READ];
+    Reader<Memory, T, V, READ> reader(in, top, left);
+    if (Memory::AHEAD) {
 #pragma unroll
-    for (int s = 0; s < S; ++s) read_line<Memory>(next[s], in, top + s, left);
+      for (int s = 0; s < S; ++s) reader.fill(next[s], bottom);
+    }
+    T* target = out.line(first) + (long long)column * out.column;
+    const int columns = out.width - column;
+#pragma unroll 1
     for (int begin = 0; begin < steps; begin += RING) {
 #pragma unroll
       for (int u = 0; u < RING; ++u) {
         const int step = begin + u;
-        if (step >= steps) break;
-#pragma unroll
-        for (int s = 0; s < S; ++s) {
-#pragma unroll
-          for (int c = 0; c < READ; ++c) now[s][c] = next[s][c];
-          const int row = top + (step + 1) * S + s;
-          read_line<Memory>(next[s], in, row, left, row < bottom);
-        }
-        add(sums, now, kernel, u);
-        const int slot = (u + 1) % RING, row = first + step - (RING - 1);
-        if (row >= first) {
-          T* line = out.line(row);
+        if (step >= steps) continue;  // not break: that takes more registers
+        add<Memory>(sums, reader, next, bottom, kernel, u);
+        const int slot = (u + 1) % RING;
+        if (step >= RING - 1) {  // row `step` - (RING - 1) of the strip is complete
 #pragma unroll
           for (int j = 0; j < COLUMNS; ++j)
-            if (column + j < out.width) write<V>(line + (column + j) * out.column, sums[slot][j]);
+            if (j < columns) write<V>(target + j * out.column, sums[slot][j]);
+          target += out.row;
         }
 #pragma unroll
         for (int j = 0; j < COLUMNS; ++j)
@@ -77,15 +115,18 @@ struct Slide {
     }
   }
 
-  static __device__ __forceinline__ void add(float (&sums)[RING][COLUMNS][V], const Pack<T, V> (&lines)[S][READ],
+  template <typename Memory>
+  static __device__ __forceinline__ void add(float (&sums)[RING][COLUMNS][V], Reader<Memory, T, V, READ>& reader, Pack<T, V> (&next)[S][READ], int bottom,
                                              const float (&kernel)[V * K * K], int u) {
 #pragma unroll
-    for (int s = 0; s < S; ++s)
+    for (int s = 0; s < S; ++s) {
+      reader.turn(bottom);
 #pragma unroll
-      for (int c = 0; c < READ; ++c)
+      for (int c = 0; c < READ; ++c) {
+        const Pack<T, V> pack = reader.exchange(next[s][c], c);
 #pragma unroll
         for (int v = 0; v < V; ++v) {
-          const float x = widen(lines[s][c].element[v]);
+          const float x = pack[v];
 #pragma unroll
           for (int a = 0; a < RING; ++a)
 #pragma unroll
@@ -94,6 +135,8 @@ struct Slide {
               if (i < K && tap >= 0 && tap < K) sums[(u - a + RING) % RING][j][v] += x * kernel[v * K * K + i * K + tap];
             }
         }
+      }
+    }
   }
 };
 
@@ -113,28 +156,32 @@ struct Spread {
                                              const Lines<T>& out, int first, int last, int column) {
     const int left = column - (RING - 1), top = first - (RING - 1), steps = last - first + RING - 1;
     float sums[RING][2][2 * COLUMNS][V] = {};
-    Pack<T, V> now[READ], next[READ];
-    read_line<Memory>(next, in, top, left);
+    Pack<T, V> next[READ];
+    Reader<Memory, T, V, READ> reader(in, top, left);
+    if (Memory::AHEAD) reader.fill(next, last);
+    T* target = out.line(2 * first - call.pad_h) + (long long)(2 * column - call.pad_w) * out.column;
+    int row = 2 * first - call.pad_h;
+    unsigned columns = 0;
+#pragma unroll
+    for (int j = 0; j < 2 * COLUMNS; ++j)
+      if (2 * column - call.pad_w + j >= 0 && 2 * column - call.pad_w + j < out.width) columns |= 1u << j;
+#pragma unroll 1
     for (int begin = 0; begin < steps; begin += RING) {
 #pragma unroll
       for (int u = 0; u < RING; ++u) {
         const int step = begin + u;
-        if (step >= steps) break;
-#pragma unroll
-        for (int c = 0; c < READ; ++c) now[c] = next[c];
-        read_line<Memory>(next, in, top + step + 1, left, step + 1 < steps);
-        add(sums, now, kernel, u);
-        const int slot = (u + 1) % RING, pair = first + step - (RING - 1);
+        if (step >= steps) continue;  // not break: that takes more registers
+        add<Memory>(sums, reader, next, last, kernel, u);
+        const int slot = (u + 1) % RING;
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
-          const int row = 2 * pair - call.pad_h + e;
-          if (pair >= first && row >= 0 && row < out.height) {
-            T* line = out.line(row);
+          if (step >= RING - 1) {  // both rows of the pair are complete
+            const unsigned inside = row >= 0 && row < out.height ? columns : 0;
 #pragma unroll
-            for (int j = 0; j < 2 * COLUMNS; ++j) {
-              const int at = 2 * column - call.pad_w + j;
-              if (at >= 0 && at < out.width) write<V>(line + at * out.column, sums[slot][e][j]);
-            }
+            for (int j = 0; j < 2 * COLUMNS; ++j)
+              if (inside >> j & 1) write<V>(target + j * out.column, sums[slot][e][j]);
+            target += out.row;
+            ++row;
           }
 #pragma unroll
           for (int j = 0; j < 2 * COLUMNS; ++j)
@@ -145,13 +192,16 @@ struct Spread {
     }
   }
 
-  static __device__ __forceinline__ void add(float (&sums)[RING][2][2 * COLUMNS][V], const Pack<T, V> (&line)[READ],
-                                             const float (&kernel)[V * K * K], int u) {
+  template <typename Memory>
+  static __device__ __forceinline__ void add(float (&sums)[RING][2][2 * COLUMNS][V], Reader<Memory, T, V, READ>& reader,
+                                             Pack<T, V> (&next)[READ], int bottom, const float (&kernel)[V * K * K], int u) {
+    reader.turn(bottom);
 #pragma unroll
-    for (int c = 0; c < READ; ++c)
+    for (int c = 0; c < READ; ++c) {
+      const Pack<T, V> pack = reader.exchange(next[c], c);
 #pragma unroll
       for (int v = 0; v < V; ++v) {
-        const float g = widen(line[c].element[v]);
+        const float g = pack[v];
 #pragma unroll
         for (int a = 0; a < RING; ++a)
 #pragma unroll
@@ -165,6 +215,7 @@ struct Spread {
                   sums[(u + 1 + a) % RING][e][2 * j + f][v] += g * kernel[v * K * K + i * K + tap];
               }
       }
+    }
   }
 };
 
@@ -184,41 +235,44 @@ struct Correlate {
     const int left = column * S - call.pad_w, top = first * S - call.pad_h, bottom = last_read(call, last);
     const int steps = last - first + RING - 1;
     float ring[RING][COLUMNS][V] = {};  // the rows of the gradient that a row of the input meets
-    Pack<T, V> now[S][READ], next[S][READ], next_grad[COLUMNS];
+    Pack<T, V> next[S][READ], next_grad[COLUMNS];
+    Reader<Memory, T, V, READ> reader(in, top, left);
+    Reader<Memory, T, V, COLUMNS> grads(grad, first, column);
+    if (Memory::AHEAD) {
 #pragma unroll
-    for (int s = 0; s < S; ++s) read_line<Memory>(next[s], in, top + s, left);
-    read_line<Memory>(next_grad, grad, first, column);
+      for (int s = 0; s < S; ++s) reader.fill(next[s], bottom);
+      grads.fill(next_grad, last);
+    }
+#pragma unroll 1
     for (int begin = 0; begin < steps; begin += RING) {
 #pragma unroll
       for (int u = 0; u < RING; ++u) {
         const int step = begin + u;
-        if (step >= steps) break;
+        if (step >= steps) continue;  // not break: that takes more registers
+        grads.turn(last);
 #pragma unroll
-        for (int j = 0; j < COLUMNS; ++j)
+        for (int j = 0; j < COLUMNS; ++j) {
+          const Pack<T, V> pack = grads.exchange(next_grad[j], j);
 #pragma unroll
-          for (int v = 0; v < V; ++v) ring[u][j][v] = widen(next_grad[j].element[v]);
-        read_line<Memory>(next_grad, grad, first + step + 1, column, first + step + 1 < last);
-#pragma unroll
-        for (int s = 0; s < S; ++s) {
-#pragma unroll
-          for (int c = 0; c < READ; ++c) now[s][c] = next[s][c];
-          const int row = top + (step + 1) * S + s;
-          read_line<Memory>(next[s], in, row, left, row < bottom);
+          for (int v = 0; v < V; ++v) ring[u][j][v] = pack[v];
         }
-        add(sums, now, ring, u);
+        add<Memory>(sums, reader, next, bottom, ring, u);
       }
     }
   }
 
-  static __device__ __forceinline__ void add(float (&sums)[V * K * K], const Pack<T, V> (&lines)[S][READ],
+  template <typename Memory>
+  static __device__ __forceinline__ void add(float (&sums)[V * K * K], Reader<Memory, T, V, READ>& reader, Pack<T, V> (&next)[S][READ], int bottom,
                                              const float (&ring)[RING][COLUMNS][V], int u) {
 #pragma unroll
-    for (int s = 0; s < S; ++s)
+    for (int s = 0; s < S; ++s) {
+      reader.turn(bottom);
 #pragma unroll
-      for (int c = 0; c < READ; ++c)
+      for (int c = 0; c < READ; ++c) {
+        const Pack<T, V> pack = reader.exchange(next[s][c], c);
 #pragma unroll
         for (int v = 0; v < V; ++v) {
-          const float x = widen(lines[s][c].element[v]);
+          const float x = pack[v];
 #pragma unroll
           for (int a = 0; a < RING; ++a)
 #pragma unroll
@@ -227,6 +281,8 @@ struct Correlate {
               if (i < K && tap >= 0 && tap < K) sums[v * K * K + i * K + tap] += x * ring[(u - a + RING) % RING][j][v];
             }
         }
+      }
+    }
   }
 };
 
