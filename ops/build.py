@@ -58,7 +58,7 @@ def build(name: str) -> Path:
     home = Path(torch.__file__).parent
     include = (f"-I{home / 'include'}", f"-I{home / 'include/torch/csrc/api/include'}")
     command = [cxx, *FLAGS, *include, str(SOURCES / f"{name}.cpp"), f"-L{home / 'lib'}", *LIBRARIES]
-    text = b"".join(path.read_bytes() for path in sorted(SOURCES.glob("*.[ch]*")))
+    text = b"".join(path.read_bytes() for path in sorted([*SOURCES.glob("*.cpp"), *SOURCES.glob("*.h")]))
     facts = repr((FLAGS, LIBRARIES, cxx, torch.__version__, _processor()))
     key = hashlib.sha256(text + facts.encode()).hexdigest()[:16]
     target = cache_folder() / f"{name}-{key}.so"

@@ -190,6 +190,7 @@ def _any(task: Task, call: Call) -> Plan:
         elements = task.batch * task.channels * call.out_height * call.out_width
         return Plan(kernel, min(_up(elements, THREADS), 2**20), THREADS, 0, call, 0)
     call.lanes = min(32, 2 ** (task.channels - 1).bit_length()) if task.last else 1
-    call.groups, call.chunks = THREADS // call.lanes, _up(task.channels, call.lanes)
+    call.groups = min(THREADS // call.lanes, 2 ** (call.out_height * call.out_width - 1).bit_length())
+    call.chunks, threads = _up(task.channels, call.lanes), call.lanes * call.groups
     call.blocks = task.batch * call.chunks * task.kernel[0] * task.kernel[1]
-    return Plan(kernel, min(call.blocks, GRID), THREADS, 4 * THREADS, call, 0)
+    return Plan(kernel, min(call.blocks, GRID), threads, 4 * threads, call, 0)

@@ -1,7 +1,7 @@
 """The ``torch.library`` operators behind the compiled backends: schemas, shapes, and gradients.
 
 ``dyc::depthwise`` is bilinear in features and kernels, so the gradient of each of the three operators is made of the
-other two, and they are differentiable to any order. Backends add what computes: C++ for the CPU (with gradients of its
+other two, and they are differentiable to any order. ``dyc::depthwise_bank`` mixes the kernels by itself. Backends add what computes: C++ for the CPU (with gradients of its
 own, which cost less per call), CUDA C++ for the GPU.
 """
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ops.checks import is_channels_last
+from ops.functional import mix_kernels
 
 _WINDOW = "int[2] stride, int[2] padding, int[2] dilation"
 
@@ -16,6 +17,7 @@ LIBRARY = torch.library.Library("dyc", "DEF")
 LIBRARY.define(f"depthwise(Tensor x, Tensor weight, {_WINDOW}) -> Tensor")
 LIBRARY.define(f"depthwise_grad_input(Tensor grad, Tensor weight, SymInt[2] size, {_WINDOW}) -> Tensor")
 LIBRARY.define(f"depthwise_grad_weight(Tensor grad, Tensor x, SymInt[2] kernel, {_WINDOW}) -> Tensor")
+LIBRARY.define(f"depthwise_bank(Tensor x, Tensor bank, Tensor attention, {_WINDOW}) -> Tensor")
 
 
 def memory_format(x: Tensor) -> torch.memory_format:
@@ -30,6 +32,11 @@ def _(x, weight, stride, padding, dilation):
         for n, k, s, p, d in zip(x.shape[2:], weight.shape[2:], stride, padding, dilation)
     ]
     return x.new_empty((*x.shape[:2], *size)).contiguous(memory_format=memory_format(x))
+
+
+@torch.library.register_fake("dyc::depthwise_bank", lib=LIBRARY)
+def _(x, bank, attention, stride, padding, dilation):
+    return torch.ops.dyc.depthwise(x, bank, stride, padding, dilation)  # of the same shape as with mixed kernels
 
 
 @torch.library.register_fake("dyc::depthwise_grad_input", lib=LIBRARY)
@@ -75,6 +82,27 @@ def _grad_weight_backward(ctx, grad2):
     return ggrad, gx, None, None, None, None
 
 
+def _keep_three(ctx, inputs, output) -> None:
+    ctx.save_for_backward(*inputs[:3])
+    ctx.window = tuple(inputs[3:])
+
+
+def _bank_backward(ctx, grad):
+    x, bank, attention = ctx.saved_tensors
+    grad = grad.contiguous(memory_format=memory_format(x))
+    ops, taps = torch.ops.dyc, bank.shape[2:]
+    gx = gbank = gattention = None
+    if ctx.needs_input_grad[0]:
+        gx = ops.depthwise_grad_input(grad, mix_kernels(bank, attention), x.shape[2:], *ctx.window)
+    if any(ctx.needs_input_grad[1:3]):
+        weights = "bkc" if attention.dim() == 3 else "bk"
+        gw = ops.depthwise_grad_weight(grad, x, taps, *ctx.window)
+        gbank = torch.einsum(f"{weights},bcij->kcij", attention, gw) if ctx.needs_input_grad[1] else None
+        gattention = torch.einsum(f"kcij,bcij->{weights}", bank, gw) if ctx.needs_input_grad[2] else None
+    return gx, gbank, gattention, None, None, None
+
+
+torch.library.register_autograd("dyc::depthwise_bank", _bank_backward, setup_context=_keep_three, lib=LIBRARY)
 for _name, _backward in (
     ("depthwise", _depthwise_backward),
     ("depthwise_grad_input", _grad_input_backward),

@@ -12,24 +12,30 @@ struct bfloat {
   unsigned short bits;
 };
 
-__device__ inline float widen(float v) { return v; }
+#ifdef __CUDACC__  // elsewhere whoever includes this file defines the two
 
-#ifdef __CUDACC__  // elsewhere whoever includes this file defines them
-
-__device__ inline float widen(half v) {
+__device__ inline float half_to_float(unsigned short bits) {
   float wide;
-  asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(v.bits));
+  asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(bits));
   return wide;
 }
 
+__device__ inline unsigned short float_to_half(float v) {
+  unsigned short bits;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(v));
+  return bits;
+}
+
+#endif
+
+__device__ inline float widen(float v) { return v; }
+__device__ inline float widen(half v) { return half_to_float(v.bits); }
 __device__ inline float widen(bfloat v) { return __uint_as_float((unsigned)v.bits << 16); }
 
 __device__ inline void narrow(float v, float& out) { out = v; }
-
-__device__ inline void narrow(float v, half& out) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(out.bits) : "f"(v)); }
-
+__device__ inline void narrow(float v, half& out) { out.bits = float_to_half(v); }
 __device__ inline void narrow(float v, bfloat& out) {
-#if __CUDA_ARCH__ >= 800
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(out.bits) : "f"(v));
 #else
   const unsigned word = __float_as_uint(v);
@@ -37,8 +43,6 @@ __device__ inline void narrow(float v, bfloat& out) {
   out.bits = nan ? 0x7fff : (unsigned short)((word + 0x7fff + ((word >> 16) & 1)) >> 16);  // to nearest, ties to even
 #endif
 }
-
-#endif
 
 // Element `high` (0 or 1) of a word of two, or the one element of a word.
 template <typename T>
