@@ -80,7 +80,7 @@ def forward(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pa
 
 
 def forward_bank(x, bank, attention, stride: Pair, padding: Pair, dilation: Pair, gpu: Gpu) -> Tensor:
-    """Compute ``dyc::depthwise_bank``: a bank ``(K, C, kH, kW)``, mixed by ``(B, K)`` or ``(B, K, C)`` on the way in."""
+    """Compute ``dyc::depthwise_bank``: a bank ``(K, C, kH, kW)``, mixed by ``(B, K)`` or ``(B, K, C)`` meanwhile."""
     bank, (each, channel, tap) = _kernels(bank)
     strides = {
         "kernel_strides": (0, channel, tap, each),

@@ -1,8 +1,8 @@
 """The ``torch.library`` operators behind the compiled backends: schemas, shapes, and gradients.
 
 ``dyc::depthwise`` is bilinear in features and kernels, so the gradient of each of the three operators is made of the
-other two, and they are differentiable to any order. ``dyc::depthwise_bank`` mixes the kernels by itself. Backends add what computes: C++ for the CPU (with gradients of its
-own, which cost less per call), CUDA C++ for the GPU.
+other two, and they are differentiable to any order. ``dyc::depthwise_bank`` mixes the kernels from a bank by itself.
+Backends add what computes: C++ for the CPU (with gradients of its own, which cost less per call), CUDA C++ for the GPU.
 """
 
 import torch

@@ -192,7 +192,7 @@ def test_common_shapes_have_kernels_of_their_own(gpu):
 def test_parts_of_a_sum_are_added_in_a_second_kernel(gpu):
     gpu.processors = 132
     case = Case("one_large_sample", x=(1, 8, 40, 40), channels_last=True)
-    x, weight, grad = drawn(case, torch.float32)
+    x, _, grad = drawn(case, torch.float32)
     cuda_calls.grad_weight(grad.contiguous(memory_format=torch.channels_last), x, case.kernel, *window(case), gpu=gpu)
     assert gpu.launched == ["correlate_last2_k3_s1_float", "add_parts_float"]
 
