@@ -47,7 +47,11 @@ def strip_kernel(kind: str, storage: str, last: bool, vectorised: bool, kernel: 
         stride: One of ``STRIDES``.
     """
     vector = VECTORS[BYTES[storage], kernel] if last and vectorised else 1
-    columns = 1 if (kind == "Correlate" and stride == 2) or (kind == "Spread" and vector > 1) else 2
+    columns = 2
+    if (kind, stride) == ("Correlate", 2) or kind == "Spread":
+        columns = 1
+    elif last and (kind, stride) == ("Slide", 1):
+        columns = 3 if vector > 1 and BYTES[storage] == 2 else 4
     numbers = (vector, kernel, columns) if kind == "Spread" else (vector, kernel, stride, columns)
     layout = f"last{vector}" if last else "first"
     function = f"channels_{'last' if last else 'first'}{'_weight' if kind == 'Correlate' else ''}"

@@ -89,7 +89,7 @@ def plan(task: Task, processors: int) -> Plan:
         _steps(call, kind, task, special)
         layout = _channels_last if task.last else _channels_first
         found = layout(task, call, kind, special, processors)
-        if found is not None:
+        if found is not None and found.grid <= GRID:
             return found
         call = _arguments(task)
     return _any(task, call)
@@ -137,7 +137,7 @@ def _channels_last(task: Task, call: Call, kind: str, kernel: Kernel, processors
     else:
         call.blocks = places * call.tiles
         shared = 4 * size * size * kernel.vector * call.lanes
-    return Plan(kernel, min(call.blocks, GRID), threads, shared, call, parts)
+    return Plan(kernel, call.blocks, threads, shared, call, parts)
 
 
 def _channels_first(task: Task, call: Call, kind: str, kernel: Kernel, processors: int) -> Plan | None:
@@ -181,7 +181,7 @@ def _channels_first(task: Task, call: Call, kind: str, kernel: Kernel, processor
     held = call.planes * whole if call.bands == 1 else room(call.band)
     # Each copy may begin and end within a word of 16 bytes.
     shared = _up(4 * size * size * kernels, 16) * 16 + held + 64
-    return Plan(kernel, min(call.blocks, GRID), THREADS, shared, call, parts)
+    return Plan(kernel, call.blocks, THREADS, shared, call, parts)
 
 
 def _any(task: Task, call: Call) -> Plan:

@@ -12,7 +12,7 @@ struct Call {
   const void* kernels;    // (B, C, kH, kW), or the bank (K, C, kH, kW)
   const void* attention;  // (B, K) or (B, K, C) with a bank
   void* out;              // what is written
-  long long blocks;       // pieces of work, one block of threads each
+  long long blocks;       // pieces of work, one block of threads each or, if those are too many, several
   long long kernel_sample, kernel_channel, kernel_tap, kernel_bank;  // strides of the kernels, or of their gradient
   long long attention_sample, attention_bank, attention_channel;
   int batch, channels;

@@ -1,8 +1,7 @@
 // Depthwise convolution with one kernel per sample, on NVIDIA GPUs. The host adds one line DYC_KERNEL for each kernel
 // that a call needs (ops/cuda_plan.py names them all) and compiles that alone.
 //
-// Every kernel takes one `Call` and walks through its blocks with a stride of the grid, so that the grid's size is a
-// matter of speed only. No atomics: a call gives the same bits each time.
+// Every kernel takes one `Call`. No atomics: a call gives the same bits each time.
 #include "any.cuh"
 #include "channels_first.cuh"
 #include "channels_last.cuh"

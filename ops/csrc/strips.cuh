@@ -20,6 +20,16 @@ struct Lines {
   __device__ T* line(int i) const { return base + (i - origin) * row; }
 };
 
+// One bit for each of COUNT columns from `left` on that is inside.
+template <int COUNT>
+__device__ __forceinline__ unsigned inside_columns(int left, int width) {
+  unsigned columns = 0;
+#pragma unroll
+  for (int c = 0; c < COUNT; ++c)
+    if (left + c >= 0 && left + c < width) columns |= 1u << c;
+  return columns;
+}
+
 // Reads COUNT neighbouring columns of one row after the other. An address that moves and one bit for each column take
 // far fewer registers than their addresses and conditions do.
 template <typename Memory, typename T, int V, int COUNT>
@@ -27,20 +37,17 @@ struct Reader {
   const T* at;
   long long down;  // elements from row to row
   int across;      // elements from column to column
-  int row, height;
+  int row, end;
   unsigned columns, inside;
   const T* address;
 
-  __device__ Reader(const Lines<const T>& from, int top, int left)
-      : at(from.line(top) + (long long)left * from.column), down(from.row), across(from.column), row(top), height(from.height), columns(0) {
-#pragma unroll
-    for (int c = 0; c < COUNT; ++c)
-      if (left + c >= 0 && left + c < from.width) columns |= 1u << c;
-  }
+  __device__ Reader(const Lines<const T>& from, int top, int bottom, int left)
+      : at(from.line(top) + (long long)left * from.column), down(from.row), across(from.column), row(top),
+        end(smaller(from.height, bottom)), columns(inside_columns<COUNT>(left, from.width)) {}
 
-  // Turn to the next row; at `bottom`, as outside, all is zero.
-  __device__ __forceinline__ void turn(int bottom) {
-    inside = row >= 0 && row < height && row < bottom ? columns : 0;
+  // Turn to the next row; from `bottom` on, as outside, all is zero.
+  __device__ __forceinline__ void turn() {
+    inside = row >= 0 && row < end ? columns : 0;
     address = at;
     at += down;
     ++row;
@@ -53,8 +60,8 @@ struct Reader {
     return pack;
   }
 
-  __device__ __forceinline__ void fill(Pack<T, V> (&line)[COUNT], int bottom) {
-    turn(bottom);
+  __device__ __forceinline__ void fill(Pack<T, V> (&line)[COUNT]) {
+    turn();
 #pragma unroll
     for (int c = 0; c < COUNT; ++c) line[c] = column(c);
   }
@@ -67,6 +74,19 @@ struct Reader {
     return now;
   }
 };
+
+// Write those of COUNT neighbouring columns that are inside.
+template <int V, int COUNT, typename T>
+__device__ __forceinline__ void write_line(T* to, int across, const float (&values)[COUNT][V], unsigned inside) {
+  if (V == 1 && sizeof(T) == 2 && COUNT == 2 && across == 1 && inside == 3 && (size_t)to % 4 == 0) {
+    const float pair[2] = {values[0][0], values[COUNT - 1][0]};  // half as many writes, of whole words
+    write<2>(to, pair);
+    return;
+  }
+#pragma unroll
+  for (int j = 0; j < COUNT; ++j)
+    if (inside & 1u << j) write<V>(to + j * across, values[j]);
+}
 
 // out[o] = sum over i, j of kernel[i, j] * in[S * o - pad + (i, j)]: the forward pass, and at S = 1 (with kernels turned
 // and another padding) the gradient of the input. A row step is a row of the output.
@@ -82,29 +102,27 @@ struct Slide {
   template <typename Memory>
   static __device__ __forceinline__ void run(const Call& call, const float (&kernel)[V * K * K], const Lines<const T>& in,
                                              const Lines<T>& out, int first, int last, int column) {
-    const int left = column * S - call.pad_w, top = first * S - call.pad_h, bottom = last_read(call, last);
+    const int left = column * S - call.pad_w, top = first * S - call.pad_h;
     const int steps = last - first + RING - 1;
     float sums[RING][COLUMNS][V] = {};
     Pack<T, V> next[S][READ];
-    Reader<Memory, T, V, READ> reader(in, top, left);
+    Reader<Memory, T, V, READ> reader(in, top, last_read(call, last), left);
     if (Memory::AHEAD) {
 #pragma unroll
-      for (int s = 0; s < S; ++s) reader.fill(next[s], bottom);
+      for (int s = 0; s < S; ++s) reader.fill(next[s]);
     }
     T* target = out.line(first) + (long long)column * out.column;
-    const int columns = out.width - column;
+    const unsigned inside = inside_columns<COLUMNS>(column, out.width);
 #pragma unroll 1
     for (int begin = 0; begin < steps; begin += RING) {
 #pragma unroll
       for (int u = 0; u < RING; ++u) {
         const int step = begin + u;
         if (step >= steps) continue;  // not break: that takes more registers
-        add<Memory>(sums, reader, next, bottom, kernel, u);
+        add<Memory>(sums, reader, next, kernel, u);
         const int slot = (u + 1) % RING;
         if (step >= RING - 1) {  // row `step` - (RING - 1) of the strip is complete
-#pragma unroll
-          for (int j = 0; j < COLUMNS; ++j)
-            if (j < columns) write<V>(target + j * out.column, sums[slot][j]);
+          write_line(target, out.column, sums[slot], inside);
           target += out.row;
         }
 #pragma unroll
@@ -116,11 +134,11 @@ struct Slide {
   }
 
   template <typename Memory>
-  static __device__ __forceinline__ void add(float (&sums)[RING][COLUMNS][V], Reader<Memory, T, V, READ>& reader, Pack<T, V> (&next)[S][READ], int bottom,
+  static __device__ __forceinline__ void add(float (&sums)[RING][COLUMNS][V], Reader<Memory, T, V, READ>& reader, Pack<T, V> (&next)[S][READ],
                                              const float (&kernel)[V * K * K], int u) {
 #pragma unroll
     for (int s = 0; s < S; ++s) {
-      reader.turn(bottom);
+      reader.turn();
 #pragma unroll
       for (int c = 0; c < READ; ++c) {
         const Pack<T, V> pack = reader.exchange(next[s][c], c);
@@ -157,29 +175,23 @@ struct Spread {
     const int left = column - (RING - 1), top = first - (RING - 1), steps = last - first + RING - 1;
     float sums[RING][2][2 * COLUMNS][V] = {};
     Pack<T, V> next[READ];
-    Reader<Memory, T, V, READ> reader(in, top, left);
-    if (Memory::AHEAD) reader.fill(next, last);
+    Reader<Memory, T, V, READ> reader(in, top, last, left);
+    if (Memory::AHEAD) reader.fill(next);
     T* target = out.line(2 * first - call.pad_h) + (long long)(2 * column - call.pad_w) * out.column;
     int row = 2 * first - call.pad_h;
-    unsigned columns = 0;
-#pragma unroll
-    for (int j = 0; j < 2 * COLUMNS; ++j)
-      if (2 * column - call.pad_w + j >= 0 && 2 * column - call.pad_w + j < out.width) columns |= 1u << j;
+    const unsigned columns = inside_columns<2 * COLUMNS>(2 * column - call.pad_w, out.width);
 #pragma unroll 1
     for (int begin = 0; begin < steps; begin += RING) {
 #pragma unroll
       for (int u = 0; u < RING; ++u) {
         const int step = begin + u;
         if (step >= steps) continue;  // not break: that takes more registers
-        add<Memory>(sums, reader, next, last, kernel, u);
+        add<Memory>(sums, reader, next, kernel, u);
         const int slot = (u + 1) % RING;
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
           if (step >= RING - 1) {  // both rows of the pair are complete
-            const unsigned inside = row >= 0 && row < out.height ? columns : 0;
-#pragma unroll
-            for (int j = 0; j < 2 * COLUMNS; ++j)
-              if (inside >> j & 1) write<V>(target + j * out.column, sums[slot][e][j]);
+            write_line(target, out.column, sums[slot][e], row >= 0 && row < out.height ? columns : 0);
             target += out.row;
             ++row;
           }
@@ -194,8 +206,8 @@ struct Spread {
 
   template <typename Memory>
   static __device__ __forceinline__ void add(float (&sums)[RING][2][2 * COLUMNS][V], Reader<Memory, T, V, READ>& reader,
-                                             Pack<T, V> (&next)[READ], int bottom, const float (&kernel)[V * K * K], int u) {
-    reader.turn(bottom);
+                                             Pack<T, V> (&next)[READ], const float (&kernel)[V * K * K], int u) {
+    reader.turn();
 #pragma unroll
     for (int c = 0; c < READ; ++c) {
       const Pack<T, V> pack = reader.exchange(next[c], c);
@@ -232,16 +244,16 @@ struct Correlate {
   template <typename Memory>
   static __device__ __forceinline__ void run(const Call& call, float (&sums)[V * K * K], const Lines<const T>& in,
                                              const Lines<const T>& grad, int first, int last, int column) {
-    const int left = column * S - call.pad_w, top = first * S - call.pad_h, bottom = last_read(call, last);
+    const int left = column * S - call.pad_w, top = first * S - call.pad_h;
     const int steps = last - first + RING - 1;
     float ring[RING][COLUMNS][V] = {};  // the rows of the gradient that a row of the input meets
     Pack<T, V> next[S][READ], next_grad[COLUMNS];
-    Reader<Memory, T, V, READ> reader(in, top, left);
-    Reader<Memory, T, V, COLUMNS> grads(grad, first, column);
+    Reader<Memory, T, V, READ> reader(in, top, last_read(call, last), left);
+    Reader<Memory, T, V, COLUMNS> grads(grad, first, last, column);
     if (Memory::AHEAD) {
 #pragma unroll
-      for (int s = 0; s < S; ++s) reader.fill(next[s], bottom);
-      grads.fill(next_grad, last);
+      for (int s = 0; s < S; ++s) reader.fill(next[s]);
+      grads.fill(next_grad);
     }
 #pragma unroll 1
     for (int begin = 0; begin < steps; begin += RING) {
@@ -249,24 +261,24 @@ struct Correlate {
       for (int u = 0; u < RING; ++u) {
         const int step = begin + u;
         if (step >= steps) continue;  // not break: that takes more registers
-        grads.turn(last);
+        grads.turn();
 #pragma unroll
         for (int j = 0; j < COLUMNS; ++j) {
           const Pack<T, V> pack = grads.exchange(next_grad[j], j);
 #pragma unroll
           for (int v = 0; v < V; ++v) ring[u][j][v] = pack[v];
         }
-        add<Memory>(sums, reader, next, bottom, ring, u);
+        add<Memory>(sums, reader, next, ring, u);
       }
     }
   }
 
   template <typename Memory>
-  static __device__ __forceinline__ void add(float (&sums)[V * K * K], Reader<Memory, T, V, READ>& reader, Pack<T, V> (&next)[S][READ], int bottom,
+  static __device__ __forceinline__ void add(float (&sums)[V * K * K], Reader<Memory, T, V, READ>& reader, Pack<T, V> (&next)[S][READ],
                                              const float (&ring)[RING][COLUMNS][V], int u) {
 #pragma unroll
     for (int s = 0; s < S; ++s) {
-      reader.turn(bottom);
+      reader.turn();
 #pragma unroll
       for (int c = 0; c < READ; ++c) {
         const Pack<T, V> pack = reader.exchange(next[s][c], c);
