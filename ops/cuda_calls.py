@@ -10,7 +10,6 @@ from torch import Tensor
 from ops.checks import is_channels_last
 from ops.cuda_kernels import THREADS, Kernel, sum_kernel
 from ops.cuda_plan import Call, Plan, Task, plan
-from ops.library import memory_format
 from ops.problem import Pair
 
 STORAGE = {torch.float32: "float", torch.float16: "half", torch.bfloat16: "bfloat"}
@@ -48,16 +47,19 @@ def _run(task: Task, gpu: Gpu, *, out: Tensor, **addresses: int) -> None:
     gpu.launch(sum_kernel(task.storage), min(-(-out.numel() // THREADS), 2**20), THREADS, 0, total)
 
 
-def _task(kind: str, last: bool, tensors: tuple[Tensor, Tensor], size, out, kernel, window, **others) -> Task:
-    first = tensors[0]
-    aligned = all(t.data_ptr() % 8 == 0 for t in tensors)
-    shape = (*first.shape[:2], tuple(size), tuple(out), tuple(kernel))
-    return Task(kind, STORAGE[first.dtype], last, aligned, *shape, *map(tuple, window), **others)
+def _task(kind: str, last: bool, tensors: tuple[Tensor, Tensor], size, out, kernel, window, *others) -> Task:
+    first, second = tensors
+    aligned = (first.data_ptr() | second.data_ptr()) % 8 == 0
+    batch, channels = first.shape[:2]
+    return Task(kind, STORAGE[first.dtype], last, aligned, batch, channels, size, out, kernel, *window, *others)
 
 
-def _empty(like: Tensor, size, last: bool) -> Tensor:
-    format_ = torch.channels_last if last else torch.contiguous_format
-    return torch.empty((*like.shape[:2], *size), dtype=like.dtype, device=like.device, memory_format=format_)
+def _features(x: Tensor) -> tuple[Tensor, bool]:
+    """Return features that the GPU can read, and whether they are channels_last; slices are copied."""
+    if x.is_contiguous():
+        return x, False
+    last = is_channels_last(x)
+    return x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format), last
 
 
 def _kernels(weight: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
@@ -69,55 +71,62 @@ def _kernels(weight: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
     return weight.contiguous(), (channels * taps, taps, 1)
 
 
-def _out_size(size, kernel, window) -> Pair:
+def _empty(like: Tensor, size: Pair, last: bool) -> Tensor:
+    format_ = torch.channels_last if last else torch.contiguous_format
+    return torch.empty((*like.shape[:2], *size), dtype=like.dtype, device=like.device, memory_format=format_)
+
+
+def _window(stride, padding, dilation) -> tuple[Pair, Pair, Pair]:
+    return tuple(stride), tuple(padding), tuple(dilation)
+
+
+@lru_cache(maxsize=4096)
+def _out_size(size: Pair, kernel: Pair, window: tuple[Pair, Pair, Pair]) -> Pair:
     return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(size, kernel, *window))
 
 
 def forward(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair, gpu: Gpu) -> Tensor:
     """Compute ``dyc::depthwise``: ``(B, C, H, W)`` and ``(B, C, kH, kW)`` to ``(B, C, H', W')``."""
     weight, strides = _kernels(weight)
-    return _forward(x, weight, (stride, padding, dilation), gpu, {"kernel_strides": (*strides, 0)})
+    return _forward(x, weight, _window(stride, padding, dilation), gpu, (*strides, 0))
 
 
 def forward_bank(x, bank, attention, stride: Pair, padding: Pair, dilation: Pair, gpu: Gpu) -> Tensor:
     """Compute ``dyc::depthwise_bank``: a bank ``(K, C, kH, kW)``, mixed by ``(B, K)`` or ``(B, K, C)`` meanwhile."""
     bank, (each, channel, tap) = _kernels(bank)
-    strides = {
-        "kernel_strides": (0, channel, tap, each),
-        "attention_strides": (*attention.stride(), 0)[:3],
-        "bank": bank.shape[0],
-    }
-    return _forward(x, bank, (stride, padding, dilation), gpu, strides, attention=attention.data_ptr())
+    mixture = (*attention.stride(), 0)[:3], bank.shape[0]
+    strides, address = (0, channel, tap, each), attention.data_ptr()
+    return _forward(x, bank, _window(stride, padding, dilation), gpu, strides, *mixture, attention=address)
 
 
-def _forward(x: Tensor, weight: Tensor, window, gpu: Gpu, strides: dict, **addresses: int) -> Tensor:
-    last, kernel = is_channels_last(x), weight.shape[2:]
-    x = x.contiguous(memory_format=memory_format(x))
-    y = _empty(x, _out_size(x.shape[2:], kernel, window), last)
-    task = _task("forward", last, (x, y), x.shape[2:], y.shape[2:], kernel, window, **strides)
+def _forward(x: Tensor, weight: Tensor, window, gpu: Gpu, *others, **addresses: int) -> Tensor:
+    x, last = _features(x)
+    size, kernel = tuple(x.shape[2:]), tuple(weight.shape[2:])
+    out = _out_size(size, kernel, window)
+    y = _empty(x, out, last)
+    task = _task("forward", last, (x, y), size, out, kernel, window, *others)
     _run(task, gpu, out=y, kernels=weight.data_ptr(), **{"in": x.data_ptr()}, **addresses)
     return y
 
 
 def grad_input(grad, weight, size: Pair, stride: Pair, padding: Pair, dilation: Pair, gpu: Gpu) -> Tensor:
     """Compute ``dyc::depthwise_grad_input``: ``(B, C, H', W')`` and ``(B, C, kH, kW)`` to ``(B, C, *size)``."""
-    last = is_channels_last(grad)
-    grad, (weight, strides) = grad.contiguous(memory_format=memory_format(grad)), _kernels(weight)
-    gx, window = _empty(grad, size, last), (stride, padding, dilation)
-    numbers = {"kernel_strides": (*strides, 0)}
-    task = _task("input", last, (grad, gx), size, grad.shape[2:], weight.shape[2:], window, **numbers)
+    (grad, last), (weight, strides) = _features(grad), _kernels(weight)
+    gx, out, kernel = _empty(grad, size, last), tuple(grad.shape[2:]), tuple(weight.shape[2:])
+    window = _window(stride, padding, dilation)
+    task = _task("input", last, (grad, gx), tuple(size), out, kernel, window, (*strides, 0))
     _run(task, gpu, out=gx, kernels=weight.data_ptr(), **{"in": grad.data_ptr()})
     return gx
 
 
 def grad_weight(grad, x, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, gpu: Gpu) -> Tensor:
     """Compute ``dyc::depthwise_grad_weight``: ``(B, C, H', W')`` and ``(B, C, H, W)`` to ``(B, C, *kernel)``."""
-    last, format_ = is_channels_last(x), memory_format(x)
-    grad, x = grad.contiguous(memory_format=format_), x.contiguous(memory_format=format_)
-    gw, taps, window = _empty(x, kernel, last), kernel[0] * kernel[1], (stride, padding, dilation)
-    each = x.shape[1] * taps
-    strides = (each, 1, x.shape[1], 0) if last else (each, taps, 1, 0)
-    task = _task("weight", last, (x, grad), x.shape[2:], grad.shape[2:], kernel, window, kernel_strides=strides)
+    x, last = _features(x)
+    grad = grad.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+    gw, taps, channels = _empty(x, kernel, last), kernel[0] * kernel[1], x.shape[1]
+    strides = (channels * taps, 1, channels, 0) if last else (channels * taps, taps, 1, 0)
+    sizes = tuple(x.shape[2:]), tuple(grad.shape[2:]), tuple(kernel)
+    task = _task("weight", last, (x, grad), *sizes, _window(stride, padding, dilation), strides)
     _run(task, gpu, out=gw, grad=grad.data_ptr(), **{"in": x.data_ptr()})
     return gw
 

@@ -105,8 +105,11 @@ def _device(index: int) -> Device:
 
 def _implement(name: str, function) -> None:
     def call(features: Tensor, *others):
-        with torch.cuda.device_of(features):
-            return function(features, *others, gpu=_device(features.device.index))
+        gpu = _device(features.device.index)
+        if torch.cuda.current_device() == gpu.index:
+            return function(features, *others, gpu=gpu)
+        with torch.cuda.device(gpu.index):
+            return function(features, *others, gpu=gpu)
 
     torch.library.impl(f"dyc::{name}", "cuda", call, lib=LIBRARY)
 
