@@ -7,6 +7,7 @@ import ctypes
 from typing import NamedTuple
 
 from ops.cuda_kernels import BYTES, SIZES, STRIDES, THREADS, Kernel, any_kernel, strip_kernel
+from ops.errors import ArgumentError
 from ops.problem import Pair
 
 GRID = 2**31 - 1  # blocks of a launch, at most
@@ -71,7 +72,14 @@ def _up(a: int, b: int) -> int:
 
 
 def plan(task: Task, processors: int) -> Plan:
-    """Return how ``task`` runs on a GPU of so many multiprocessors."""
+    """Return how ``task`` runs on a GPU of so many multiprocessors.
+
+    Raises:
+        ArgumentError: A size that does not fit into 32 bits.
+    """
+    shape = (task.batch, task.channels, *task.size)
+    if max(*shape, *task.out) >= 2**31:
+        raise ArgumentError("x", f"shape {shape}", f"fewer than {2**31} of each")
     call = _arguments(task)
     (kernel, stride), special = (task.kernel[0], task.stride[0]), None
     square = task.kernel == (kernel, kernel) and task.stride == (stride, stride)
