@@ -1,14 +1,15 @@
 """The ``torch.library`` operators behind the compiled backends: schemas, shapes, and gradients.
 
 ``dyc::depthwise`` is bilinear in features and kernels, so the gradient of each of the three operators is made of the
-other two, and they are differentiable to any order. Backends add what computes: C++ for the CPU (with gradients of its
-own, which cost less per call), CUDA C++ for the GPU.
+other two, and they are differentiable to any order. ``dyc::depthwise_bank`` mixes the kernels from a bank by itself.
+Backends add what computes: C++ for the CPU (with gradients of its own, which cost less per call), CUDA C++ for the GPU.
 """
 
 import torch
 from torch import Tensor
 
 from ops.checks import is_channels_last
+from ops.mixing import mix_kernels
 
 _WINDOW = "int[2] stride, int[2] padding, int[2] dilation"
 
@@ -16,6 +17,7 @@ LIBRARY = torch.library.Library("dyc", "DEF")
 LIBRARY.define(f"depthwise(Tensor x, Tensor weight, {_WINDOW}) -> Tensor")
 LIBRARY.define(f"depthwise_grad_input(Tensor grad, Tensor weight, SymInt[2] size, {_WINDOW}) -> Tensor")
 LIBRARY.define(f"depthwise_grad_weight(Tensor grad, Tensor x, SymInt[2] kernel, {_WINDOW}) -> Tensor")
+LIBRARY.define(f"depthwise_bank(Tensor x, Tensor bank, Tensor attention, {_WINDOW}) -> Tensor")
 
 _BRANCH = "Tensor fc1_weight, Tensor? fc1_bias, Tensor fc2_weight, Tensor? fc2_bias, Tensor temperature"
 _KEPT = "Tensor pooled, Tensor hidden, Tensor attention, Tensor mixed"
@@ -36,13 +38,22 @@ def memory_format(x: Tensor) -> torch.memory_format:
     return torch.channels_last if is_channels_last(x) else torch.contiguous_format
 
 
+def _output(x, kernel, stride, padding, dilation, form):
+    """Return an empty output of a convolution of ``x`` with kernels of this size, in pixels."""
+    size = [
+        (n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(x.shape[2:], kernel, stride, padding, dilation)
+    ]
+    return x.new_empty((*x.shape[:2], *size)).contiguous(memory_format=form)
+
+
 @torch.library.register_fake("dyc::depthwise", lib=LIBRARY)
 def _(x, weight, stride, padding, dilation):
-    size = [
-        (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, k, s, p, d in zip(x.shape[2:], weight.shape[2:], stride, padding, dilation)
-    ]
-    return x.new_empty((*x.shape[:2], *size)).contiguous(memory_format=memory_format(x))
+    return _output(x, weight.shape[2:], stride, padding, dilation, memory_format(x))
+
+
+@torch.library.register_fake("dyc::depthwise_bank", lib=LIBRARY)
+def _(x, bank, attention, stride, padding, dilation):
+    return torch.ops.dyc.depthwise(x, bank, stride, padding, dilation)  # of the same shape as with mixed kernels
 
 
 @torch.library.register_fake("dyc::depthwise_grad_input", lib=LIBRARY)
@@ -56,17 +67,13 @@ def _(grad, x, kernel, stride, padding, dilation):
 
 
 @torch.library.register_fake("dyc::attended_depthwise", lib=LIBRARY)
-def _attended(x, bank, fc1_weight, fc1_bias, fc2_weight, fc2_bias, temperature, stride, padding, dilation):
-    size = [
-        (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, k, s, p, d in zip(x.shape[2:], bank.shape[2:], stride, padding, dilation)
-    ]
-    return x.new_empty((*x.shape[:2], *size)).contiguous(memory_format=torch.channels_last)
+def _(x, bank, fc1_weight, fc1_bias, fc2_weight, fc2_bias, temperature, stride, padding, dilation):
+    return _output(x, bank.shape[2:], stride, padding, dilation, torch.channels_last)
 
 
 @torch.library.register_fake("dyc::attended_depthwise_keeping", lib=LIBRARY)
 def _(x, bank, fc1_weight, fc1_bias, fc2_weight, fc2_bias, temperature, stride, padding, dilation):
-    y = _attended(x, bank, fc1_weight, fc1_bias, fc2_weight, fc2_bias, temperature, stride, padding, dilation)
+    y = _output(x, bank.shape[2:], stride, padding, dilation, torch.channels_last)
     batch, channels = x.shape[:2]
     mixed = x.new_empty((batch, channels, *bank.shape[2:])).contiguous(memory_format=torch.channels_last)
     widths = (channels, fc1_weight.shape[0], fc2_weight.shape[0])
@@ -114,6 +121,27 @@ def _grad_weight_backward(ctx, grad2):
     return ggrad, gx, None, None, None, None
 
 
+def _keep_three(ctx, inputs, output) -> None:
+    ctx.save_for_backward(*inputs[:3])
+    ctx.window = tuple(inputs[3:])
+
+
+def _bank_backward(ctx, grad):
+    x, bank, attention = ctx.saved_tensors
+    grad = grad.contiguous(memory_format=memory_format(x))
+    ops, taps = torch.ops.dyc, bank.shape[2:]
+    gx = gbank = gattention = None
+    if ctx.needs_input_grad[0]:
+        gx = ops.depthwise_grad_input(grad, mix_kernels(bank, attention), x.shape[2:], *ctx.window)
+    if any(ctx.needs_input_grad[1:3]):
+        weights = "bkc" if attention.dim() == 3 else "bk"
+        gw = ops.depthwise_grad_weight(grad, x, taps, *ctx.window)
+        gbank = torch.einsum(f"{weights},bcij->kcij", attention, gw) if ctx.needs_input_grad[1] else None
+        gattention = torch.einsum(f"kcij,bcij->{weights}", bank, gw) if ctx.needs_input_grad[2] else None
+    return gx, gbank, gattention, None, None, None
+
+
+torch.library.register_autograd("dyc::depthwise_bank", _bank_backward, setup_context=_keep_three, lib=LIBRARY)
 for _name, _backward in (
     ("depthwise", _depthwise_backward),
     ("depthwise_grad_input", _grad_input_backward),

@@ -10,6 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = ("ops", "dyc", "lightning_modules", "experiments")
 THIRD_PARTY = {"ops": {"torch"}, "dyc": {"torch", "timm"}}
+# CuPy is optional: imported inside functions, where there is a GPU.
+OPTIONAL = {("ops/backends/cupy_backend.py", "cupy"), ("ops/nvrtc.py", "cupy")}
 
 
 def imported(source: str) -> Iterator[str]:
@@ -38,7 +40,16 @@ def test_the_lower_packages_need_few_others(package):
     allowed = THIRD_PARTY[package] | set(LAYERS) | sys.stdlib_module_names
     imports = imports_of(package)
     assert "torch" in {name for _, name in imports}, "nothing was read"
-    assert {(file, name) for file, name in imports if name not in allowed} == set()
+    assert {(file, name) for file, name in imports if name not in allowed} == OPTIONAL & imports
+
+
+@pytest.mark.parametrize("file", sorted({file for file, _ in OPTIONAL}))
+def test_optional_packages_are_not_imported_with_their_file(file):
+    tree = ast.parse((ROOT / file).read_text())
+    tree.body = [node for node in tree.body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    found = set(imported(ast.unparse(tree)))
+    assert "ops" in found
+    assert found.isdisjoint(name for _, name in OPTIONAL)
 
 
 def test_every_form_of_import_is_seen():

@@ -1,6 +1,7 @@
 """The built-in backends, in the order in which ``"auto"`` tries them."""
 
 from ops.backends.cpp_backend import CPP
+from ops.backends.cupy_backend import CUPY
 from ops.backends.eager import EAGER
 
-BUILT_IN = (EAGER, CPP)
+BUILT_IN = (EAGER, CPP, CUPY)

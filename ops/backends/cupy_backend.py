@@ -1,0 +1,140 @@
+"""CUDA C++ for NVIDIA GPUs, compiled by NVRTC through CuPy at first use.
+
+Neither memory format is converted, sums are float32 whatever is stored, and there are no atomics: the same call gives
+the same bits. Without gradients the bank is mixed inside the kernel and the mixed kernels never exist in memory.
+
+A launch goes straight to the driver with PyTorch's current stream, and all memory is PyTorch's. So a CUDA graph can
+record it; the first call of a kind, which compiles and loads, must come before the recording, as in any warm-up.
+"""
+
+import threading
+from functools import cache
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from ops import cuda_calls
+from ops.cuda_kernels import Kernel, program
+from ops.cuda_plan import Call
+from ops.errors import BackendUnavailable
+from ops.functional import mix_kernels
+from ops.library import LIBRARY
+from ops.nvrtc import architecture_for, compiled, nvrtc
+from ops.problem import Pair, Problem
+from ops.registry import Backend
+
+
+def missing(version: str | None, has_cupy: bool, has_device: bool) -> tuple[str, ...]:
+    """Return what a machine lacks.
+
+    Args:
+        version: The CUDA version of PyTorch, None if it was built without.
+        has_cupy: CuPy is installed.
+        has_device: PyTorch sees a CUDA device.
+    """
+    reasons = []
+    if not has_cupy:
+        # CuPy has one package for each major version of CUDA; any that the driver supports will do.
+        fitting = f"cupy-cuda{version.split('.')[0]}x" if version else "cupy-cuda13x` or `pip install cupy-cuda12x"
+        reasons.append(f"got no CuPy; need `pip install {fitting}`")
+    if not has_device:
+        build = "a PyTorch built without CUDA" if version is None else "no CUDA device"
+        reasons.append(f"got {build}; need an NVIDIA GPU, its driver, and a CUDA build of PyTorch")
+    return tuple(reasons)
+
+
+_MISSING = missing(torch.version.cuda, find_spec("cupy") is not None, torch.cuda.is_available())
+
+
+def unmet(problem: Problem) -> tuple[str, ...]:
+    """Return why the CUDA kernels cannot run a problem."""
+    reasons = []
+    if problem.device != "cuda":
+        reasons.append(f"got device {problem.device}, need cuda")
+    if problem.dtype not in cuda_calls.STORAGE:
+        reasons.append(f"got {problem.dtype}, need float32, float16 or bfloat16")
+    return tuple(reasons)
+
+
+def prepare() -> None:
+    """Import CuPy and find its compiler."""
+    try:
+        import cupy  # noqa: F401
+    except Exception as error:  # an installation that does not fit fails in more ways than ImportError
+        raise BackendUnavailable(f"got a CuPy that cannot be imported ({error}); need one that fits CUDA") from error
+    nvrtc()
+
+
+class Device:
+    """A GPU: its compiled kernels, and how to start one."""
+
+    def __init__(self, index: int) -> None:
+        from cupy.cuda import driver, function, runtime
+
+        properties = torch.cuda.get_device_properties(index)
+        self.index, self.processors = index, properties.multi_processor_count
+        self.architecture = architecture_for((properties.major, properties.minor))
+        self._new_module, self._start, self._touch = function.Module, driver.launchKernel, runtime.memGetInfo
+        self._entered = threading.local()
+        self._functions: dict[str, object] = {}
+
+    def load(self, kernel: Kernel):
+        """Return the kernel's function on this device, which must be the current one."""
+        module = self._new_module()
+        module.load(compiled(kernel.name, program([kernel]), self.architecture))
+        self._functions[kernel.name] = found = module.get_function(kernel.name)
+        return found
+
+    def launch(self, kernel: Kernel, grid: int, threads: int, shared: int, call: Call) -> None:
+        """Start a kernel on PyTorch's current stream of this device."""
+        if not hasattr(self._entered, "yes"):
+            self._touch()  # the driver takes no launch from a thread that has not used the device in any other way
+            self._entered.yes = True
+        function = self._functions.get(kernel.name) or self.load(kernel)
+        stream = torch.cuda.current_stream(self.index).cuda_stream
+        kept, arguments = cuda_calls.launch_arguments(call)
+        self._start(function.ptr, grid, 1, 1, threads, 1, 1, shared, stream, arguments, 0)
+        del kept  # the driver has copied it
+
+
+@cache
+def _device(index: int) -> Device:
+    return Device(index)
+
+
+def _implement(name: str, function) -> None:
+    def call(features: Tensor, *others):
+        gpu = _device(features.device.index)
+        if torch.cuda.current_device() == gpu.index:
+            return function(features, *others, gpu=gpu)
+        with torch.cuda.device(gpu.index):
+            return function(features, *others, gpu=gpu)
+
+    torch.library.impl(f"dyc::{name}", "cuda", call, lib=LIBRARY)
+
+
+_implement("depthwise", cuda_calls.forward)
+_implement("depthwise_bank", cuda_calls.forward_bank)
+_implement("depthwise_grad_input", cuda_calls.grad_input)
+_implement("depthwise_grad_weight", cuda_calls.grad_weight)
+
+
+def run(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
+    """Convolve ``(B, C, H, W)`` with ``(B, C, kH, kW)``; see :func:`ops.depthwise_conv2d`."""
+    return torch.ops.dyc.depthwise(x, weight, stride, padding, dilation)
+
+
+def run_bank(x: Tensor, bank: Tensor, attention: Tensor, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
+    """Mix the bank ``(K, C, kH, kW)`` by ``(B, K)`` or ``(B, K, C)`` and convolve; at once if no gradient is needed.
+
+    With gradients the mixed kernels are needed a second time, so they are made once and kept.
+    """
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (x, bank, attention)):
+        return run(x, mix_kernels(bank, attention), stride, padding, dilation)
+    return torch.ops.dyc.depthwise_bank(x, bank, attention, stride, padding, dilation)
+
+
+CUPY = Backend(
+    "cupy", run, unmet, "CUDA C++ for NVIDIA GPUs, compiled at first use", _MISSING, prepare, run_bank=run_bank
+)
