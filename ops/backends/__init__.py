@@ -1,7 +1,8 @@
-"""The built-in backends, in the order in which ``"auto"`` tries them."""
+"""The built-in backends, in the order in which ``"auto"`` tries those that were not measured on a device."""
 
+from ops.backends.compiled import COMPILE
 from ops.backends.cpp_backend import CPP
 from ops.backends.cupy_backend import CUPY
 from ops.backends.eager import EAGER
 
-BUILT_IN = (EAGER, CPP, CUPY)
+BUILT_IN = (EAGER, CPP, COMPILE, CUPY)
