@@ -87,7 +87,8 @@ def attended_conv2d(
         ArgumentError: Shapes, dtypes or devices disagree (a ``ValueError``).
         BackendUnavailable: The named backend cannot run this call; lists every reason.
     """
-    if mixing in ("auto", "kernels") and bias is None and not torch.compiler.is_compiling() and not checks.autocasts(x):
+    fusible = mixing in ("auto", "kernels") and bias is None and not branch.temperature.requires_grad
+    if fusible and not torch.compiler.is_compiling() and not checks.autocasts(x):
         # Compilers see the parts, which they fuse themselves.
         run = _plan(x, weight, branch, stride, padding, dilation, groups, backend)
         if run is not None:
@@ -105,10 +106,16 @@ _MOST_PLANS = 4096
 
 def _plan(x, weight, branch, stride, padding, dilation, groups, backend) -> _Run | None:
     """Return what runs the whole layer in one call of a backend; None where the parts have to do."""
-    asks = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, *branch))
+    fc1, bias1, fc2, bias2, temperature = branch
+    asks = torch.is_grad_enabled() and (
+        (x.requires_grad or weight.requires_grad or fc1.requires_grad or fc2.requires_grad)
+        or (bias1 is not None and bias1.requires_grad)
+        or (bias2 is not None and bias2.requires_grad)
+    )
     key = (
         *(x.shape, x.dtype, x.device, checks.is_channels_last(x), weight.shape, weight.dtype),
-        *(asks, *(t if t is None else t.shape for t in branch)),
+        *(asks, fc1.shape, bias1 if bias1 is None else bias1.shape, fc2.shape),
+        *(bias2 if bias2 is None else bias2.shape, temperature.shape),
         *(stride, padding, dilation, groups, backend, *chosen_state()),
     )
     if key not in _PLANS:
@@ -129,7 +136,7 @@ def _make_plan(x, weight, branch, asks, stride, padding, dilation, groups, backe
     if chosen.run_branch is None or not chosen.can_branch(problem):
         return None
     _check(x, weight, branch)
-    return lambda x, weight, branch: chosen.run_branch(x, weight.squeeze(2), branch, *window)
+    return lambda x, weight, branch: chosen.run_branch(x, weight, branch, *window)
 
 
 def _check(x: Tensor, weight: Tensor, branch: GlobalBranch) -> None:

@@ -68,14 +68,14 @@ def _(grad, x, kernel, stride, padding, dilation):
 
 @torch.library.register_fake("dyc::attended_depthwise", lib=LIBRARY)
 def _(x, bank, fc1_weight, fc1_bias, fc2_weight, fc2_bias, temperature, stride, padding, dilation):
-    return _output(x, bank.shape[2:], stride, padding, dilation, torch.channels_last)
+    return _output(x, bank.shape[3:], stride, padding, dilation, torch.channels_last)
 
 
 @torch.library.register_fake("dyc::attended_depthwise_keeping", lib=LIBRARY)
 def _(x, bank, fc1_weight, fc1_bias, fc2_weight, fc2_bias, temperature, stride, padding, dilation):
-    y = _output(x, bank.shape[2:], stride, padding, dilation, torch.channels_last)
+    y = _output(x, bank.shape[3:], stride, padding, dilation, torch.channels_last)
     batch, channels = x.shape[:2]
-    mixed = x.new_empty((batch, channels, *bank.shape[2:])).contiguous(memory_format=torch.channels_last)
+    mixed = x.new_empty((batch, channels, *bank.shape[3:])).contiguous(memory_format=torch.channels_last)
     widths = (channels, fc1_weight.shape[0], fc2_weight.shape[0])
     return y, *(x.new_empty((batch, width)) for width in widths), mixed
 
@@ -83,7 +83,7 @@ def _(x, bank, fc1_weight, fc1_bias, fc2_weight, fc2_bias, temperature, stride, 
 @torch.library.register_fake("dyc::attended_depthwise_backward", lib=LIBRARY)
 def _(grad, x, bank, fc1, fc2, temperature, pooled, hidden, attention, mixed, stride, padding, dilation):
     gx = x.new_empty(x.shape).contiguous(memory_format=torch.channels_last)
-    gbank = bank.new_empty(bank.shape).contiguous(memory_format=torch.channels_last)
+    gbank = bank.new_empty(bank.shape).squeeze(2).contiguous(memory_format=torch.channels_last).unsqueeze(2)
     weights = ((w.new_empty(w.shape), w.new_empty(w.shape[:1])) for w in (fc1, fc2))
     return gx, gbank, *(t for pair in weights for t in pair)
 

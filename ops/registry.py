@@ -50,8 +50,8 @@ class Backend:
         run_bank: ``run_bank(x, bank, attention, stride, padding, dilation)`` mixes the bank ``(K, C, kH, kW)`` by the
             attention ``(B, K)`` or ``(B, K, C)`` and convolves, at once; differentiable. Without it the bank is
             mixed first.
-        run_branch: ``run_branch(x, bank, branch, stride, padding, dilation)`` computes the attention as well, from the
-            parameters of a :class:`ops.GlobalBranch`; differentiable.
+        run_branch: ``run_branch(x, weight, branch, stride, padding, dilation)`` computes the attention too, from the
+            parameters of a :class:`ops.GlobalBranch`; the bank is ``(K, C, 1, kH, kW)``; differentiable.
         can_branch: Whether ``run_branch`` takes a problem that the backend can run.
     """
 

@@ -183,8 +183,17 @@ class TestOneCall:
     @pytest.mark.parametrize("per_channel", [True, False])
     def test_the_operator_keeps_the_rules_of_pytorch(self, per_channel):
         _, x, weight, branch = call(per_channel=per_channel)
-        arguments = (x, weight.detach().squeeze(2).requires_grad_(), *branch, (2, 1), (1, 1), (1, 1))
+        arguments = (x, weight, *branch, (2, 1), (1, 1), (1, 1))
         torch.library.opcheck(torch.ops.dyc.attended_depthwise.default, arguments)
+
+    def test_a_learnt_temperature_gets_its_gradient(self):
+        _, x, weight, branch = call()
+        branch.temperature.requires_grad_()
+        found = {}
+        for backend in ("cpp", "eager"):
+            y = ops.attended_conv2d(x, weight, branch, **WINDOW, groups=20, backend=backend)
+            (found[backend],) = torch.autograd.grad(y.square().sum(), branch.temperature)
+        torch.testing.assert_close(found["cpp"], found["eager"], rtol=1e-3, atol=0)
 
     def test_a_compiled_model_gives_the_same(self):
         layer, x = self.layer(), call()[1].detach()

@@ -41,9 +41,9 @@ def run(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair) 
     return torch.ops.dyc.depthwise(x, weight, stride, padding, dilation)
 
 
-def run_branch(x: Tensor, bank: Tensor, branch, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
+def run_branch(x: Tensor, weight: Tensor, branch, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
     """Run a whole layer; see :func:`ops.attended_conv2d`."""
-    return torch.ops.dyc.attended_depthwise(x, bank, *branch, stride, padding, dilation)
+    return torch.ops.dyc.attended_depthwise(x, weight, *branch, stride, padding, dilation)
 
 
 def can_branch(problem: Problem) -> bool:

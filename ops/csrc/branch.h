@@ -22,27 +22,43 @@ struct Sizes {
   bool per_channel;
 };
 
-// Mean over the pixels, (B, H, W, C) to (B, C), sixty-four channels at a time.
-inline void pool(const Geometry& g, const float* x, float* pooled) {
-  constexpr int kWide = 4;
-  const int64_t tiles = (blocks(g.channels) + kWide - 1) / kWide;
+// Mean over the pixels of N blocks of sixteen channels of one sample; the last block has `lanes` channels.
+template <int N>
+void pool_blocks(const Geometry& g, const float* from, int64_t lanes, float* to) {
+  constexpr int kAtOnce = 4 / N;  // pixels, so that sums do not wait for each other
+  Vec total[kAtOnce][N] = {};
+  const auto add = [&](int i, const float* pixel) {
+    for (int k = 0; k + 1 < N; ++k) total[i][k] += load(pixel + k * kLanes);
+    const float* last = pixel + (N - 1) * kLanes;
+    total[i][N - 1] += lanes == kLanes ? load(last) : load(last, lanes);
+  };
+  int64_t p = 0;
+  for (; p + kAtOnce <= g.pixels(); p += kAtOnce)
+    for (int i = 0; i < kAtOnce; ++i) add(i, from + (p + i) * g.channels);
+  for (; p < g.pixels(); ++p) add(0, from + p * g.channels);
   const Vec scale = splat(1.0f / float(g.pixels()));
+  for (int k = 0; k < N; ++k) {
+    Vec sum = total[0][k];
+    for (int i = 1; i < kAtOnce; ++i) sum += total[i][k];
+    store(to + k * kLanes, sum * scale, k + 1 < N ? kLanes : lanes);
+  }
+}
+
+// Mean over the pixels, (B, H, W, C) to (B, C), up to sixty-four channels at a time.
+inline void pool(const Geometry& g, const float* x, float* pooled) {
+  constexpr int64_t kWide = 4;
+  const int64_t tiles = (blocks(g.channels) + kWide - 1) / kWide;
   const int64_t grain = std::max<int64_t>(1, 16384 / (g.pixels() * kWide));
   at::parallel_for(0, g.batch * tiles, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t n = i / tiles, c = i % tiles * kWide * kLanes, width = g.channels - c;
+      const int64_t n = i / tiles, c = i % tiles * kWide * kLanes, width = std::min(kWide * kLanes, g.channels - c);
+      const int64_t count = blocks(width), lanes = width - (count - 1) * kLanes;
       const float* from = x + n * g.pixels() * g.channels + c;
-      Vec total[kWide] = {};
-      if (width >= kWide * kLanes) {
-        for (int64_t p = 0; p < g.pixels(); ++p, from += g.channels)
-          for (int k = 0; k < kWide; ++k) total[k] += load(from + k * kLanes);
-      } else {
-        const int full = int(blocks(width));
-        for (int64_t p = 0; p < g.pixels(); ++p, from += g.channels)
-          for (int k = 0; k < full; ++k) total[k] += load(from + k * kLanes, width - k * kLanes);
-      }
-      for (int k = 0; k < kWide && k * kLanes < width; ++k)
-        store(pooled + n * g.channels + c + k * kLanes, total[k] * scale, width - k * kLanes);
+      float* to = pooled + n * g.channels + c;
+      if (count == 4) pool_blocks<4>(g, from, lanes, to);
+      else if (count == 3) pool_blocks<3>(g, from, lanes, to);
+      else if (count == 2) pool_blocks<2>(g, from, lanes, to);
+      else pool_blocks<1>(g, from, lanes, to);
     }
   });
 }
@@ -113,23 +129,23 @@ inline Vec weight(const Sizes& s, const float* attention, int64_t k, int64_t c, 
   return s.per_channel ? load(attention + k * s.channels + c, lanes) : splat(attention[k]);
 }
 
-// Mix the kernels of sixteen channels of one sample.
-inline void mix_block(const Sizes& s, const float* bank, const float* attention, float* mixed, int64_t c) {
-  const int64_t lanes = std::min(kLanes, s.channels - c);
+// Mix the kernels of sixteen channels of one sample: mixed(t, vector) for every tap.
+template <typename Mixed>
+inline void mix_block(const Sizes& s, const float* bank, const float* attention, int64_t c, int64_t lanes, Mixed mixed) {
   for (int64_t t = 0; t < s.taps; ++t) {
     Vec total{};
     for (int64_t k = 0; k < s.kernels; ++k)
       total += weight(s, attention, k, c, lanes) * load(bank + (k * s.taps + t) * s.channels + c, lanes);
-    store(mixed + t * s.channels + c, total, lanes);
+    mixed(t, total);
   }
 }
 
 inline int64_t attention_size(const Sizes& s) { return s.kernels * (s.per_channel ? s.channels : 1); }
 
 template <typename Body>  // body(sample, channel) over all blocks of sixteen channels
-void for_sample_blocks(const Sizes& s, Body body) {
+void for_sample_blocks(const Sizes& s, int64_t samples, Body body) {
   const int64_t units = blocks(s.channels), work = s.kernels * s.taps;
-  at::parallel_for(0, s.batch * units, std::max<int64_t>(1, 2048 / work), [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, samples * units, std::max<int64_t>(1, 2048 / work), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) body(i / units, i % units * kLanes);
   });
 }
@@ -179,7 +195,7 @@ inline void grad_logits(const Sizes& s, float inverse_temperature, const float* 
   };
   const int64_t size = attention_size(s);
   if (s.per_channel) {
-    return for_sample_blocks(s, [&](int64_t n, int64_t c) {
+    return for_sample_blocks(s, s.batch, [&](int64_t n, int64_t c) {
       const int64_t lanes = std::min(kLanes, s.channels - c);
       float* g = glogits + n * size + c;
       for (int64_t k = 0; k < s.kernels; ++k)

@@ -7,8 +7,6 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <cstring>
-#include <memory>
 
 #include "geometry.h"
 #include "packed.h"
@@ -46,48 +44,66 @@ void for_blocks(const Geometry& g, int64_t rows, int64_t work_per_row, Body body
   });
 }
 
+// Convolve the output rows [begin, end) of sixteen channels with a kernel that stays in registers.
 template <int KH, int KW, int S, typename T>
-void forward_fixed(const Geometry& g, const T* x, const T* w, T* y) {
+inline void convolve_block(const Geometry& g, const Interior& inside, const T* image, const Vec* taps, T* block,
+                           int64_t lanes, int64_t begin, int64_t end) {
+  if (S == 1 && Scratch::fits(g)) {
+    Scratch scratch;
+    return convolve_packed<KH, KW, S>(g, scratch, image, taps, block, lanes, begin, end);
+  }
+  for (int64_t row = begin; row < end; ++row) {
+    const int64_t top = row * S - g.pad_h;
+    T* out = block + row * g.out_width * g.channels;
+    const bool whole_rows = top >= 0 && top + KH <= g.height;
+    auto edge = [&](int64_t column) {
+      const int64_t left = column * S - g.pad_w;
+      Vec acc{};
+      for (int i = 0; i < KH; ++i) {
+        if (top + i < 0 || top + i >= g.height) continue;
+        for (int j = 0; j < KW; ++j) {
+          if (left + j < 0 || left + j >= g.width) continue;
+          acc += taps[i * KW + j] * load(image + ((top + i) * g.width + left + j) * g.channels, lanes);
+        }
+      }
+      store(out + column * g.channels, acc, lanes);
+    };
+    if (!whole_rows || lanes < kLanes) {
+      for (int64_t column = 0; column < g.out_width; ++column) edge(column);
+      continue;
+    }
+    for (int64_t column = 0; column < inside.first; ++column) edge(column);
+    const T* window = image + (top * g.width + inside.first * S - g.pad_w) * g.channels;
+    for (int64_t column = inside.first; column < inside.last; ++column, window += S * g.channels) {
+      Vec acc{};
+      for (int i = 0; i < KH; ++i)
+        for (int j = 0; j < KW; ++j) acc += taps[i * KW + j] * load(window + (i * g.width + j) * g.channels);
+      store(out + column * g.channels, acc);
+    }
+    for (int64_t column = inside.last; column < g.out_width; ++column) edge(column);
+  }
+}
+
+// `kernel_of(sample, channel, lanes, taps)` gives the kernel of a block.
+template <int KH, int KW, int S, typename T, typename KernelOf>
+void forward_fixed(const Geometry& g, const T* x, T* y, KernelOf kernel_of) {
   const Interior inside(g.width, g.out_width, KW, S, g.pad_w, 1);
   for_blocks(g, g.out_height, g.out_width * KH * KW, [&](int64_t n, int64_t c, int64_t lanes, int64_t begin, int64_t end) {
     Vec taps[KH * KW];
-    for (int t = 0; t < KH * KW; ++t) taps[t] = load(w + (n * KH * KW + t) * g.channels + c, lanes);
-    const T* image = x + n * g.pixels() * g.channels + c;
-    if (S == 1 && Scratch::fits(g)) {
-      Scratch scratch;
-      return convolve_packed<KH, KW, S>(g, scratch, image, taps, y + n * g.out_pixels() * g.channels + c, lanes, begin, end);
-    }
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t top = row * S - g.pad_h;
-      T* out = y + ((n * g.out_height + row) * g.out_width) * g.channels + c;
-      const bool whole_rows = top >= 0 && top + KH <= g.height;
-      auto edge = [&](int64_t column) {
-        const int64_t left = column * S - g.pad_w;
-        Vec acc{};
-        for (int i = 0; i < KH; ++i) {
-          if (top + i < 0 || top + i >= g.height) continue;
-          for (int j = 0; j < KW; ++j) {
-            if (left + j < 0 || left + j >= g.width) continue;
-            acc += taps[i * KW + j] * load(image + ((top + i) * g.width + left + j) * g.channels, lanes);
-          }
-        }
-        store(out + column * g.channels, acc, lanes);
-      };
-      if (!whole_rows || lanes < kLanes) {
-        for (int64_t column = 0; column < g.out_width; ++column) edge(column);
-        continue;
-      }
-      for (int64_t column = 0; column < inside.first; ++column) edge(column);
-      const T* window = image + (top * g.width + inside.first * S - g.pad_w) * g.channels;
-      for (int64_t column = inside.first; column < inside.last; ++column, window += S * g.channels) {
-        Vec acc{};
-        for (int i = 0; i < KH; ++i)
-          for (int j = 0; j < KW; ++j) acc += taps[i * KW + j] * load(window + (i * g.width + j) * g.channels);
-        store(out + column * g.channels, acc);
-      }
-      for (int64_t column = inside.last; column < g.out_width; ++column) edge(column);
-    }
+    kernel_of(n, c, lanes, taps);
+    convolve_block<KH, KW, S>(g, inside, x + n * g.pixels() * g.channels + c, taps, y + n * g.out_pixels() * g.channels + c,
+                              lanes, begin, end);
   });
+}
+
+// Convolve if the kernel is a usual one; tell whether it was.
+template <typename T, typename KernelOf>
+bool forward_usual(const Geometry& g, const T* x, T* y, KernelOf kernel_of) {
+  if (g.is(3, 1)) return forward_fixed<3, 3, 1>(g, x, y, kernel_of), true;
+  if (g.is(3, 2)) return forward_fixed<3, 3, 2>(g, x, y, kernel_of), true;
+  if (g.is(5, 1)) return forward_fixed<5, 5, 1>(g, x, y, kernel_of), true;
+  if (g.is(5, 2)) return forward_fixed<5, 5, 2>(g, x, y, kernel_of), true;
+  return false;
 }
 
 template <typename T>
@@ -115,11 +131,10 @@ void forward_any(const Geometry& g, const T* x, const T* w, T* y) {
 
 template <typename T>
 void forward(const Geometry& g, const T* x, const T* w, T* y) {
-  if (g.is(3, 1)) return forward_fixed<3, 3, 1>(g, x, w, y);
-  if (g.is(3, 2)) return forward_fixed<3, 3, 2>(g, x, w, y);
-  if (g.is(5, 1)) return forward_fixed<5, 5, 1>(g, x, w, y);
-  if (g.is(5, 2)) return forward_fixed<5, 5, 2>(g, x, w, y);
-  forward_any(g, x, w, y);
+  const auto stored = [&](int64_t n, int64_t c, int64_t lanes, Vec* taps) {
+    for (int64_t t = 0; t < g.taps(); ++t) taps[t] = load(w + (n * g.taps() + t) * g.channels + c, lanes);
+  };
+  if (!forward_usual(g, x, y, stored)) forward_any(g, x, w, y);
 }
 
 // Each input pixel gathers from the outputs whose windows hold it: output o meets input i at tap k when
@@ -177,25 +192,15 @@ void grad_input_stride2(const Geometry& g, const T* grad, const T* w, T* gx) {
 }
 
 template <int K, typename T>
-void flip(const Geometry& g, const T* w, T* flipped) {
-  at::parallel_for(0, g.batch, std::max<int64_t>(1, 32768 / (K * K * g.channels)), [&](int64_t begin, int64_t end) {
-    for (int64_t n = begin; n < end; ++n)
-      for (int t = 0; t < K * K; ++t)
-        std::memcpy(flipped + (n * K * K + t) * g.channels, w + (n * K * K + K * K - 1 - t) * g.channels,
-                    g.channels * sizeof(T));
-  });
-}
-
-template <int K, typename T>
 void grad_input_stride1(const Geometry& g, const T* grad, const T* w, T* gx) {
   // The gradient is the convolution of the incoming one with the kernel turned around.
-  std::unique_ptr<T[]> flipped(new T[g.batch * K * K * g.channels]);
-  flip<K>(g, w, flipped.get());
   Geometry turned = g;
   turned.height = g.out_height, turned.width = g.out_width;
   turned.out_height = g.height, turned.out_width = g.width;
   turned.pad_h = K - 1 - g.pad_h, turned.pad_w = K - 1 - g.pad_w;
-  forward_fixed<K, K, 1>(turned, grad, flipped.get(), gx);
+  forward_fixed<K, K, 1>(turned, grad, gx, [&](int64_t n, int64_t c, int64_t lanes, Vec* taps) {
+    for (int t = 0; t < K * K; ++t) taps[t] = load(w + (n * K * K + K * K - 1 - t) * g.channels + c, lanes);
+  });
 }
 
 template <typename T>

@@ -29,6 +29,7 @@ using namespace dyc;
 using std::optional;
 
 constexpr auto kLast = at::MemoryFormat::ChannelsLast;
+constexpr int64_t kWeightsInCache = 1 << 17;  // floats: what a core keeps beside a few images
 constexpr int64_t kFewSamples = 8;  // up to here reading the weights is the cost, and our own loops beat a GEMM's set-up
 
 using Five = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
@@ -42,75 +43,156 @@ branch::Sizes sizes_of(const Tensor& x, const Tensor& bank, const Tensor& fc2) {
   return {x.size(0), x.size(1), bank.size(0), bank.size(2) * bank.size(3), per_channel};
 }
 
-// in (B, n) to (B, rows); `rectify` clamps at zero.
-void linear_into(const Tensor& in, const Tensor& w, const optional<Tensor>& bias, bool rectify, Tensor& out) {
-  const int64_t samples = in.size(0), width = in.size(1), rows = w.size(0);
-  if (samples <= kFewSamples) {
-    const float *from = data(in), *weights = data(w), *offset = data(bias);
-    float* to = out.data_ptr<float>();
-    const int64_t grain = std::max<int64_t>(4, 32768 / (samples * width));
-    at::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
-      branch::dense(samples, from, weights, offset, width, begin, end, to, rows);
+optional<Tensor> dense(const optional<Tensor>& t) { return data(t) ? optional<Tensor>(t->contiguous()) : std::nullopt; }
+
+// The bank (K, C, 1, kH, kW) as (K, C, kH, kW), its channels lying next to each other.
+Tensor channels_last_bank(const Tensor& bank) { return bank.squeeze(2).contiguous(kLast); }
+
+// One call: its tensors, and the steps for a part of the batch. A step shares its work out among threads, unless it
+// already runs on one of several.
+struct Layer {
+  Tensor features, bank, w1, w2, pooled, hidden, attention;
+  optional<Tensor> bias1, bias2;
+  branch::Sizes sizes;
+  Geometry g;
+  float sharpness;
+
+  Layer(const Tensor& x, const Tensor& stored_bank, const Tensor& fc1, const optional<Tensor>& b1, const Tensor& fc2,
+        const optional<Tensor>& b2, const Tensor& temperature, IntArrayRef s, IntArrayRef p, IntArrayRef d)
+      : features(x.contiguous(kLast)), bank(channels_last_bank(stored_bank)), w1(fc1.contiguous()), w2(fc2.contiguous()),
+        bias1(dense(b1)), bias2(dense(b2)), sizes(sizes_of(x, bank, fc2)), sharpness(1.0f / *data(temperature)) {
+    const Call call{x.sizes().slice(2), bank.sizes().slice(2), s, p, d};
+    g = call.geometry(sizes.batch, sizes.channels);
+    pooled = at::empty({sizes.batch, sizes.channels}, x.options());
+    hidden = at::empty({sizes.batch, w1.size(0)}, x.options());
+    attention = at::empty({sizes.batch, w2.size(0)}, x.options());
+  }
+
+  Tensor new_output() const {
+    return at::empty({sizes.batch, sizes.channels, g.out_height, g.out_width}, features.options(), kLast);
+  }
+  Tensor new_mixed() const {
+    return at::empty({sizes.batch, sizes.channels, g.kernel_h, g.kernel_w}, features.options(), kLast);
+  }
+
+  Geometry part(int64_t begin, int64_t end) const {
+    Geometry few = g;
+    few.batch = end - begin;
+    return few;
+  }
+  const float* image(int64_t n) const { return data(features) + n * g.pixels() * sizes.channels; }
+  float* weights(int64_t n) { return attention.data_ptr<float>() + n * branch::attention_size(sizes); }
+
+  void linear(const Tensor& in, const Tensor& w, const optional<Tensor>& bias, bool rectify, Tensor& out, int64_t begin,
+              int64_t end) {
+    const int64_t samples = end - begin, width = w.size(1), rows = w.size(0);
+    if (samples > kFewSamples) {
+      if (bias) at::addmm_out(out, *bias, in, w.t());
+      else at::mm_out(out, in, w.t());
+      if (rectify) out.relu_();
+      return;
+    }
+    const float *from = data(in) + begin * width, *matrix = data(w), *offset = data(bias);
+    float* to = out.data_ptr<float>() + begin * rows;
+    at::parallel_for(0, rows, std::max<int64_t>(4, 32768 / (samples * width)), [&](int64_t first, int64_t last) {
+      branch::dense(samples, from, matrix, offset, width, first, last, to, rows);
       if (rectify)
         for (int64_t n = 0; n < samples; ++n)
-          for (int64_t r = begin; r < end; ++r) to[n * rows + r] = std::max(to[n * rows + r], 0.0f);
+          for (int64_t r = first; r < last; ++r) to[n * rows + r] = std::max(to[n * rows + r], 0.0f);
     });
-    return;
   }
-  if (data(bias)) at::addmm_out(out, *bias, in, w.t());
-  else at::mm_out(out, in, w.t());
-  if (rectify) out.relu_();
-}
 
-optional<Tensor> dense(const optional<Tensor>& t) { return data(t) ? optional<Tensor>(t->contiguous()) : std::nullopt; }
+  void attend(int64_t begin, int64_t end) {
+    branch::pool(part(begin, end), image(begin), pooled.data_ptr<float>() + begin * sizes.channels);
+    linear(pooled, w1, bias1, true, hidden, begin, end);
+    linear(hidden, w2, bias2, false, attention, begin, end);
+    if (!sizes.per_channel) {
+      for (int64_t n = begin; n < end; ++n) branch::softmax_shared(sizes, sharpness, weights(n));
+    } else {
+      branch::for_sample_blocks(sizes, end - begin, [&](int64_t n, int64_t c) {
+        branch::softmax_block(sizes, sharpness, weights(begin + n), c);
+      });
+    }
+  }
+
+  void mix(int64_t begin, int64_t end, float* mixed) {
+    branch::for_sample_blocks(sizes, end - begin, [&](int64_t i, int64_t c) {
+      const int64_t n = begin + i, lanes = std::min(kLanes, sizes.channels - c);
+      branch::mix_block(sizes, data(bank), weights(n), c, lanes, [&](int64_t t, Vec v) {
+        store(mixed + (n * sizes.taps + t) * sizes.channels + c, v, lanes);
+      });
+    });
+  }
+
+  // Convolve with kernels that go from registers into the convolution, if they are usual ones; tell whether they were.
+  bool convolve_mixing(int64_t begin, int64_t end, float* y) {
+    return channels_last::forward_usual(
+        part(begin, end), image(begin), y + begin * g.out_pixels() * sizes.channels,
+        [&](int64_t n, int64_t c, int64_t lanes, Vec* taps) {
+          branch::mix_block(sizes, data(bank), weights(begin + n), c, lanes, [&](int64_t t, Vec v) { taps[t] = v; });
+        });
+  }
+
+  void convolve(int64_t begin, int64_t end, const float* mixed, float* y) {
+    channels_last::forward(part(begin, end), image(begin), mixed + begin * sizes.taps * sizes.channels,
+                           y + begin * g.out_pixels() * sizes.channels);
+  }
+
+  // Call body(begin, end) for the whole batch, or for a few samples at a time on every thread: these then stay in the
+  // thread's cache from the pooling to the convolution. Large weights, read again for each part, would not.
+  template <typename Body>
+  void in_parts(Body body) {
+    const int64_t threads = at::get_num_threads(), weights_read = w1.numel() + w2.numel();
+    if (sizes.batch < 2 * threads || weights_read > kWeightsInCache) return body(0, sizes.batch);
+    const int64_t few = std::clamp<int64_t>(sizes.batch / (2 * threads), 1, 4);
+    at::parallel_for(0, (sizes.batch + few - 1) / few, 1, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) body(i * few, std::min(sizes.batch, (i + 1) * few));
+    });
+  }
+};
 
 Five keeping_cpu(const Tensor& x, const Tensor& bank, const Tensor& fc1, const optional<Tensor>& bias1, const Tensor& fc2,
                  const optional<Tensor>& bias2, const Tensor& temperature, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
   at::AutoDispatchBelowAutograd below;
-  const Tensor features = x.contiguous(kLast), kernels = bank.contiguous(kLast);
-  const Tensor w1 = fc1.contiguous(), w2 = fc2.contiguous();
-  const branch::Sizes sizes = sizes_of(x, bank, fc2);
-  const Call call{x.sizes().slice(2), bank.sizes().slice(2), s, p, d};
-  const Geometry g = call.geometry(sizes.batch, sizes.channels);
-  const auto options = x.options();
-  Tensor pooled = at::empty({sizes.batch, sizes.channels}, options), hidden = at::empty({sizes.batch, w1.size(0)}, options);
-  Tensor attention = at::empty({sizes.batch, w2.size(0)}, options);
-  Tensor mixed = at::empty({sizes.batch, sizes.channels, bank.size(2), bank.size(3)}, options, kLast);
-  Tensor y = at::empty({sizes.batch, sizes.channels, g.out_height, g.out_width}, options, kLast);
-
-  branch::pool(g, data(features), pooled.data_ptr<float>());
-  linear_into(pooled, w1, dense(bias1), true, hidden);
-  linear_into(hidden, w2, dense(bias2), false, attention);
-  const float sharpness = 1.0f / *data(temperature);
-  const int64_t size = branch::attention_size(sizes);
-  float *a = attention.data_ptr<float>(), *m = mixed.data_ptr<float>();
-  if (!sizes.per_channel)
-    for (int64_t n = 0; n < sizes.batch; ++n) branch::softmax_shared(sizes, sharpness, a + n * size);
-  branch::for_sample_blocks(sizes, [&](int64_t n, int64_t c) {
-    if (sizes.per_channel) branch::softmax_block(sizes, sharpness, a + n * size, c);
-    branch::mix_block(sizes, data(kernels), a + n * size, m + n * sizes.taps * sizes.channels, c);
+  Layer layer(x, bank, fc1, bias1, fc2, bias2, temperature, s, p, d);
+  Tensor mixed = layer.new_mixed(), y = layer.new_output();
+  float *kernels = mixed.data_ptr<float>(), *to = y.data_ptr<float>();
+  layer.in_parts([&](int64_t begin, int64_t end) {
+    layer.attend(begin, end);
+    layer.mix(begin, end, kernels);
+    layer.convolve(begin, end, kernels, to);
   });
-  channels_last::forward(g, data(features), data(mixed), y.data_ptr<float>());
-  return {y, pooled, hidden, attention, mixed};
+  return {y, layer.pooled, layer.hidden, layer.attention, mixed};
 }
 
 Tensor attended_cpu(const Tensor& x, const Tensor& bank, const Tensor& fc1, const optional<Tensor>& bias1, const Tensor& fc2,
                     const optional<Tensor>& bias2, const Tensor& temperature, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
-  return std::get<0>(keeping_cpu(x, bank, fc1, bias1, fc2, bias2, temperature, s, p, d));
+  const bool usual = bank.size(3) == bank.size(4) && (bank.size(3) == 3 || bank.size(3) == 5) && s[0] == s[1] && s[0] <= 2 &&
+                     d[0] == 1 && d[1] == 1;
+  if (!usual) return std::get<0>(keeping_cpu(x, bank, fc1, bias1, fc2, bias2, temperature, s, p, d));
+  at::AutoDispatchBelowAutograd below;
+  Layer layer(x, bank, fc1, bias1, fc2, bias2, temperature, s, p, d);
+  Tensor y = layer.new_output();
+  float* to = y.data_ptr<float>();
+  layer.in_parts([&](int64_t begin, int64_t end) {
+    layer.attend(begin, end);
+    TORCH_INTERNAL_ASSERT(layer.convolve_mixing(begin, end, to));
+  });
+  return y;
 }
 
 Six backward_cpu(const Tensor& grad, const Tensor& x, const Tensor& bank, const Tensor& fc1, const Tensor& fc2,
                  const Tensor& temperature, const Tensor& pooled, const Tensor& hidden, const Tensor& attention,
                  const Tensor& mixed, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
   at::AutoDispatchBelowAutograd below;
-  const Tensor gy = grad.contiguous(kLast), features = x.contiguous(kLast), kernels = bank.contiguous(kLast);
+  const Tensor gy = grad.contiguous(kLast), features = x.contiguous(kLast), kernels = channels_last_bank(bank);
   const Tensor w1 = fc1.contiguous(), w2 = fc2.contiguous();
-  const branch::Sizes sizes = sizes_of(x, bank, fc2);
-  const Call call{x.sizes().slice(2), bank.sizes().slice(2), s, p, d};
+  const branch::Sizes sizes = sizes_of(x, kernels, fc2);
+  const Call call{x.sizes().slice(2), kernels.sizes().slice(2), s, p, d};
   const Geometry g = call.geometry(sizes.batch, sizes.channels);
   const float sharpness = 1.0f / *data(temperature);
 
-  Tensor gmixed = at::empty_like(mixed, mixed.options(), kLast), gbank = at::empty(bank.sizes(), bank.options(), kLast);
+  Tensor gmixed = at::empty_like(mixed, mixed.options(), kLast), gbank = at::empty(kernels.sizes(), bank.options(), kLast);
   Tensor glogits = at::empty_like(attention), gx = at::empty(x.sizes(), x.options(), kLast);
   channels_last::grad_weight(g, data(gy), data(features), gmixed.data_ptr<float>());
   branch::grad_bank(sizes, data(attention), data(gmixed), gbank.data_ptr<float>());
@@ -119,7 +201,7 @@ Six backward_cpu(const Tensor& grad, const Tensor& x, const Tensor& bank, const 
   const Tensor gpooled = ghidden.mm(w1);
   channels_last::grad_input(g, data(gy), data(mixed), gx.data_ptr<float>());
   branch::add_pooled(g, data(gpooled), gx.data_ptr<float>());
-  return {gx, gbank, ghidden.t().mm(pooled), ghidden.sum(0), glogits.t().mm(hidden), glogits.sum(0)};
+  return {gx, gbank.unsqueeze(2), ghidden.t().mm(pooled), ghidden.sum(0), glogits.t().mm(hidden), glogits.sum(0)};
 }
 
 using Attended = Tensor(const Tensor&, const Tensor&, const Tensor&, const optional<Tensor>&, const Tensor&,
@@ -137,7 +219,7 @@ Tensor composed(const Tensor& x, const Tensor& bank, const Tensor& fc1, const op
   const Tensor logits = at::linear(at::linear(x.mean({2, 3}), fc1, bias1).relu(), fc2, bias2).div(temperature);
   const bool per_channel = fc2.size(0) != bank.size(0);
   const Tensor attention = (per_channel ? logits.unflatten(1, {bank.size(0), -1}) : logits).softmax(1);
-  const Tensor mixed = at::einsum(per_channel ? "bkc,kchw->bchw" : "bk,kchw->bchw", {attention, bank});
+  const Tensor mixed = at::einsum(per_channel ? "bkc,kchw->bchw" : "bk,kchw->bchw", {attention, bank.squeeze(2)});
   return depthwise.call(x, mixed, v.stride, v.padding, v.dilation);
 }
 
