@@ -3,8 +3,9 @@
 ``ops`` needs PyTorch alone. Everything a caller uses is importable from here.
 """
 
+from ops.attended import attended_conv2d
 from ops.backends import BUILT_IN
-from ops.branch import GlobalBranch, attended_conv2d, branch_attention
+from ops.branch import GlobalBranch, branch_attention
 from ops.errors import ArgumentError, BackendUnavailable
 from ops.functional import depthwise_conv2d, dynamic_conv2d, explain, mix_kernels
 from ops.problem import Problem

@@ -7,6 +7,7 @@ processes which compile at the same moment do not disturb each other.
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -26,16 +27,29 @@ FLAGS = (
 LIBRARIES = ("-ltorch_cpu", "-lc10")
 
 
-def compiler() -> str | None:
-    """Return the C++ compiler: that of the variable ``CXX``, else c++, g++ or clang++ (None if there is none)."""
-    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
-    return next((path for name in names if (path := shutil.which(name))), None)
+def compiler() -> tuple[str, ...] | None:
+    """Return the C++ compiler's command: that of the variable ``CXX``, else c++, g++ or clang++ (None if not found)."""
+    commands = [shlex.split(os.environ["CXX"])] if os.environ.get("CXX") else [["c++"], ["g++"], ["clang++"]]
+    return next((tuple(command) for command in commands if command and shutil.which(command[0])), None)
+
+
+def no_compiler() -> str:
+    """Say what was looked for, and what to install."""
+    sought = f"CXX={os.environ['CXX']!r}, which is not there" if os.environ.get("CXX") else "no C++ compiler"
+    return f"got {sought}; need g++ or clang++ on PATH (Debian: apt-get install g++)"
 
 
 def cache_folder() -> Path:
     """Return the folder of compiled files: ``DYC_CACHE``, else ``dyc`` in the user's cache folder."""
-    root = os.environ.get("DYC_CACHE")
-    return Path(root) if root else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "dyc"
+    for variable, below in (("DYC_CACHE", "."), ("XDG_CACHE_HOME", "dyc")):
+        if os.environ.get(variable):
+            return Path(os.environ[variable]) / below
+    try:
+        return Path.home() / ".cache" / "dyc"
+    except RuntimeError as error:
+        raise BackendUnavailable(
+            f"got no home folder ({error}); need DYC_CACHE, a folder for compiled files"
+        ) from error
 
 
 def _processor() -> str:
@@ -55,7 +69,7 @@ def build(*names: str) -> list[Path]:
     """
     cxx = compiler()
     if cxx is None:
-        raise BackendUnavailable("got no C++ compiler; need g++ or clang++ on PATH (Debian: apt-get install g++)")
+        raise BackendUnavailable(no_compiler())
     headers = b"".join(path.read_bytes() for path in sorted(SOURCES.glob("*.h")))
     facts = repr((FLAGS, LIBRARIES, cxx, torch.__version__, _processor())).encode()
     targets = []
@@ -71,10 +85,10 @@ def build(*names: str) -> list[Path]:
     return targets
 
 
-def _compile(cxx: str, source: Path, target: Path) -> None:
+def _compile(cxx: tuple[str, ...], source: Path, target: Path) -> None:
     home = Path(torch.__file__).parent
     include = (f"-I{home / 'include'}", f"-I{home / 'include/torch/csrc/api/include'}")
-    command = [cxx, *FLAGS, *include, str(source), f"-L{home / 'lib'}", *LIBRARIES]
+    command = [*cxx, *FLAGS, *include, str(source), f"-L{home / 'lib'}", *LIBRARIES]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, partial = tempfile.mkstemp(suffix=".so", dir=target.parent)
@@ -83,8 +97,11 @@ def _compile(cxx: str, source: Path, target: Path) -> None:
             f"got no place to keep the compiled file ({error}); need a writable DYC_CACHE"
         ) from error
     os.close(handle)
-    done = subprocess.run([*command, "-o", partial], capture_output=True, text=True)
-    if done.returncode != 0:
-        os.unlink(partial)
-        raise BackendUnavailable(f"got an error of {cxx}:\n{done.stderr[-2000:]}\nneed a compiler for C++20")
-    os.replace(partial, target)
+    try:
+        done = subprocess.run([*command, "-o", partial], capture_output=True, text=True)
+        if done.returncode != 0:
+            end = done.stderr[-2000:]
+            raise BackendUnavailable(f"got an error of {' '.join(cxx)}:\n{end}\nneed a compiler for C++20")
+        os.replace(partial, target)
+    finally:
+        Path(partial).unlink(missing_ok=True)

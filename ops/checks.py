@@ -1,6 +1,7 @@
 """Argument checks shared by the operators: shapes, strides, dtypes, and the autocast cast."""
 
 import torch
+import torch.autograd.forward_ad
 from torch import Tensor
 
 from ops.errors import ArgumentError
@@ -70,12 +71,28 @@ def output_size(size: tuple[int, int], kernel, stride, padding, dilation) -> tup
     return out
 
 
+def bank(x: Tensor, weight: Tensor, groups: int) -> None:
+    """Check that ``weight`` is a bank ``(K, C_out, C_in/groups, kH, kW)`` for ``x``."""
+    if weight.dim() != 5:
+        raise ArgumentError("weight", f"shape {tuple(weight.shape)}", "(K, C_out, C_in/groups, kH, kW)")
+    out_channels, in_channels = weight.shape[1], x.shape[1]
+    if not isinstance(groups, int) or groups < 1 or in_channels % groups or out_channels % groups:
+        raise ArgumentError("groups", repr(groups), f"a divisor of C_in {in_channels} and C_out {out_channels}")
+    fits = weight.shape[2] * groups == in_channels and 0 not in weight.shape
+    companion("weight", weight, x, f"(K, C_out, {in_channels // groups}, kH, kW), none of them 0,", fits)
+
+
 def window(x: Tensor, kernel, stride: IntPair, padding: IntPair | str, dilation: IntPair):
     """Check the geometry of a call on ``x``; returns stride, padding and dilation, a pair of pixels each."""
     stride, dilation = pair("stride", stride, 1), pair("dilation", dilation, 1)
     padding = padding_pair(padding, kernel, stride, dilation)
     output_size(x.shape[2:], kernel, stride, padding, dilation)
     return stride, padding, dilation
+
+
+def transformed() -> bool:
+    """Tell whether forward-mode differentiation or a transform of torch.func is under way."""
+    return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
 
 
 def autocasts(x: Tensor) -> bool:

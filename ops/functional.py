@@ -122,20 +122,14 @@ def dynamic_conv2d(
     check_mixing(mixing)
     checks.features(x)
     x, weight, attention, bias = checks.autocast(x, weight, attention, bias)
-    if weight.dim() != 5:
-        raise ArgumentError("weight", f"shape {tuple(weight.shape)}", "(K, C_out, C_in/groups, kH, kW)")
-    out_channels, in_channels = weight.shape[1], x.shape[1]
-    if not isinstance(groups, int) or groups < 1 or in_channels % groups or out_channels % groups:
-        raise ArgumentError("groups", repr(groups), f"a divisor of C_in {in_channels} and C_out {out_channels}")
-    fits = weight.shape[2] * groups == in_channels and 0 not in weight.shape
-    checks.companion("weight", weight, x, f"(K, C_out, {in_channels // groups}, kH, kW), none of them 0,", fits)
+    checks.bank(x, weight, groups)
     fits = attention.dim() in (2, 3) and attention.shape[0] == x.shape[0]
     checks.companion("attention", attention, x, "(B, K) or (B, K, C_out)", fits)
     check_mixture(weight, attention)
     if bias is not None:
         checks.companion("bias", bias, x, f"{tuple(weight.shape[:2])} (K, C_out)", bias.shape == weight.shape[:2])
     window = checks.window(x, weight.shape[3:], stride, padding, dilation)
-    depthwise = in_channels == out_channels == groups
+    depthwise = x.shape[1] == weight.shape[1] == groups
     if mixing == "auto":
         mixing = cheaper_mixing(x, weight, window, groups)
     if mixing == "features":

@@ -83,8 +83,9 @@ def mix_kernels(weight: Tensor, attention: Tensor) -> Tensor:
     batch = attention.shape[0]
     if attention.dim() == 2:
         return (attention @ weight.flatten(1)).view(batch, *weight.shape[1:])
-    if weight.device.type == "cpu" and not _needs_grad(weight, attention):
-        # The products below pay for the gradient of the bank; without it, one pass per kernel beats their copies.
+    if weight.device.type == "cpu" and weight.dtype.itemsize >= 4 and not _needs_grad(weight, attention):
+        # The products below pay for the gradient of the bank; without it, one pass per kernel beats their copies (but
+        # in 16 bits each pass would round).
         per_kernel = attention.reshape(*attention.shape, *(1,) * (weight.dim() - 2)).unbind(1)
         mixed = per_kernel[0] * weight[0]
         for k in range(1, kernels):
@@ -141,7 +142,7 @@ def by_features(
     if attention.dim() == 2:
         attention = attention.unsqueeze(-1).expand(-1, -1, out_channels)
     shares = attention.unflatten(2, (groups, -1)).transpose(1, 2)[..., None, None]
-    if pointwise or channels_last:
+    if (pointwise or channels_last) and y.dtype.itemsize >= 4:  # in 16 bits each pass would round
         # One pass per kernel: a sum over K is several times slower where the channel is the fastest dimension.
         each_map, each_share = maps.unbind(2), shares.unbind(2)
         mixed = each_map[0] * each_share[0]

@@ -10,8 +10,10 @@ def measured_order(problem: Problem) -> tuple[str, ...]:
 
     On the CPU ``cpp`` was the fastest in both memory formats, at batch 1 and 32, forward and backward (``dyc bench
     ops``, README). Nothing was measured on a GPU yet: there the plain formulation, whose kernels are cuDNN's, stands
-    first. An exported program holds PyTorch's own operators only, so that it runs where this package is not installed.
+    first. An exported or traced program holds PyTorch's own operators only, so that it runs where this package is not
+    installed.
     """
-    if problem.device == "cpu" and not torch.compiler.is_exporting():
+    leaves = torch.compiler.is_exporting() or (not torch.compiler.is_compiling() and torch.jit.is_tracing())
+    if problem.device == "cpu" and not leaves:
         return ("cpp", "eager")
     return ("eager",)

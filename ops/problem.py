@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ops.checks import is_channels_last
+from ops.checks import is_channels_last, transformed
 
 Pair = tuple[int, int]
 
@@ -24,6 +24,7 @@ class Problem(NamedTuple):
     device: str
     channels_last: bool
     needs_grad: bool
+    transformed: bool = False  # by torch.func or forward-mode differentiation
 
     @classmethod
     def of(cls, x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair, *others: Tensor) -> "Problem":
@@ -41,4 +42,5 @@ class Problem(NamedTuple):
             x.device.type,
             is_channels_last(x),
             torch.is_grad_enabled() and any(t.requires_grad for t in (x, weight, *others)),
+            not torch.compiler.is_compiling() and transformed(),
         )

@@ -110,14 +110,21 @@ def register_backend(backend: Backend, *, before: str | None = None, replace: bo
     """
     if not isinstance(backend, Backend):
         raise ArgumentError("backend", repr(backend), "an ops.Backend")
-    if backend.name == "auto" or (backend.name in _REGISTRY and not replace):
+    taken = backend.name in _REGISTRY
+    if backend.name == "auto" or (taken and not replace):
         raise ArgumentError("backend.name", repr(backend.name), "a name that is not taken, or replace=True")
     if before is not None:
+        if taken or before == "auto":
+            got = f"{before!r} for a name that is taken" if taken else repr(before)
+            raise ArgumentError("before", got, "the name of another backend, for a new name")
         check_backend_name(before, argument="before")
     _GENERATION[0] += 1
-    if before is None or backend.name in _REGISTRY:
-        if backend.name not in _REGISTRY:
-            _BEFORE.pop(backend.name, None)
+    _FAILED.pop(backend.name, None)
+    if taken:
+        _REGISTRY[backend.name] = backend
+        return
+    _BEFORE.pop(backend.name, None)
+    if before is None:
         _REGISTRY[backend.name] = backend
         return
     _BEFORE[backend.name] = before
@@ -199,9 +206,13 @@ def _in_order(problem: Problem) -> list[Backend]:
     """Return every backend in the order of ``"auto"``: the built-in ones as measured, others where they asked to be."""
     names = [name for name in measured_order(problem) if name in _REGISTRY]
     names += [name for name in _REGISTRY if name not in names and name not in _BEFORE]
-    for name in reversed(_REGISTRY):  # whoever stands before another one was also listed before it
+    # Whoever stands before another one is also listed before it; of two before the same, the later one stands nearer.
+    for name in reversed(_REGISTRY):
         if name in _BEFORE:
-            names.insert(names.index(_BEFORE[name]) if _BEFORE[name] in names else len(names), name)
+            place = names.index(_BEFORE[name]) if _BEFORE[name] in names else len(names)
+            while place > 0 and _BEFORE.get(names[place - 1]) == _BEFORE[name]:
+                place -= 1
+            names.insert(place, name)
     return [_REGISTRY[name] for name in names]
 
 

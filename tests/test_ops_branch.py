@@ -81,6 +81,28 @@ def test_output_and_gradients_match_the_definition(backend, shape, window):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_a_negative_temperature_is_arithmetic_too(backend, per_channel):
+    _, x, weight, branch = call(per_channel=per_channel)
+    branch = branch._replace(fc2_weight=branch.fc2_weight * 30, temperature=torch.tensor(-1.0))
+    y = ops.attended_conv2d(x, weight, branch, **WINDOW, groups=20, backend=backend)
+    expected = ops.dynamic_conv2d(x, weight, ops.branch_attention(x, branch, 4), **WINDOW, groups=20)
+    torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_mean_of_many_pixels_is_exact(backend):
+    """In one float sum the mean of so many ones would be less than one."""
+    x = torch.ones(1, 16, 4200, 4200).contiguous(memory_format=torch.channels_last)
+    fc1, fc2 = torch.eye(16)[:1], torch.tensor([[1.0], [0.0]])
+    branch = ops.GlobalBranch(fc1, None, fc2, None, torch.tensor(1.0))
+    bank = torch.tensor([1.0, 0.0]).view(2, 1, 1, 1, 1).expand(2, 16, 1, 3, 3).contiguous()
+    with torch.no_grad():
+        y = ops.attended_conv2d(x, bank, branch, stride=2, padding=1, groups=16, backend=backend)
+    torch.testing.assert_close(y[0, 0, 5, 5] / 9, torch.sigmoid(torch.tensor(1.0)), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_extreme_logits_stay_finite(backend):
     _, x, weight, branch = call()
     hot = branch._replace(fc2_weight=branch.fc2_weight * 1e4)
@@ -101,11 +123,11 @@ class TestOneCall:
             return backend.run_branch(*args)
 
         monkeypatch.setitem(ops.registry._REGISTRY, "cpp", replace(backend, run_branch=run_branch))
-        monkeypatch.setattr(ops.branch, "_PLANS", {})
+        monkeypatch.setattr(ops.attended, "_PLANS", {})
         return calls
 
-    def layer(self, **kwargs):
-        layer = dyc.DynamicConv2d(20, 20, 3, padding=1, groups=20, bias=False, attention="dyc", backend="cpp", **kwargs)
+    def layer(self, backend="cpp"):
+        layer = dyc.DynamicConv2d(20, 20, 3, padding=1, groups=20, bias=False, attention="dyc", backend=backend)
         return layer.to(memory_format=torch.channels_last)
 
     def test_a_layer_takes_it(self, monkeypatch):
@@ -195,6 +217,72 @@ class TestOneCall:
             (found[backend],) = torch.autograd.grad(y.square().sum(), branch.temperature)
         torch.testing.assert_close(found["cpp"], found["eager"], rtol=1e-3, atol=0)
 
+    @pytest.mark.parametrize("backend", ["cpp", "eager"])
+    def test_one_tensor_in_two_places_gets_one_gradient(self, backend):
+        _, x, weight, _ = call(per_channel=False, kernels=6)
+        shared = torch.randn(6, requires_grad=True)  # the bias of both linear layers: hidden width 6, 6 kernels
+        branch = ops.GlobalBranch(torch.randn(6, 20), shared, torch.randn(6, 6), shared, torch.tensor(3.0))
+        y = ops.attended_conv2d(x, weight, branch, **WINDOW, groups=20, backend=backend).square().sum()
+        (plain,) = torch.autograd.grad(y, shared, retain_graph=True)
+        (again,) = torch.autograd.grad(y, shared, create_graph=True)
+        torch.testing.assert_close(again.detach(), plain, rtol=1e-4, atol=1e-3)
+
+    def test_threads_change_no_bit(self):
+        _, x, weight, branch = call(batch=17, channels=40)
+        threads, found = torch.get_num_threads(), []
+        try:
+            for count in (1, 2, 4):
+                torch.set_num_threads(count)
+                found.append(ops.attended_conv2d(x, weight, branch, **WINDOW, groups=40, backend="cpp"))
+        finally:
+            torch.set_num_threads(threads)
+        assert all(torch.equal(other, found[0]) for other in found[1:])
+
+    def test_parameters_elsewhere_are_not_taken_for_those_of_a_former_call(self, monkeypatch):
+        calls = self.spy(monkeypatch)
+        _, x, weight, branch = call()
+        ops.attended_conv2d(x, weight, branch, **WINDOW, groups=20)
+        on_meta = ops.GlobalBranch(*(t.to("meta") for t in branch))
+        with pytest.raises((ops.ArgumentError, RuntimeError)):
+            ops.attended_conv2d(x, weight, on_meta, **WINDOW, groups=20)
+        assert len(calls) == 1
+
+    def test_a_replica_of_data_parallel_takes_the_parts(self, monkeypatch):
+        calls = self.spy(monkeypatch)
+        layer = self.layer()
+        for linear in (layer.attention.fc1, layer.attention.fc2):
+            for name in ("weight", "bias"):
+                tensor = linear._parameters.pop(name)
+                setattr(linear, name, tensor if tensor is None else tensor.detach())
+        assert layer(call()[1]).shape == (3, 20, 9, 7)
+        assert calls == []
+
+    def test_transforms_and_forward_mode_give_what_eager_gives(self):
+        layer, x = self.layer(backend="auto"), call()[1].detach()
+        direction = torch.randn_like(x)
+        found = {}
+        for backend in ("auto", "eager"):
+            dyc.set_backend(layer, backend)
+            _, tangent = torch.func.jvp(layer, (x,), (direction,))
+            found[backend] = (tangent, torch.func.grad(lambda x: layer(x).square().sum())(x))
+        for ours, theirs in zip(found["auto"], found["eager"]):
+            torch.testing.assert_close(ours, theirs)
+        dyc.set_backend(layer, "cpp")
+        with pytest.raises(ops.BackendUnavailable, match=r"torch\.func or forward-mode"):
+            torch.func.jvp(layer, (x,), (direction,))
+
+    def test_a_traced_layer_holds_operators_of_pytorch_only(self):
+        layer, x = self.layer(backend="auto"), call()[1].detach()
+        traced = torch.jit.trace(layer, x)
+        assert "dyc" not in str(traced.inlined_graph).replace("dyc.", "").replace("dyc/", "")
+        torch.testing.assert_close(traced(x), layer(x), rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize("stride", [1, (1, 1), [1, 1]])
+    def test_forms_of_a_stride(self, stride):
+        _, x, weight, branch = call()
+        y = ops.attended_conv2d(x, weight, branch, stride=stride, padding=1, groups=20)
+        assert y.shape == x.shape
+
     def test_a_compiled_model_gives_the_same(self):
         layer, x = self.layer(), call()[1].detach()
         compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
@@ -204,6 +292,9 @@ class TestOneCall:
 @pytest.mark.parametrize(
     ("field", "shape", "message"),
     [
+        ("fc1_weight", (0, 20), r"fc1_weight: got shape \(0, 20\)"),
+        ("fc1_weight", (20,), r"fc1_weight: got shape \(20,\)"),
+        ("fc2_weight", (80,), r"fc2_weight: got shape \(80,\)"),
         ("fc1_weight", (6, 19), r"fc1_weight: got shape \(6, 19\); need \(hidden, 20\)"),
         ("fc2_weight", (79, 6), r"fc2_weight: got shape \(79, 6\); need \(4, 6\) or \(80, 6\)"),
         ("fc2_weight", (80, 5), r"fc2_weight: got shape \(80, 5\)"),
@@ -218,3 +309,19 @@ def test_shapes_that_do_not_fit_are_named(backend, field, shape, message):
     branch = branch._replace(**{field: torch.randn(shape)})
     with pytest.raises(ops.ArgumentError, match=message):
         ops.attended_conv2d(x, weight, branch, **WINDOW, groups=20, backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((4, 20, 3, 3), r"weight: got shape \(4, 20, 3, 3\); need \(K, C_out, C_in/groups, kH, kW\)"),
+        ((0, 20, 1, 3, 3), r"weight: got shape \(0, 20, 1, 3, 3\)"),
+        ((4, 20, 1, 0, 3), r"weight: got shape \(4, 20, 1, 0, 3\)"),
+        ((4, 20, 2, 3, 3), r"weight: got shape \(4, 20, 2, 3, 3\)"),
+    ],
+)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_banks_that_are_none_are_named(backend, shape, message):
+    _, x, _, branch = call()
+    with pytest.raises(ops.ArgumentError, match=message):
+        ops.attended_conv2d(x, torch.randn(shape), branch, **WINDOW, groups=20, backend=backend)

@@ -51,6 +51,29 @@ class TestRegister:
         assert automatic() == "negated"
         assert torch.equal(ops.depthwise_conv2d(X, WEIGHT), negated(X, WEIGHT, 1, 0, 1))
 
+    def test_two_before_the_same_keep_their_order(self):
+        first = automatic()
+        for name in ("one", "two"):
+            ops.register_backend(ops.Backend(name, negated), before=first)
+        assert automatic() == "one"
+        listed = names()
+        assert listed.index("one") < listed.index("two") < listed.index(first)
+
+    @pytest.mark.parametrize(("name", "before"), [("negated", "auto"), ("eager", "cpp")])
+    def test_a_place_that_makes_no_sense_is_refused_and_changes_nothing(self, name, before):
+        state = (names(), dict(registry._BEFORE), list(registry._GENERATION))
+        with pytest.raises(ops.ArgumentError, match="before: got"):
+            ops.register_backend(ops.Backend(name, negated), before=before, replace=True)
+        assert (names(), dict(registry._BEFORE), list(registry._GENERATION)) == state
+
+    def test_one_that_replaces_another_is_prepared_anew(self):
+        prepared = []
+        for mark in ("old", "new"):
+            backend = ops.Backend("slow", negated, prepare=lambda mark=mark: prepared.append(mark))
+            ops.register_backend(backend, replace=True)
+            ops.depthwise_conv2d(X, WEIGHT, backend="slow")
+        assert prepared == ["old", "new"]
+
     def test_auto_passes_over_a_backend_that_cannot_run_the_call(self):
         small = ops.Backend("small", negated, lambda problem: ("got 3 channels, need 4",) * (problem.channels != 4))
         first = automatic()

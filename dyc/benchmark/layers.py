@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from dyc.benchmark.peers import PeerLayer
 from dyc.layers import DynamicConv2d
-from ops.benchmark import STATIC, STATIC_LAST, Case, Contestant, Timing, compare, statics
+from ops.benchmark import LAYOUTS, STATIC, STATIC_LAST, Case, Contestant, Timing, compare, statics
 
 ATTENTIONS = ("dy", "dyc")
 PEER = "peer"
@@ -49,6 +49,8 @@ def time_layers(case: Case, names: Iterable[str] = ("auto",), attentions: Iterab
             )
             if layer_name(attention, PEER) not in found:
                 found[layer_name(attention, PEER)] = _contestant(PeerLayer(layer), planes)
+            # As in a network: its weights lie in the memory format of the features.
+            layer = layer.to(memory_format=LAYOUTS[case.layout])
             found[layer_name(attention, name)] = _contestant(layer, x)
 
     def references(name: str) -> dict[str, str]:

@@ -119,6 +119,8 @@ class GlobalAttention(Attention):
                 return None
         # The dictionaries themselves: attribute access of modules is slow beside a layer that takes microseconds.
         first, second = fc1._parameters, fc2._parameters
+        if any("weight" not in kept or "bias" not in kept for kept in (first, second)):
+            return None  # replicas of nn.DataParallel keep plain tensors elsewhere
         return GlobalBranch(
             first["weight"], first["bias"], second["weight"], second["bias"], self._buffers["temperature"]
         )

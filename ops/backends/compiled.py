@@ -43,6 +43,8 @@ def unmet(problem: Problem) -> tuple[str, ...]:
         reasons.append(f"got device {problem.device}, need cpu or cuda")
     if problem.dtype not in _DTYPES:
         reasons.append(f"got {problem.dtype}, need float32, bfloat16, float16 or float64")
+    if problem.transformed:
+        reasons.append("got torch.func or forward-mode differentiation, need none")
     return tuple(reasons)
 
 

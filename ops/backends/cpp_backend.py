@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 import ops.library  # noqa: F401  (defines the operators that the compiled file implements)
-from ops.build import build, compiler
+from ops.build import build, compiler, no_compiler
 from ops.errors import BackendUnavailable
 from ops.problem import Pair, Problem
 from ops.registry import Backend
 
-_MISSING = () if compiler() else ("got no C++ compiler; need g++ or clang++ on PATH (Debian: apt-get install g++)",)
+_MISSING = () if compiler() else (no_compiler(),)
 _DTYPES = (torch.float32, torch.bfloat16)
 
 
@@ -24,6 +24,8 @@ def unmet(problem: Problem) -> tuple[str, ...]:
         reasons.append(f"got device {problem.device}, need cpu")
     if problem.dtype not in _DTYPES:
         reasons.append(f"got {problem.dtype}, need float32 or bfloat16")
+    if problem.transformed:
+        reasons.append("got torch.func or forward-mode differentiation, need none")
     return tuple(reasons)
 
 

@@ -54,6 +54,8 @@ def unmet(problem: Problem) -> tuple[str, ...]:
         reasons.append(f"got device {problem.device}, need cuda")
     if problem.dtype not in cuda_calls.STORAGE:
         reasons.append(f"got {problem.dtype}, need float32, float16 or bfloat16")
+    if problem.transformed:
+        reasons.append("got torch.func or forward-mode differentiation, need none")
     return tuple(reasons)
 
 

@@ -26,22 +26,25 @@ struct Sizes {
 template <int N>
 void pool_blocks(const Geometry& g, const float* from, int64_t lanes, float* to) {
   constexpr int kAtOnce = 4 / N;  // pixels, so that sums do not wait for each other
-  Vec total[kAtOnce][N] = {};
-  const auto add = [&](int i, const float* pixel) {
-    for (int k = 0; k + 1 < N; ++k) total[i][k] += load(pixel + k * kLanes);
+  constexpr int64_t kChunk = 256;   // pixels that are summed by themselves: long sums in float lose the small addends
+  const auto add = [&](Vec* total, const float* pixel) {
+    for (int k = 0; k + 1 < N; ++k) total[k] += load(pixel + k * kLanes);
     const float* last = pixel + (N - 1) * kLanes;
-    total[i][N - 1] += lanes == kLanes ? load(last) : load(last, lanes);
+    total[N - 1] += lanes == kLanes ? load(last) : load(last, lanes);
   };
-  int64_t p = 0;
-  for (; p + kAtOnce <= g.pixels(); p += kAtOnce)
-    for (int i = 0; i < kAtOnce; ++i) add(i, from + (p + i) * g.channels);
-  for (; p < g.pixels(); ++p) add(0, from + p * g.channels);
-  const Vec scale = splat(1.0f / float(g.pixels()));
-  for (int k = 0; k < N; ++k) {
-    Vec sum = total[0][k];
-    for (int i = 1; i < kAtOnce; ++i) sum += total[i][k];
-    store(to + k * kLanes, sum * scale, k + 1 < N ? kLanes : lanes);
+  Vec whole[N] = {};
+  for (int64_t begin = 0; begin < g.pixels(); begin += kChunk) {
+    const int64_t end = std::min(g.pixels(), begin + kChunk);
+    Vec total[kAtOnce][N] = {};
+    int64_t p = begin;
+    for (; p + kAtOnce <= end; p += kAtOnce)
+      for (int i = 0; i < kAtOnce; ++i) add(total[i], from + (p + i) * g.channels);
+    for (; p < end; ++p) add(total[0], from + p * g.channels);
+    for (int i = 0; i < kAtOnce; ++i)
+      for (int k = 0; k < N; ++k) whole[k] += total[i][k];
   }
+  const Vec scale = splat(1.0f / float(g.pixels()));
+  for (int k = 0; k < N; ++k) store(to + k * kLanes, whole[k] * scale, k + 1 < N ? kLanes : lanes);
 }
 
 // Mean over the pixels, (B, H, W, C) to (B, C), up to sixty-four channels at a time.
@@ -104,10 +107,11 @@ inline void dense(int64_t samples, const float* in, const float* w, const float*
 // Logits to attention in place: softmax over the kernels at a temperature, for sixteen channels of one sample.
 inline void softmax_block(const Sizes& s, float inverse_temperature, float* attention, int64_t c) {
   const int64_t lanes = std::min(kLanes, s.channels - c);
-  Vec top = load(attention + c, lanes), total{};
-  for (int64_t k = 1; k < s.kernels; ++k) top = maximum(top, load(attention + k * s.channels + c, lanes));
+  const Vec sharpness = splat(inverse_temperature);
+  Vec top = load(attention + c, lanes) * sharpness, total{};
+  for (int64_t k = 1; k < s.kernels; ++k) top = maximum(top, load(attention + k * s.channels + c, lanes) * sharpness);
   for (int64_t k = 0; k < s.kernels; ++k) {
-    const Vec e = exp_negative((load(attention + k * s.channels + c, lanes) - top) * splat(inverse_temperature));
+    const Vec e = exp_negative(load(attention + k * s.channels + c, lanes) * sharpness - top);
     total += e;
     store(attention + k * s.channels + c, e, lanes);
   }
@@ -118,9 +122,10 @@ inline void softmax_block(const Sizes& s, float inverse_temperature, float* atte
 
 // The same where one weight serves all channels.
 inline void softmax_shared(const Sizes& s, float inverse_temperature, float* attention) {
+  for (int64_t k = 0; k < s.kernels; ++k) attention[k] *= inverse_temperature;
   const float top = *std::max_element(attention, attention + s.kernels);
   float total = 0;
-  for (int64_t k = 0; k < s.kernels; ++k) total += attention[k] = std::exp((attention[k] - top) * inverse_temperature);
+  for (int64_t k = 0; k < s.kernels; ++k) total += attention[k] = std::exp(attention[k] - top);
   for (int64_t k = 0; k < s.kernels; ++k) attention[k] /= total;
 }
 
@@ -175,7 +180,7 @@ inline void grad_bank(const Sizes& s, const float* attention, const float* gmixe
 }
 
 // What the mixture of sixteen channels says of kernel k: sum over taps of gmixed * bank.
-inline Vec grad_weight_of(const Sizes& s, const float* bank, const float* gmixed, int64_t k, int64_t c, int64_t lanes) {
+inline Vec grad_share(const Sizes& s, const float* bank, const float* gmixed, int64_t k, int64_t c, int64_t lanes) {
   Vec total{};
   for (int64_t t = 0; t < s.taps; ++t)
     total += load(gmixed + t * s.channels + c, lanes) * load(bank + (k * s.taps + t) * s.channels + c, lanes);
@@ -199,7 +204,7 @@ inline void grad_logits(const Sizes& s, float inverse_temperature, const float* 
       const int64_t lanes = std::min(kLanes, s.channels - c);
       float* g = glogits + n * size + c;
       for (int64_t k = 0; k < s.kernels; ++k)
-        store(g + k * s.channels, grad_weight_of(s, bank, gmixed + n * s.taps * s.channels, k, c, lanes), lanes);
+        store(g + k * s.channels, grad_share(s, bank, gmixed + n * s.taps * s.channels, k, c, lanes), lanes);
       through_softmax(attention + n * size + c, g, s.channels, lanes);
     });
   }
@@ -209,7 +214,7 @@ inline void grad_logits(const Sizes& s, float inverse_temperature, const float* 
       for (int64_t k = 0; k < s.kernels; ++k) {
         Vec total{};
         for (int64_t c = 0; c < s.channels; c += kLanes)
-          total += grad_weight_of(s, bank, gmixed + n * s.taps * s.channels, k, c, std::min(kLanes, s.channels - c));
+          total += grad_share(s, bank, gmixed + n * s.taps * s.channels, k, c, std::min(kLanes, s.channels - c));
         glogits[n * size + k] = sum(total);
       }
       through_softmax(attention + n * size, glogits + n * size, 1, 1);

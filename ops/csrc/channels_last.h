@@ -31,7 +31,7 @@ inline int64_t blocks(int64_t channels) { return (channels + kLanes - 1) / kLane
 template <typename Body>
 void for_blocks(const Geometry& g, int64_t rows, int64_t work_per_row, Body body) {
   const int64_t units = g.batch * blocks(g.channels);
-  const int64_t threads = at::get_num_threads();
+  const int64_t threads = at::in_parallel_region() ? 0 : at::get_num_threads();
   const int64_t parts = units >= 2 * threads ? 1 : std::min(rows, (2 * threads + units - 1) / units);
   const int64_t work = std::max<int64_t>(1, rows * work_per_row / parts);
   const int64_t grain = std::max<int64_t>(1, 4096 / work);
@@ -96,14 +96,14 @@ void forward_fixed(const Geometry& g, const T* x, T* y, KernelOf kernel_of) {
   });
 }
 
-// Convolve if the kernel is a usual one; tell whether it was.
+inline bool is_usual(const Geometry& g) { return g.is(3, 1) || g.is(3, 2) || g.is(5, 1) || g.is(5, 2); }
+
 template <typename T, typename KernelOf>
-bool forward_usual(const Geometry& g, const T* x, T* y, KernelOf kernel_of) {
-  if (g.is(3, 1)) return forward_fixed<3, 3, 1>(g, x, y, kernel_of), true;
-  if (g.is(3, 2)) return forward_fixed<3, 3, 2>(g, x, y, kernel_of), true;
-  if (g.is(5, 1)) return forward_fixed<5, 5, 1>(g, x, y, kernel_of), true;
-  if (g.is(5, 2)) return forward_fixed<5, 5, 2>(g, x, y, kernel_of), true;
-  return false;
+void forward_usual(const Geometry& g, const T* x, T* y, KernelOf kernel_of) {
+  if (g.is(3, 1)) return forward_fixed<3, 3, 1>(g, x, y, kernel_of);
+  if (g.is(3, 2)) return forward_fixed<3, 3, 2>(g, x, y, kernel_of);
+  if (g.is(5, 1)) return forward_fixed<5, 5, 1>(g, x, y, kernel_of);
+  forward_fixed<5, 5, 2>(g, x, y, kernel_of);
 }
 
 template <typename T>
@@ -131,10 +131,10 @@ void forward_any(const Geometry& g, const T* x, const T* w, T* y) {
 
 template <typename T>
 void forward(const Geometry& g, const T* x, const T* w, T* y) {
-  const auto stored = [&](int64_t n, int64_t c, int64_t lanes, Vec* taps) {
+  if (!is_usual(g)) return forward_any(g, x, w, y);
+  forward_usual(g, x, y, [&](int64_t n, int64_t c, int64_t lanes, Vec* taps) {
     for (int64_t t = 0; t < g.taps(); ++t) taps[t] = load(w + (n * g.taps() + t) * g.channels + c, lanes);
-  };
-  if (!forward_usual(g, x, y, stored)) forward_any(g, x, w, y);
+  });
 }
 
 // Each input pixel gathers from the outputs whose windows hold it: output o meets input i at tap k when

@@ -35,7 +35,22 @@ void typed(const Tensor& first, const Tensor& second, Tensor& result, Body body)
   }
 }
 
+// Hold the two factors to each other: Python has checked them, but whoever calls the operator itself may not have.
+void check(const Tensor& first, const Tensor& second) {
+  TORCH_CHECK(first.dim() == 4 && second.dim() == 4 && first.size(0) == second.size(0) && first.size(1) == second.size(1),
+              "dyc::depthwise: got ", first.sizes(), " and ", second.sizes(), "; need the same batch and channels");
+  TORCH_CHECK(first.scalar_type() == second.scalar_type(), "dyc::depthwise: got ", first.scalar_type(), " and ",
+              second.scalar_type(), "; need one type");
+}
+
+// Hold a gradient to the output that it belongs to.
+void check_gradient(const Tensor& grad, const Geometry& g) {
+  TORCH_CHECK(grad.size(2) == g.out_height && grad.size(3) == g.out_width, "dyc::depthwise: got a gradient of ",
+              grad.sizes(), "; need ", g.out_height, " x ", g.out_width, " pixels");
+}
+
 Tensor forward_cpu(const Tensor& x, const Tensor& w, IntArrayRef stride, IntArrayRef padding, IntArrayRef dilation) {
+  check(x, w);
   const bool last = prefers_channels_last(x);
   const Tensor features = x.contiguous(format(last)), kernels = w.contiguous(format(last));
   const Call call{x.sizes().slice(2), w.sizes().slice(2), stride, padding, dilation};
@@ -49,10 +64,12 @@ Tensor forward_cpu(const Tensor& x, const Tensor& w, IntArrayRef stride, IntArra
 
 Tensor grad_input_cpu(const Tensor& grad, const Tensor& w, IntArrayRef size, IntArrayRef stride, IntArrayRef padding,
                       IntArrayRef dilation) {
+  check(grad, w);
   const bool last = prefers_channels_last(grad);
   const Tensor gradient = grad.contiguous(format(last)), kernels = w.contiguous(format(last));
   const Call call{size, w.sizes().slice(2), stride, padding, dilation};
   const Geometry g = call.geometry(grad.size(0), grad.size(1));
+  check_gradient(grad, g);
   Tensor gx = at::empty({g.batch, g.channels, g.height, g.width}, grad.options(), format(last));
   typed(gradient, kernels, gx, [&](auto* a, auto* b, auto* c) {
     last ? dyc::channels_last::grad_input(g, a, b, c) : dyc::channels_first::grad_input(g, a, b, c);
@@ -62,10 +79,12 @@ Tensor grad_input_cpu(const Tensor& grad, const Tensor& w, IntArrayRef size, Int
 
 Tensor grad_weight_cpu(const Tensor& grad, const Tensor& x, IntArrayRef kernel, IntArrayRef stride, IntArrayRef padding,
                        IntArrayRef dilation) {
+  check(grad, x);
   const bool last = prefers_channels_last(x);
   const Tensor gradient = grad.contiguous(format(last)), features = x.contiguous(format(last));
   const Call call{x.sizes().slice(2), kernel, stride, padding, dilation};
   const Geometry g = call.geometry(x.size(0), x.size(1));
+  check_gradient(grad, g);
   Tensor gw = at::empty({g.batch, g.channels, g.kernel_h, g.kernel_w}, x.options(), format(last));
   typed(gradient, features, gw, [&](auto* a, auto* b, auto* c) {
     last ? dyc::channels_last::grad_weight(g, a, b, c) : dyc::channels_first::grad_weight(g, a, b, c);

@@ -30,6 +30,7 @@ using std::optional;
 
 constexpr auto kLast = at::MemoryFormat::ChannelsLast;
 constexpr int64_t kWeightsInCache = 1 << 17;  // floats: what a core keeps beside a few images
+constexpr int64_t kManySamples = 8;       // from here on a thread takes whole samples
 constexpr int64_t kFewSamples = 8;  // up to here reading the weights is the cost, and our own loops beat a GEMM's set-up
 
 using Five = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
@@ -124,9 +125,9 @@ struct Layer {
     });
   }
 
-  // Convolve with kernels that go from registers into the convolution, if they are usual ones; tell whether they were.
-  bool convolve_mixing(int64_t begin, int64_t end, float* y) {
-    return channels_last::forward_usual(
+  // Convolve with kernels that go from registers into the convolution; these must be usual ones.
+  void convolve_mixing(int64_t begin, int64_t end, float* y) {
+    channels_last::forward_usual(
         part(begin, end), image(begin), y + begin * g.out_pixels() * sizes.channels,
         [&](int64_t n, int64_t c, int64_t lanes, Vec* taps) {
           branch::mix_block(sizes, data(bank), weights(begin + n), c, lanes, [&](int64_t t, Vec v) { taps[t] = v; });
@@ -142,18 +143,36 @@ struct Layer {
   // thread's cache from the pooling to the convolution. Large weights, read again for each part, would not.
   template <typename Body>
   void in_parts(Body body) {
-    const int64_t threads = at::get_num_threads(), weights_read = w1.numel() + w2.numel();
-    if (sizes.batch < 2 * threads || weights_read > kWeightsInCache) return body(0, sizes.batch);
-    const int64_t few = std::clamp<int64_t>(sizes.batch / (2 * threads), 1, 4);
+    // Whatever the number of threads, so that it changes no bit of the result.
+    if (sizes.batch < kManySamples || w1.numel() + w2.numel() > kWeightsInCache) return body(0, sizes.batch);
+    const int64_t few = std::clamp<int64_t>(sizes.batch / kManySamples, 1, 4);
     at::parallel_for(0, (sizes.batch + few - 1) / few, 1, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) body(i * few, std::min(sizes.batch, (i + 1) * few));
     });
   }
 };
 
+// Hold the sizes to each other: Python has checked them, but whoever calls the operator itself may not have.
+void check(const Tensor& x, const Tensor& bank, const Tensor& fc1, const optional<Tensor>& bias1, const Tensor& fc2,
+           const optional<Tensor>& bias2, const Tensor& temperature) {
+  TORCH_CHECK(x.dim() == 4 && x.numel() > 0, "x: got ", x.sizes(), "; need (B, C, H, W), none of them 0");
+  const int64_t channels = x.size(1);
+  TORCH_CHECK(bank.dim() == 5 && bank.numel() > 0 && bank.size(1) == channels && bank.size(2) == 1, "bank: got ",
+              bank.sizes(), "; need (K, ", channels, ", 1, kH, kW), none of them 0");
+  TORCH_CHECK(fc1.dim() == 2 && fc1.size(0) > 0 && fc1.size(1) == channels, "fc1_weight: got ", fc1.sizes(),
+              "; need (hidden, ", channels, ")");
+  const int64_t kernels = bank.size(0), hidden = fc1.size(0), rows = fc2.dim() == 2 ? fc2.size(0) : 0;
+  TORCH_CHECK((rows == kernels || rows == kernels * channels) && fc2.size(1) == hidden, "fc2_weight: got ", fc2.sizes(),
+              "; need (", kernels, " or ", kernels * channels, ", ", hidden, ")");
+  TORCH_CHECK(!data(bias1) || bias1->numel() == hidden, "fc1_bias: got ", bias1->sizes(), "; need (", hidden, ",)");
+  TORCH_CHECK(!data(bias2) || bias2->numel() == rows, "fc2_bias: got ", bias2->sizes(), "; need (", rows, ",)");
+  TORCH_CHECK(temperature.numel() == 1, "temperature: got ", temperature.sizes(), "; need one number");
+}
+
 Five keeping_cpu(const Tensor& x, const Tensor& bank, const Tensor& fc1, const optional<Tensor>& bias1, const Tensor& fc2,
                  const optional<Tensor>& bias2, const Tensor& temperature, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
   at::AutoDispatchBelowAutograd below;
+  check(x, bank, fc1, bias1, fc2, bias2, temperature);
   Layer layer(x, bank, fc1, bias1, fc2, bias2, temperature, s, p, d);
   Tensor mixed = layer.new_mixed(), y = layer.new_output();
   float *kernels = mixed.data_ptr<float>(), *to = y.data_ptr<float>();
@@ -167,16 +186,15 @@ Five keeping_cpu(const Tensor& x, const Tensor& bank, const Tensor& fc1, const o
 
 Tensor attended_cpu(const Tensor& x, const Tensor& bank, const Tensor& fc1, const optional<Tensor>& bias1, const Tensor& fc2,
                     const optional<Tensor>& bias2, const Tensor& temperature, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
-  const bool usual = bank.size(3) == bank.size(4) && (bank.size(3) == 3 || bank.size(3) == 5) && s[0] == s[1] && s[0] <= 2 &&
-                     d[0] == 1 && d[1] == 1;
-  if (!usual) return std::get<0>(keeping_cpu(x, bank, fc1, bias1, fc2, bias2, temperature, s, p, d));
   at::AutoDispatchBelowAutograd below;
+  check(x, bank, fc1, bias1, fc2, bias2, temperature);
   Layer layer(x, bank, fc1, bias1, fc2, bias2, temperature, s, p, d);
+  if (!channels_last::is_usual(layer.g)) return std::get<0>(keeping_cpu(x, bank, fc1, bias1, fc2, bias2, temperature, s, p, d));
   Tensor y = layer.new_output();
   float* to = y.data_ptr<float>();
   layer.in_parts([&](int64_t begin, int64_t end) {
     layer.attend(begin, end);
-    TORCH_INTERNAL_ASSERT(layer.convolve_mixing(begin, end, to));
+    layer.convolve_mixing(begin, end, to);
   });
   return y;
 }
@@ -247,10 +265,12 @@ struct AttendedDepthwise : torch::autograd::Function<AttendedDepthwise> {
     return {gx, gbank, g1, t[3].defined() ? gb1 : none, g2, t[5].defined() ? gb2 : none, none, none, none, none};
   }
 
-  static variable_list differentiable_backward(const variable_list& t, const Window& v, const Tensor& grad) {
-    variable_list result(10), wanted;
+  // The gradients with respect to aliases of the arguments: to the arguments themselves there may be ways from one to
+  // another, or one tensor may stand in two places, and the engine that called us adds these up.
+  static variable_list differentiable_backward(const variable_list& kept, const Window& v, const Tensor& grad) {
+    variable_list t(kept), wanted, result(10);
     for (int i = 0; i < 6; ++i)
-      if (t[i].defined() && t[i].requires_grad()) wanted.push_back(t[i]);
+      if (t[i].defined() && t[i].requires_grad()) wanted.push_back(t[i] = t[i].view_as(t[i]));
     const auto given = [](const Tensor& b) { return b.defined() ? optional<Tensor>(b) : std::nullopt; };
     const Tensor y = composed(t[0], t[1], t[2], given(t[3]), t[4], given(t[5]), t[6], v);
     const auto found = torch::autograd::grad({y}, wanted, {grad}, /*retain_graph=*/true, /*create_graph=*/true);

@@ -31,8 +31,9 @@ struct Call {
   }
 };
 
+// Asked of symbolic sizes too, while a compiler traces.
 inline bool prefers_channels_last(const Tensor& t) {
-  return t.size(1) > 1 && t.stride(1) == 1 && !t.is_contiguous();
+  return t.sym_size(1) > 1 && t.sym_stride(1) == 1 && !t.is_contiguous();
 }
 
 inline at::MemoryFormat format(bool last) {

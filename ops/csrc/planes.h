@@ -83,7 +83,7 @@ inline void load_taps(const T* w, int64_t lanes, Vec* taps) {
 // Call body(group, first_row, last_row) for strips of rows that need at most `rows` each.
 template <typename Body>
 void for_strips(const Geometry& g, int64_t rows, int64_t rows_at_once, int64_t work_per_row, Body body) {
-  const int64_t units = groups(g.batch * g.channels), threads = at::get_num_threads();
+  const int64_t units = groups(g.batch * g.channels), threads = at::in_parallel_region() ? 0 : at::get_num_threads();
   int64_t strips = (rows + rows_at_once - 1) / rows_at_once;
   if (units * strips < 2 * threads) strips = std::min(rows, (2 * threads + units - 1) / units);
   const int64_t work = std::max<int64_t>(1, rows * work_per_row / strips);
