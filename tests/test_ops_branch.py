@@ -273,7 +273,7 @@ class TestOneCall:
 
     def test_a_traced_layer_holds_operators_of_pytorch_only(self):
         layer, x = self.layer(backend="auto"), call()[1].detach()
-        traced = torch.jit.trace(layer, x)
+        traced = torch.jit.trace(layer, x, check_trace=False)  # whose names of values differ between runs
         assert "dyc" not in str(traced.inlined_graph).replace("dyc.", "").replace("dyc/", "")
         torch.testing.assert_close(traced(x), layer(x), rtol=1e-4, atol=1e-5)
 

@@ -7,6 +7,7 @@ import torch
 
 import ops
 from ops import registry
+from ops.order import measured_order
 
 X, WEIGHT = torch.randn(2, 3, 5, 5), torch.randn(2, 3, 3, 3)
 
@@ -204,3 +205,23 @@ def test_a_problem_describes_its_call():
     assert problem.needs_grad
     with torch.no_grad():
         assert not ops.Problem.of(x, torch.randn(2, 3, 5, 3), (1, 2), (0, 1), (2, 1)).needs_grad
+
+
+@pytest.mark.parametrize(
+    ("size", "geometry", "changes", "first"),
+    [
+        (3, {}, {}, "cpp"),
+        (5, {"stride": (2, 2)}, {"batch": 32}, "cpp"),
+        (7, {}, {"batch": 32}, "eager"),
+        (7, {}, {"batch": 32, "needs_grad": True}, "cpp"),
+        (7, {}, {"batch": 32, "channels_last": True}, "cpp"),
+        (9, {}, {"batch": 32, "channels_last": True}, "eager"),
+        (3, {"dilation": (2, 2)}, {}, "cpp"),
+        (3, {"dilation": (2, 2)}, {"batch": 32}, "eager"),
+        (3, {}, {"device": "cuda"}, "eager"),
+    ],
+)
+def test_measured_order(size, geometry, changes, first):
+    geometry = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), **geometry}
+    problem = ops.Problem.of(torch.randn(1, 8, 16, 16), torch.randn(1, 8, size, size), **geometry)
+    assert measured_order(problem._replace(**changes))[0] == first
