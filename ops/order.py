@@ -10,8 +10,8 @@ def measured_order(problem: Problem) -> tuple[str, ...]:
 
     On the CPU (two cores of an AMD EPYC with AVX-512, torch 2.15; ``dyc bench ops`` for 3x3, the same comparison of
     ``cpp`` with ``eager`` for 5x5 to 9x9 and dilation 2, in float32 and bfloat16): with gradients ``cpp`` took 0.03 to
-    0.93 of the time of ``eager`` in every case; without, up to 1.04 for the kernels that it has code of its own for, and
-    up to 3.7 for others, on NCHW batches above all. ``compile`` beat ``eager`` in places and ``cpp`` nowhere.
+    0.93 of the time of ``eager`` in every case; without, up to 1.04 for the kernels that have code of their own there,
+    and up to 3.7 for others, on NCHW batches above all. ``compile`` beat ``eager`` in places, ``cpp`` nowhere.
 
     Nothing was measured on a GPU yet: there the plain formulation, whose kernels are cuDNN's, stands first. An exported
     or traced program holds PyTorch's own operators only, so that it runs where this package is not installed.

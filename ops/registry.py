@@ -157,7 +157,10 @@ def backends() -> tuple[BackendStatus, ...]:
 
 @contextmanager
 def use_backend(name: str) -> Iterator[None]:
-    """Make ``name`` the backend of every call inside the block that asks for ``"auto"``.
+    """Make ``name`` the backend of every call inside the block, and in its thread, that asks for ``"auto"``.
+
+    What is computed later is outside: with activation checkpointing, say, a backward pass after the block computes
+    again with the library's choice. :func:`dyc.set_backend` settles it for a model.
 
     Example:
         >>> with use_backend("eager"):

@@ -17,7 +17,7 @@ from types import FunctionType
 import torch
 from torch import Tensor
 
-from ops import planes, taps
+from ops import plane_taps, taps
 from ops.checks import is_channels_last
 from ops.errors import BackendUnavailable
 from ops.problem import Pair, Problem
@@ -61,7 +61,7 @@ def prepare() -> None:
 
 def _formula(kind: str, channels_last: bool, device: str, kernel: Pair, window: Window):
     """Return the plain function of a kind of call, and what it takes after its two tensors."""
-    form = planes if device == "cpu" and not channels_last and planes.fits(kernel, window) else taps
+    form = plane_taps if device == "cpu" and not channels_last and plane_taps.fits(kernel, window) else taps
     return getattr(form, kind), (*(kernel if kind == "grad_weight" else ()), *window)
 
 
@@ -96,7 +96,10 @@ def _better_dense(channels_last: bool, device: str, kernel: Pair, window: Window
     """
     (sy, sx), padding, dilation = window
     return (
-        device == "cpu" and not channels_last and 1 < sy * sx <= 4 and planes.fits(kernel, ((1, 1), padding, dilation))
+        device == "cpu"
+        and not channels_last
+        and 1 < sy * sx <= 4
+        and plane_taps.fits(kernel, ((1, 1), padding, dilation))
     )
 
 

@@ -7,7 +7,7 @@
 #include <torch/library.h>
 
 #include "channels_first.h"
-#include "channels_last.h"
+#include "channels_last_grad.h"
 #include "operators.h"
 
 namespace {

@@ -4,7 +4,6 @@
 // dyc::attended_depthwise is what users call; its gradient keeps the intermediate results of
 // dyc::attended_depthwise_keeping. Gradients of gradients go through the same formula in PyTorch's own operators.
 
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/einsum.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -19,138 +18,15 @@
 #include <optional>
 #include <tuple>
 
-#include "branch.h"
-#include "channels_last.h"
-#include "operators.h"
+#include "channels_last_grad.h"
+#include "layer.h"
 
 namespace {
 
 using namespace dyc;
-using std::optional;
-
-constexpr auto kLast = at::MemoryFormat::ChannelsLast;
-constexpr int64_t kWeightsInCache = 1 << 17;  // floats: what a core keeps beside a few images
-constexpr int64_t kManySamples = 8;       // from here on a thread takes whole samples
-constexpr int64_t kFewSamples = 8;  // up to here reading the weights is the cost, and our own loops beat a GEMM's set-up
 
 using Five = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
 using Six = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
-
-const float* data(const Tensor& t) { return t.const_data_ptr<float>(); }
-const float* data(const optional<Tensor>& t) { return t && t->defined() ? data(*t) : nullptr; }
-
-branch::Sizes sizes_of(const Tensor& x, const Tensor& bank, const Tensor& fc2) {
-  const bool per_channel = fc2.size(0) != bank.size(0);
-  return {x.size(0), x.size(1), bank.size(0), bank.size(2) * bank.size(3), per_channel};
-}
-
-optional<Tensor> dense(const optional<Tensor>& t) { return data(t) ? optional<Tensor>(t->contiguous()) : std::nullopt; }
-
-// The bank (K, C, 1, kH, kW) as (K, C, kH, kW), its channels lying next to each other.
-Tensor channels_last_bank(const Tensor& bank) { return bank.squeeze(2).contiguous(kLast); }
-
-// One call: its tensors, and the steps for a part of the batch. A step shares its work out among threads, unless it
-// already runs on one of several.
-struct Layer {
-  Tensor features, bank, w1, w2, pooled, hidden, attention;
-  optional<Tensor> bias1, bias2;
-  branch::Sizes sizes;
-  Geometry g;
-  float sharpness;
-
-  Layer(const Tensor& x, const Tensor& stored_bank, const Tensor& fc1, const optional<Tensor>& b1, const Tensor& fc2,
-        const optional<Tensor>& b2, const Tensor& temperature, IntArrayRef s, IntArrayRef p, IntArrayRef d)
-      : features(x.contiguous(kLast)), bank(channels_last_bank(stored_bank)), w1(fc1.contiguous()), w2(fc2.contiguous()),
-        bias1(dense(b1)), bias2(dense(b2)), sizes(sizes_of(x, bank, fc2)), sharpness(1.0f / *data(temperature)) {
-    const Call call{x.sizes().slice(2), bank.sizes().slice(2), s, p, d};
-    g = call.geometry(sizes.batch, sizes.channels);
-    pooled = at::empty({sizes.batch, sizes.channels}, x.options());
-    hidden = at::empty({sizes.batch, w1.size(0)}, x.options());
-    attention = at::empty({sizes.batch, w2.size(0)}, x.options());
-  }
-
-  Tensor new_output() const {
-    return at::empty({sizes.batch, sizes.channels, g.out_height, g.out_width}, features.options(), kLast);
-  }
-  Tensor new_mixed() const {
-    return at::empty({sizes.batch, sizes.channels, g.kernel_h, g.kernel_w}, features.options(), kLast);
-  }
-
-  Geometry part(int64_t begin, int64_t end) const {
-    Geometry few = g;
-    few.batch = end - begin;
-    return few;
-  }
-  const float* image(int64_t n) const { return data(features) + n * g.pixels() * sizes.channels; }
-  float* weights(int64_t n) { return attention.data_ptr<float>() + n * branch::attention_size(sizes); }
-
-  void linear(const Tensor& in, const Tensor& w, const optional<Tensor>& bias, bool rectify, Tensor& out, int64_t begin,
-              int64_t end) {
-    const int64_t samples = end - begin, width = w.size(1), rows = w.size(0);
-    if (samples > kFewSamples) {
-      if (bias) at::addmm_out(out, *bias, in, w.t());
-      else at::mm_out(out, in, w.t());
-      if (rectify) out.relu_();
-      return;
-    }
-    const float *from = data(in) + begin * width, *matrix = data(w), *offset = data(bias);
-    float* to = out.data_ptr<float>() + begin * rows;
-    at::parallel_for(0, rows, std::max<int64_t>(4, 32768 / (samples * width)), [&](int64_t first, int64_t last) {
-      branch::dense(samples, from, matrix, offset, width, first, last, to, rows);
-      if (rectify)
-        for (int64_t n = 0; n < samples; ++n)
-          for (int64_t r = first; r < last; ++r) to[n * rows + r] = std::max(to[n * rows + r], 0.0f);
-    });
-  }
-
-  void attend(int64_t begin, int64_t end) {
-    branch::pool(part(begin, end), image(begin), pooled.data_ptr<float>() + begin * sizes.channels);
-    linear(pooled, w1, bias1, true, hidden, begin, end);
-    linear(hidden, w2, bias2, false, attention, begin, end);
-    if (!sizes.per_channel) {
-      for (int64_t n = begin; n < end; ++n) branch::softmax_shared(sizes, sharpness, weights(n));
-    } else {
-      branch::for_sample_blocks(sizes, end - begin, [&](int64_t n, int64_t c) {
-        branch::softmax_block(sizes, sharpness, weights(begin + n), c);
-      });
-    }
-  }
-
-  void mix(int64_t begin, int64_t end, float* mixed) {
-    branch::for_sample_blocks(sizes, end - begin, [&](int64_t i, int64_t c) {
-      const int64_t n = begin + i, lanes = std::min(kLanes, sizes.channels - c);
-      branch::mix_block(sizes, data(bank), weights(n), c, lanes, [&](int64_t t, Vec v) {
-        store(mixed + (n * sizes.taps + t) * sizes.channels + c, v, lanes);
-      });
-    });
-  }
-
-  // Convolve with kernels that go from registers into the convolution; these must be usual ones.
-  void convolve_mixing(int64_t begin, int64_t end, float* y) {
-    channels_last::forward_usual(
-        part(begin, end), image(begin), y + begin * g.out_pixels() * sizes.channels,
-        [&](int64_t n, int64_t c, int64_t lanes, Vec* taps) {
-          branch::mix_block(sizes, data(bank), weights(begin + n), c, lanes, [&](int64_t t, Vec v) { taps[t] = v; });
-        });
-  }
-
-  void convolve(int64_t begin, int64_t end, const float* mixed, float* y) {
-    channels_last::forward(part(begin, end), image(begin), mixed + begin * sizes.taps * sizes.channels,
-                           y + begin * g.out_pixels() * sizes.channels);
-  }
-
-  // Call body(begin, end) for the whole batch, or for a few samples at a time on every thread: these then stay in the
-  // thread's cache from the pooling to the convolution. Large weights, read again for each part, would not.
-  template <typename Body>
-  void in_parts(Body body) {
-    // Whatever the number of threads, so that it changes no bit of the result.
-    if (sizes.batch < kManySamples || w1.numel() + w2.numel() > kWeightsInCache) return body(0, sizes.batch);
-    const int64_t few = std::clamp<int64_t>(sizes.batch / kManySamples, 1, 4);
-    at::parallel_for(0, (sizes.batch + few - 1) / few, 1, [&](int64_t first, int64_t last) {
-      for (int64_t i = first; i < last; ++i) body(i * few, std::min(sizes.batch, (i + 1) * few));
-    });
-  }
-};
 
 // Hold the sizes to each other: Python has checked them, but whoever calls the operator itself may not have.
 void check(const Tensor& x, const Tensor& bank, const Tensor& fc1, const optional<Tensor>& bias1, const Tensor& fc2,
