@@ -115,7 +115,9 @@ def _notes(rival: str, device: str) -> str:
         if rival == GROUPED
         else "peer: the public formulation with the same attention, on NCHW features"
     )
-    counted = "PyTorch's CUDA allocator holds" if device == "cuda" else "PyTorch's CPU allocator holds"
+    counted = "PyTorch's CUDA allocator holds"
+    if device == "cpu":
+        counted = "PyTorch's CPU allocator holds (C++ scratch not included)"
     return (
         f"Ratios of medians within one run, geometric means over the network's layers; below 1 is faster. {what}; "
         f"memory: bytes that {counted} at the peak of a call."
