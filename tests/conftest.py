@@ -25,11 +25,13 @@ def _seed():
 
 @pytest.fixture
 def backend_registry():
-    """Let a test register backends; the registry, its order included, is put back afterwards."""
-    before = dict(registry._REGISTRY)
+    """Let a test register backends; the registry is put back afterwards, with its order and what failed."""
+    states = (registry._REGISTRY, registry._BEFORE, registry._FAILED)
+    before = [dict(state) for state in states]
     yield
-    registry._REGISTRY.clear()
-    registry._REGISTRY.update(before)
+    for state, kept in zip(states, before):
+        state.clear()
+        state.update(kept)
     registry._GENERATION[0] += 1
 
 

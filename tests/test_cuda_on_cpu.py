@@ -27,24 +27,18 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 # Beyond the cases of every backend: what decides between the ways in which the kernels divide their work.
 MORE = [
-    Case("last_many_lanes", x=(2, 136, 9, 10), channels_last=True),
     Case("last_two_chunks", x=(1, 272, 6, 5), channels_last=True),
     Case("last_two_channels", x=(3, 2, 11, 9), kernel=(5, 5), padding=2, channels_last=True),
-    Case("last_kernel_5_stride_2", x=(2, 12, 13, 10), kernel=(5, 5), stride=2, padding=2, channels_last=True),
-    Case("last_odd_padding_stride_2", x=(2, 8, 12, 9), stride=2, padding=(0, 3), channels_last=True),
     Case("last_long_strips", x=(1, 8, 70, 9), channels_last=True),
     Case("last_unaligned", x=(2, 8, 9, 7), channels_last=True),
-    Case("first_kernel_5_stride_2", x=(2, 5, 13, 10), kernel=(5, 5), stride=2, padding=2),
-    Case("first_odd_padding_stride_2", x=(2, 8, 12, 9), stride=2, padding=(3, 0)),
-    Case("first_padding_beyond_stride_2", x=(1, 2, 7, 9), stride=2, padding=5),
     Case("first_bands", x=(1, 2, 130, 101)),
     Case("first_bands_stride_2", x=(1, 2, 130, 101), stride=2),
     Case("first_bands_kernel_5", x=(1, 1, 130, 101), kernel=(5, 5), stride=2, padding=2),
     Case("first_wide_rows", x=(1, 1, 7, 2300)),
     Case("first_rows_beyond_shared_memory", x=(1, 1, 4, 9000)),
-    Case("first_many_planes", x=(5, 40, 3, 3)),
 ]
-CASES = [*operators.CASES, *MORE]
+# Left out is what is large only to fill the scratch of the C++ kernels: the large ones above are made for these here.
+CASES = [*(case for case in operators.CASES if "large" not in case.name.split("_")), *MORE]
 
 
 class Emulator:

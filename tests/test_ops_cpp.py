@@ -39,46 +39,63 @@ def test_operators_keep_the_rules_of_pytorch(name, channels_last):
     torch.library.opcheck(getattr(torch.ops.dyc, name).default, arguments)
 
 
-@pytest.mark.parametrize("channels_last", [True, False])
-def test_second_derivatives_equal_eager_s(channels_last):
-    found = {}
-    for backend in ("cpp", "eager"):
-        torch.manual_seed(0)
-        x, weight = features(channels_last).requires_grad_(), torch.randn(3, 20, 5, 3, requires_grad=True)
-        y = ops.depthwise_conv2d(x, weight, stride=2, padding=2, backend=backend)
-        first = torch.autograd.grad(y.square().sum(), (x, weight), create_graph=True)
-        second = torch.autograd.grad(sum(g.square().sum() for g in first), (x, weight))
-        found[backend] = (*first, *second)
-    for ours, theirs in zip(found["cpp"], found["eager"]):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4 * theirs.abs().max().item())
+def derivatives(backend, x, weight, **window):
+    """Return the gradients of a function of the output, and the gradients of a function of those."""
+    asked = [t for t in (x, weight) if t.requires_grad]
+    y = ops.depthwise_conv2d(x, weight, **window, backend=backend)
+    first = torch.autograd.grad(y.square().sum(), asked, create_graph=True)
+    return *first, *torch.autograd.grad(sum(g.square().sum() for g in first), asked)
 
 
+@pytest.mark.parametrize("frozen", ["", "x", "weight"])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 5), (5, 3)])
 @pytest.mark.parametrize("channels_last", [True, False])
-def test_result_does_not_depend_on_the_number_of_threads(channels_last):
-    x, weight = features(channels_last).requires_grad_(), torch.randn(3, 20, 3, 3, requires_grad=True)
+def test_second_derivatives_equal_those_of_the_definition(channels_last, kernel, stride, frozen):
+    x = features(channels_last).requires_grad_(frozen != "x")
+    weight = torch.randn(3, 20, *kernel, requires_grad=frozen != "weight")
+    window = {"stride": stride, "padding": kernel[0] // 2}
+    ours = derivatives("cpp", x, weight, **window)
+    exact = derivatives("eager", *(t.detach().double().requires_grad_(t.requires_grad) for t in (x, weight)), **window)
+    assert len(ours) == (2 if frozen else 4)
+    for found, want in zip(ours, exact, strict=True):
+        assert found.shape == want.shape
+        torch.testing.assert_close(found.double(), want, rtol=0, atol=1e-5 * want.abs().max().item())
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(3, 20, 9, 7), (1, 16, 40, 40)], ids=["many_units", "few_units"])
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_result_does_not_depend_on_the_number_of_threads(channels_last, size, stride, kernel):
+    x = torch.randn(size).contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+    x, weight = x.requires_grad_(), torch.randn(*size[:2], kernel, kernel, requires_grad=True)
     threads = torch.get_num_threads()
     found = []
     try:
-        for count in (1, 2, 3):
+        for count in (1, 2, 3, 4):
             torch.set_num_threads(count)
-            y = ops.depthwise_conv2d(x, weight, padding=1, backend="cpp")
-            found.append((y, *torch.autograd.grad(y, (x, weight), torch.ones_like(y))))
+            y = ops.depthwise_conv2d(x, weight, stride=stride, padding=kernel // 2, backend="cpp")
+            found.append((y, *torch.autograd.grad(y.square().sum(), (x, weight))))
     finally:
         torch.set_num_threads(threads)
     for others in found[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(found[0], others))
+        assert all(torch.equal(a, b) for a, b in zip(found[0], others, strict=True))
 
 
-def test_one_graph_serves_all_batch_sizes():
-    @torch.compile(fullgraph=True, dynamic=True, backend="aot_eager")
-    def call(x, weight):
-        return ops.depthwise_conv2d(x, weight, padding=1, backend="cpp").relu()
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_one_graph_serves_all_batch_sizes(channels_last):
+    def plain(x, weight):
+        return ops.depthwise_conv2d(x, weight, padding=1, backend="cpp").sigmoid()
 
-    torch._dynamo.reset()
+    torch.compiler.reset()
+    torch._dynamo.utils.counters.clear()
+    call = torch.compile(plain, fullgraph=True, dynamic=True, backend="aot_eager")
     for batch in (2, 3, 5):
         x, weight = torch.randn(batch, 20, 8, 8), torch.randn(batch, 20, 3, 3)
-        torch.testing.assert_close(call(x, weight), ops.depthwise_conv2d(x, weight, padding=1).relu())
-    assert torch._dynamo.utils.counters["frames"]["total"] <= 2
+        x = x.contiguous(memory_format=torch.channels_last) if channels_last else x
+        torch.testing.assert_close(call(x, weight), plain(x, weight))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
 
 
 @pytest.mark.parametrize(

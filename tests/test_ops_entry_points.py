@@ -1,8 +1,12 @@
 """Backends of other distributions, found through the entry-point group ``dyc.ops_backends``."""
 
+import hashlib
 import os
+import re
 import subprocess
 import sys
+import zipfile
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
@@ -51,6 +55,63 @@ def test_an_installed_backend_is_listed_and_runs(distribution):
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[0] == "negated True the opposite True"
     assert "failed to load" not in done.stderr
+
+
+VISITOR = """
+import ops
+
+def run(x, weight, stride, padding, dilation):
+    return ops.depthwise_conv2d(x, weight, stride=stride, padding=padding, dilation=dilation, backend="eager")
+
+BACKEND = ops.Backend("visitor", run, summary="from a wheel")
+"""
+
+
+def write_wheel(folder: Path) -> Path:
+    """Write the wheel of a distribution with one module, whose backend is announced by an entry point."""
+    info = "dyc_visitor-1.0.dist-info"
+    files = {
+        "dyc_visitor.py": VISITOR,
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: dyc-visitor\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": "[dyc.ops_backends]\nvisitor = dyc_visitor:BACKEND\n",
+    }
+    digests = {name: urlsafe_b64encode(hashlib.sha256(text.encode()).digest()) for name, text in files.items()}
+    record = [f"{name},sha256={digests[name].decode().rstrip('=')},{len(text)}" for name, text in files.items()]
+    files[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""])
+    wheel = folder / "dyc_visitor-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return wheel
+
+
+@pytest.fixture
+def visited(tmp_path):
+    """Install the wheel by pip into an empty folder; return what runs Python with it."""
+    pytest.importorskip("pip")
+    site = tmp_path / "site"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
+
+    def python(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *arguments], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    options = ("--no-index", "--no-deps", "--disable-pip-version-check", "--target", str(site))
+    python("-m", "pip", "install", *options, str(write_wheel(tmp_path)))
+    return python
+
+
+def test_a_backend_from_a_wheel_is_listed_and_passes_every_case(visited):
+    said = visited("-c", "import ops; print(*((s.name, s.available, s.summary) for s in ops.backends()), sep='\\n')")
+    assert said.splitlines()[-1] == "('visitor', True, 'from a wheel')"
+    options = ("-o", "addopts=--import-mode=importlib", "-p", "no:cacheprovider", "-k", "visitor")
+    said = visited("-m", "pytest", *options, str(ROOT / "tests" / "test_ops_cases.py")).splitlines()[-1]
+    assert not re.search("failed|error|skipped", said)
+    assert int(re.search(r"(\d+) passed", said)[1]) > 90
 
 
 @pytest.mark.usefixtures("backend_registry")
