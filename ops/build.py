@@ -76,7 +76,10 @@ def build(*names: str) -> list[Path]:
     for name in names:
         key = hashlib.sha256(headers + (SOURCES / f"{name}.cpp").read_bytes() + facts).hexdigest()[:16]
         targets.append(cache_folder() / f"{name}-{key}.so")
-    wanted = [(name, target) for name, target in zip(names, targets) if not target.is_file()]
+    try:
+        wanted = [(name, target) for name, target in zip(names, targets) if not target.is_file()]
+    except OSError as error:
+        raise BackendUnavailable(f"got no place to keep compiled files ({error}); need a writable DYC_CACHE") from error
     if wanted:
         folder = cache_folder()
         print(f"dyc: compiling C++ for this machine, once (kept in {folder})", file=sys.stderr, flush=True)
@@ -102,6 +105,8 @@ def _compile(cxx: tuple[str, ...], source: Path, target: Path) -> None:
         if done.returncode != 0:
             end = done.stderr[-2000:]
             raise BackendUnavailable(f"got an error of {' '.join(cxx)}:\n{end}\nneed a compiler for C++20")
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())  # a file that a full disk cut short would end the process that loads it
         os.replace(partial, target)
     finally:
         Path(partial).unlink(missing_ok=True)

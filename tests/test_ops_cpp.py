@@ -84,7 +84,8 @@ def test_result_does_not_depend_on_the_number_of_threads(channels_last, size, st
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
-def test_one_graph_serves_all_batch_sizes(channels_last):
+@pytest.mark.parametrize("gradients", [False, True])
+def test_one_graph_serves_all_batch_sizes(gradients, channels_last):
     def plain(x, weight):
         return ops.depthwise_conv2d(x, weight, padding=1, backend="cpp").sigmoid()
 
@@ -92,9 +93,14 @@ def test_one_graph_serves_all_batch_sizes(channels_last):
     torch._dynamo.utils.counters.clear()
     call = torch.compile(plain, fullgraph=True, dynamic=True, backend="aot_eager")
     for batch in (2, 3, 5):
-        x, weight = torch.randn(batch, 20, 8, 8), torch.randn(batch, 20, 3, 3)
+        x = torch.randn(batch, 20, 8, 8)
         x = x.contiguous(memory_format=torch.channels_last) if channels_last else x
-        torch.testing.assert_close(call(x, weight), plain(x, weight))
+        x, weight = x.requires_grad_(gradients), torch.randn(batch, 20, 3, 3, requires_grad=gradients)
+        y, want = call(x, weight), plain(x, weight)
+        torch.testing.assert_close(y, want)
+        if gradients:
+            for ours, theirs in zip(*(torch.autograd.grad(out.sum(), (x, weight)) for out in (y, want)), strict=True):
+                torch.testing.assert_close(ours, theirs)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
 
 

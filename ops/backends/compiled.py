@@ -16,6 +16,7 @@ from types import FunctionType
 
 import torch
 from torch import Tensor
+from torch.torch_version import TorchVersion
 
 from ops import plane_taps, taps
 from ops.checks import is_channels_last
@@ -31,6 +32,9 @@ _MISSING = (
     if shutil.which(_CXX)
     else (f"got no {_CXX}; Inductor needs a C++ compiler, g++ or the one that CXX names (Debian: apt-get install g++)",)
 )
+
+# Under an outer torch.compile, PyTorch 2.11 has a wrong gradient of _Forward on channels_last features; 2.15 has not.
+_RULES_TRACE_RIGHT = TorchVersion(torch.__version__) >= (2, 15)
 
 _PROGRAMS: dict[tuple, FunctionType] = {}
 _LOCK = threading.Lock()
@@ -79,7 +83,8 @@ def _first_call(key: tuple, facts: tuple, *arguments: Tensor) -> Tensor:
     # Literals: what a closure holds would be traced as a number that may change from call to call.
     source = f"def {name}(first, second):\n    return function(first, second, *{constants!r})"
     scope = {"function": function}
-    exec(compile(source, f"<{name}>", "exec"), scope)
+    # With a file: code without one is wrapped before PyTorch 2.15, and all would share the limit of the wrapper.
+    exec(compile(source, __file__, "exec"), scope)
     program = torch.compile(scope[name], dynamic=True, fullgraph=True)
     with _LOCK, _config.patch(use_duck_shape=False):
         program = _PROGRAMS.get(key, program)
@@ -225,7 +230,10 @@ class _GradWeight(torch.autograd.Function):
 
 def run(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
     """Convolve ``(B, C, H, W)`` with ``(B, C, kH, kW)``; see :func:`ops.depthwise_conv2d`."""
-    return _Forward.apply(x, weight, (stride, padding, dilation), is_channels_last(x))
+    window, last = (stride, padding, dilation), is_channels_last(x)
+    if torch.compiler.is_compiling() and not _RULES_TRACE_RIGHT:
+        return _compute("forward", x, weight, (), tuple(weight.shape[2:]), window, last)  # differentiated by autograd
+    return _Forward.apply(x, weight, window, last)
 
 
 COMPILE = Backend("compile", run, unmet, "torch.compile of sums over taps, compiled at first use", _MISSING, prepare)
