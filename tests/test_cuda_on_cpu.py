@@ -66,7 +66,7 @@ def library(tmp_path_factory):
     size = 'extern "C" unsigned long long size_of_call() { return sizeof(dyc::Call); }\n'
     (folder / "kernels.cpp").write_text(f'#include "{HERE / "cuda_on_cpu.h"}"\n' + program(kernels) + size)
     command = [
-        compiler(),
+        *compiler(),
         "-O1",
         "-std=c++20",
         "-fPIC",
