@@ -134,15 +134,12 @@ inline Vec weight(const Sizes& s, const float* attention, int64_t k, int64_t c, 
   return s.per_channel ? load(attention + k * s.channels + c, lanes) : splat(attention[k]);
 }
 
-// Mix the kernels of sixteen channels of one sample: mixed(t, vector) for every tap.
-template <typename Mixed>
-inline void mix_block(const Sizes& s, const float* bank, const float* attention, int64_t c, int64_t lanes, Mixed mixed) {
-  for (int64_t t = 0; t < s.taps; ++t) {
-    Vec total{};
-    for (int64_t k = 0; k < s.kernels; ++k)
-      total += weight(s, attention, k, c, lanes) * load(bank + (k * s.taps + t) * s.channels + c, lanes);
-    mixed(t, total);
-  }
+// Mix one tap of the kernels of sixteen channels of one sample.
+inline Vec mix_tap(const Sizes& s, const float* bank, const float* attention, int64_t t, int64_t c, int64_t lanes) {
+  Vec total{};
+  for (int64_t k = 0; k < s.kernels; ++k)
+    total += weight(s, attention, k, c, lanes) * load(bank + (k * s.taps + t) * s.channels + c, lanes);
+  return total;
 }
 
 inline int64_t attention_size(const Sizes& s) { return s.kernels * (s.per_channel ? s.channels : 1); }

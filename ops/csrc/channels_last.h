@@ -84,13 +84,14 @@ inline void convolve_block(const Geometry& g, const Interior& inside, const T* i
   }
 }
 
-// `kernel_of(sample, channel, lanes, taps)` gives the kernel of a block.
-template <int KH, int KW, int S, typename T, typename KernelOf>
-void forward_fixed(const Geometry& g, const T* x, T* y, KernelOf kernel_of) {
+// `tap_of(sample, channel, lanes, tap)` gives one tap of a block's kernel. (Asked for one by one, in a loop of known length,
+// they stay in registers.)
+template <int KH, int KW, int S, typename T, typename TapOf>
+void forward_fixed(const Geometry& g, const T* x, T* y, TapOf tap_of) {
   const Interior inside(g.width, g.out_width, KW, S, g.pad_w, 1);
   for_blocks(g, g.out_height, g.out_width * KH * KW, [&](int64_t n, int64_t c, int64_t lanes, int64_t begin, int64_t end) {
     Vec taps[KH * KW];
-    kernel_of(n, c, lanes, taps);
+    for (int t = 0; t < KH * KW; ++t) taps[t] = tap_of(n, c, lanes, t);
     convolve_block<KH, KW, S>(g, inside, x + n * g.pixels() * g.channels + c, taps, y + n * g.out_pixels() * g.channels + c,
                               lanes, begin, end);
   });
@@ -98,12 +99,12 @@ void forward_fixed(const Geometry& g, const T* x, T* y, KernelOf kernel_of) {
 
 inline bool is_usual(const Geometry& g) { return g.is(3, 1) || g.is(3, 2) || g.is(5, 1) || g.is(5, 2); }
 
-template <typename T, typename KernelOf>
-void forward_usual(const Geometry& g, const T* x, T* y, KernelOf kernel_of) {
-  if (g.is(3, 1)) return forward_fixed<3, 3, 1>(g, x, y, kernel_of);
-  if (g.is(3, 2)) return forward_fixed<3, 3, 2>(g, x, y, kernel_of);
-  if (g.is(5, 1)) return forward_fixed<5, 5, 1>(g, x, y, kernel_of);
-  forward_fixed<5, 5, 2>(g, x, y, kernel_of);
+template <typename T, typename TapOf>
+void forward_usual(const Geometry& g, const T* x, T* y, TapOf tap_of) {
+  if (g.is(3, 1)) return forward_fixed<3, 3, 1>(g, x, y, tap_of);
+  if (g.is(3, 2)) return forward_fixed<3, 3, 2>(g, x, y, tap_of);
+  if (g.is(5, 1)) return forward_fixed<5, 5, 1>(g, x, y, tap_of);
+  forward_fixed<5, 5, 2>(g, x, y, tap_of);
 }
 
 template <typename T>
@@ -132,8 +133,8 @@ void forward_any(const Geometry& g, const T* x, const T* w, T* y) {
 template <typename T>
 void forward(const Geometry& g, const T* x, const T* w, T* y) {
   if (!is_usual(g)) return forward_any(g, x, w, y);
-  forward_usual(g, x, y, [&](int64_t n, int64_t c, int64_t lanes, Vec* taps) {
-    for (int64_t t = 0; t < g.taps(); ++t) taps[t] = load(w + (n * g.taps() + t) * g.channels + c, lanes);
+  forward_usual(g, x, y, [&](int64_t n, int64_t c, int64_t lanes, int64_t t) {
+    return load(w + (n * g.taps() + t) * g.channels + c, lanes);
   });
 }
 

@@ -66,8 +66,8 @@ void grad_input_stride1(const Geometry& g, const T* grad, const T* w, T* gx) {
   turned.height = g.out_height, turned.width = g.out_width;
   turned.out_height = g.height, turned.out_width = g.width;
   turned.pad_h = K - 1 - g.pad_h, turned.pad_w = K - 1 - g.pad_w;
-  forward_fixed<K, K, 1>(turned, grad, gx, [&](int64_t n, int64_t c, int64_t lanes, Vec* taps) {
-    for (int t = 0; t < K * K; ++t) taps[t] = load(w + (n * K * K + K * K - 1 - t) * g.channels + c, lanes);
+  forward_fixed<K, K, 1>(turned, grad, gx, [&](int64_t n, int64_t c, int64_t lanes, int64_t t) {
+    return load(w + (n * K * K + K * K - 1 - t) * g.channels + c, lanes);
   });
 }
 

@@ -106,9 +106,8 @@ struct Layer {
   void mix(int64_t begin, int64_t end, float* mixed) {
     branch::for_sample_blocks(sizes, end - begin, [&](int64_t i, int64_t c) {
       const int64_t n = begin + i, lanes = std::min(kLanes, sizes.channels - c);
-      branch::mix_block(sizes, data(bank), weights(n), c, lanes, [&](int64_t t, Vec v) {
-        store(mixed + (n * sizes.taps + t) * sizes.channels + c, v, lanes);
-      });
+      for (int64_t t = 0; t < sizes.taps; ++t)
+        store(mixed + (n * sizes.taps + t) * sizes.channels + c, branch::mix_tap(sizes, data(bank), weights(n), t, c, lanes), lanes);
     });
   }
 
@@ -116,8 +115,8 @@ struct Layer {
   void convolve_mixing(int64_t begin, int64_t end, float* y) {
     channels_last::forward_usual(
         part(begin, end), image(begin), y + begin * g.out_pixels() * sizes.channels,
-        [&](int64_t n, int64_t c, int64_t lanes, Vec* taps) {
-          branch::mix_block(sizes, data(bank), weights(begin + n), c, lanes, [&](int64_t t, Vec v) { taps[t] = v; });
+        [&](int64_t n, int64_t c, int64_t lanes, int64_t t) {
+          return branch::mix_tap(sizes, data(bank), weights(begin + n), t, c, lanes);
         });
   }
 
