@@ -33,9 +33,15 @@ def ticks(low: float, high: float) -> list[float]:
     elif span > 1.6:
         steps = (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 5, 6, 7, 8, 9)
     else:
-        steps = tuple(1 + 0.05 * i for i in range(20)) + tuple(2 + 0.1 * i for i in range(80))
+        step = 0.05 if span > 1.1 else 0.01
+        return [round(i * step, 2) for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     return [value for d in decades for value in (step * 10.0**d for step in steps) if low <= value <= high]
+
+
+def _three_digits(value: float) -> str:
+    """Return a number to three digits or, from a thousand on, to the unit."""
+    return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
 
 
 def _ratio_axis(axis: Axis, low: float, high: float) -> None:
@@ -145,9 +151,11 @@ def plot_models(path: Path, timings: Sequence[Sequence[ModelTiming]], facts: dic
         base = group[0]
         spreads = [(t.p20_ms / base.median_ms, t.ratios["time"], t.p80_ms / base.median_ms) for t in group]
         floors = [t.ratios.get("floor") for t in group]
-        _row_of_models(left, spreads, floors, [f"{t.median_ms:.3g} ms" for t in group], COLOURS[0])
+        _row_of_models(left, spreads, floors, [f"{_three_digits(t.median_ms)} ms" for t in group], COLOURS[0])
         memory = [(t.ratios["memory"],) * 3 for t in group]
-        _row_of_models(right, memory, [None] * len(group), [f"{t.peak_mib:.3g} MiB" for t in group], COLOURS[1])
+        _row_of_models(
+            right, memory, [None] * len(group), [f"{_three_digits(t.peak_mib)} MiB" for t in group], COLOURS[1]
+        )
         left.set_yticks(range(len(group)), [t.contestant for t in group], fontsize=8)
         left.set_ylim(len(group) - 0.5, -0.5)
         left.set_title(f"{base.case}: time", fontsize=9, loc="left")
