@@ -22,7 +22,7 @@ struct Sizes {
   bool per_channel;
 };
 
-// Mean over the pixels of N blocks of sixteen channels of one sample; the last block has `lanes` channels.
+// Mean over the pixels of N blocks of channels of one sample; the last block has `lanes` channels.
 template <int N>
 void pool_blocks(const Geometry& g, const float* from, int64_t lanes, float* to) {
   constexpr int kAtOnce = 4 / N;  // pixels, so that sums do not wait for each other
@@ -104,7 +104,7 @@ inline void dense(int64_t samples, const float* in, const float* w, const float*
   }
 }
 
-// Logits to attention in place: softmax over the kernels at a temperature, for sixteen channels of one sample.
+// Logits to attention in place: softmax over the kernels at a temperature, for a block of channels of one sample.
 inline void softmax_block(const Sizes& s, float inverse_temperature, float* attention, int64_t c) {
   const int64_t lanes = std::min(kLanes, s.channels - c);
   const Vec sharpness = splat(inverse_temperature);
@@ -129,12 +129,12 @@ inline void softmax_shared(const Sizes& s, float inverse_temperature, float* att
   for (int64_t k = 0; k < s.kernels; ++k) attention[k] /= total;
 }
 
-// The weight of kernel k for sixteen channels of one sample, whose attention this is.
+// The weight of kernel k for a block of channels of one sample, whose attention this is.
 inline Vec weight(const Sizes& s, const float* attention, int64_t k, int64_t c, int64_t lanes) {
   return s.per_channel ? load(attention + k * s.channels + c, lanes) : splat(attention[k]);
 }
 
-// Mix one tap of the kernels of sixteen channels of one sample.
+// Mix one tap of the kernels of a block of channels of one sample.
 inline Vec mix_tap(const Sizes& s, const float* bank, const float* attention, int64_t t, int64_t c, int64_t lanes) {
   Vec total{};
   for (int64_t k = 0; k < s.kernels; ++k)
@@ -144,7 +144,7 @@ inline Vec mix_tap(const Sizes& s, const float* bank, const float* attention, in
 
 inline int64_t attention_size(const Sizes& s) { return s.kernels * (s.per_channel ? s.channels : 1); }
 
-template <typename Body>  // body(sample, channel) over all blocks of sixteen channels
+template <typename Body>  // body(sample, channel) over all blocks of channels
 void for_sample_blocks(const Sizes& s, int64_t samples, Body body) {
   const int64_t units = blocks(s.channels), work = s.kernels * s.taps;
   at::parallel_for(0, samples * units, std::max<int64_t>(1, 2048 / work), [&](int64_t begin, int64_t end) {
@@ -176,7 +176,7 @@ inline void grad_bank(const Sizes& s, const float* attention, const float* gmixe
   });
 }
 
-// What the mixture of sixteen channels says of kernel k: sum over taps of gmixed * bank.
+// What the mixture of a block of channels says of kernel k: sum over taps of gmixed * bank.
 inline Vec grad_share(const Sizes& s, const float* bank, const float* gmixed, int64_t k, int64_t c, int64_t lanes) {
   Vec total{};
   for (int64_t t = 0; t < s.taps; ++t)

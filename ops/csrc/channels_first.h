@@ -1,5 +1,5 @@
 // Depthwise convolution with one kernel per sample, NCHW. The usual kernels take the way of planes.h; here is the way for
-// any kernel, where sixteen neighbouring pixels of a plane are one vector.
+// any kernel, where neighbouring pixels of a plane are one vector.
 //
 // Each plane is first laid out, zero-padded, as stride_h x stride_w phase planes of one row pitch (phase (a, b) holds
 // the padded pixels (a + r * stride_h, b + c * stride_w)). Seen from there every tap of the kernel is one constant

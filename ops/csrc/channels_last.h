@@ -1,7 +1,5 @@
-// Depthwise convolution with one kernel per sample, channels_last: sixteen channels of a pixel are one vector.
-//
-// For a block of sixteen channels the kernel's taps stay in registers while the block walks over the pixels of a row;
-// rows and columns outside the image are skipped, so no padded copy is made.
+// Depthwise convolution with one kernel per sample, channels_last: neighbouring channels of a pixel are one vector, a block.
+// The usual windows have loops of their own (tiles.h, packed.h); any other goes through forward_any.
 #pragma once
 
 #include <ATen/Parallel.h>
@@ -10,90 +8,52 @@
 
 #include "geometry.h"
 #include "packed.h"
+#include "tiles.h"
 #include "vec.h"
 
 namespace dyc::channels_last {
 
-// Output columns whose taps all lie inside the image: [first, last).
-struct Interior {
-  int64_t first, last;
-  Interior(int64_t size, int64_t out, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation) {
-    first = std::min(out, (pad + stride - 1) / stride);
-    const int64_t room = size - 1 + pad - dilation * (kernel - 1);  // the last start of an inside window, padded
-    last = room < 0 ? first : std::max(first, std::min(out, room / stride + 1));
-  }
-};
-
 inline int64_t blocks(int64_t channels) { return (channels + kLanes - 1) / kLanes; }
 
-// Run body(sample, channel, lanes, first_row, last_row) over all blocks of sixteen channels, splitting rows only when
-// there are fewer blocks than threads.
+// Run body(sample, channel, lanes, first_row, last_row) over all blocks of channels, `together` of them at once,
+// splitting rows only when that gives fewer units than threads.
 template <typename Body>
-void for_blocks(const Geometry& g, int64_t rows, int64_t work_per_row, Body body) {
-  const int64_t units = g.batch * blocks(g.channels);
+void for_blocks(const Geometry& g, int64_t together, int64_t rows, int64_t work_per_row, Body body) {
+  const int64_t width = together * kLanes, per_sample = (g.channels + width - 1) / width;
+  const int64_t units = g.batch * per_sample;
   const int64_t threads = at::in_parallel_region() ? 0 : at::get_num_threads();
   const int64_t parts = units >= 2 * threads ? 1 : std::min(rows, (2 * threads + units - 1) / units);
-  const int64_t work = std::max<int64_t>(1, rows * work_per_row / parts);
+  const int64_t work = std::max<int64_t>(1, rows * work_per_row * std::min(together, blocks(g.channels)) / parts);
   const int64_t grain = std::max<int64_t>(1, 4096 / work);
   at::parallel_for(0, units * parts, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t unit = i / parts, part = i % parts;
-      const int64_t sample = unit / blocks(g.channels), channel = unit % blocks(g.channels) * kLanes;
-      body(sample, channel, std::min(kLanes, g.channels - channel), rows * part / parts, rows * (part + 1) / parts);
+      const int64_t sample = unit / per_sample, channel = unit % per_sample * width;
+      body(sample, channel, std::min(width, g.channels - channel), rows * part / parts, rows * (part + 1) / parts);
     }
   });
 }
 
-// Convolve the output rows [begin, end) of sixteen channels with a kernel that stays in registers.
-template <int KH, int KW, int S, typename T>
-inline void convolve_block(const Geometry& g, const Interior& inside, const T* image, const Vec* taps, T* block,
-                           int64_t lanes, int64_t begin, int64_t end) {
-  if (S == 1 && Scratch::fits(g)) {
-    Scratch scratch;
-    return convolve_packed<KH, KW, S>(g, scratch, image, taps, block, lanes, begin, end);
-  }
-  for (int64_t row = begin; row < end; ++row) {
-    const int64_t top = row * S - g.pad_h;
-    T* out = block + row * g.out_width * g.channels;
-    const bool whole_rows = top >= 0 && top + KH <= g.height;
-    auto edge = [&](int64_t column) {
-      const int64_t left = column * S - g.pad_w;
-      Vec acc{};
-      for (int i = 0; i < KH; ++i) {
-        if (top + i < 0 || top + i >= g.height) continue;
-        for (int j = 0; j < KW; ++j) {
-          if (left + j < 0 || left + j >= g.width) continue;
-          acc += taps[i * KW + j] * load(image + ((top + i) * g.width + left + j) * g.channels, lanes);
-        }
-      }
-      store(out + column * g.channels, acc, lanes);
-    };
-    if (!whole_rows || lanes < kLanes) {
-      for (int64_t column = 0; column < g.out_width; ++column) edge(column);
-      continue;
-    }
-    for (int64_t column = 0; column < inside.first; ++column) edge(column);
-    const T* window = image + (top * g.width + inside.first * S - g.pad_w) * g.channels;
-    for (int64_t column = inside.first; column < inside.last; ++column, window += S * g.channels) {
-      Vec acc{};
-      for (int i = 0; i < KH; ++i)
-        for (int j = 0; j < KW; ++j) acc += taps[i * KW + j] * load(window + (i * g.width + j) * g.channels);
-      store(out + column * g.channels, acc);
-    }
-    for (int64_t column = inside.last; column < g.out_width; ++column) edge(column);
-  }
-}
-
-// `tap_of(sample, channel, lanes, tap)` gives one tap of a block's kernel. (Asked for one by one, in a loop of known length,
-// they stay in registers.)
+// `tap_of(sample, channel, lanes, tap)` gives one tap of a block's kernel; each is asked for once.
 template <int KH, int KW, int S, typename T, typename TapOf>
 void forward_fixed(const Geometry& g, const T* x, T* y, TapOf tap_of) {
-  const Interior inside(g.width, g.out_width, KW, S, g.pad_w, 1);
-  for_blocks(g, g.out_height, g.out_width * KH * KW, [&](int64_t n, int64_t c, int64_t lanes, int64_t begin, int64_t end) {
-    Vec taps[KH * KW];
-    for (int t = 0; t < KH * KW; ++t) taps[t] = tap_of(n, c, lanes, t);
-    convolve_block<KH, KW, S>(g, inside, x + n * g.pixels() * g.channels + c, taps, y + n * g.out_pixels() * g.channels + c,
-                              lanes, begin, end);
+  const bool packs = Scratch::pays<T>(g);
+  // Fewer at once where one image must do for all threads.
+  const int64_t together = packs ? 1 : g.batch >= at::get_num_threads() ? kTileBlocks : kTileBlocks / 2;
+  for_blocks(g, together, g.out_height, g.out_width * KH * KW,
+             [&](int64_t n, int64_t c, int64_t lanes, int64_t begin, int64_t end) {
+    Vec taps[kTileBlocks][KH * KW];
+    for (int64_t block = 0; block * kLanes < lanes; ++block)
+      for (int t = 0; t < KH * KW; ++t)
+        taps[block][t] = tap_of(n, c + block * kLanes, std::min(kLanes, lanes - block * kLanes), t);
+    const T* image = x + n * g.pixels() * g.channels + c;
+    T* out = y + n * g.out_pixels() * g.channels + c;
+    if (packs) {
+      Scratch scratch;
+      convolve_packed<KH, KW, S>(g, scratch, image, taps[0], out, lanes, begin, end);
+    } else {
+      convolve_tiles<KH, KW, S>(g, image, taps, out, lanes, begin, end);
+    }
   });
 }
 
@@ -109,7 +69,7 @@ void forward_usual(const Geometry& g, const T* x, T* y, TapOf tap_of) {
 
 template <typename T>
 void forward_any(const Geometry& g, const T* x, const T* w, T* y) {
-  for_blocks(g, g.out_height, g.out_width * g.taps(), [&](int64_t n, int64_t c, int64_t lanes, int64_t begin, int64_t end) {
+  for_blocks(g, 1, g.out_height, g.out_width * g.taps(), [&](int64_t n, int64_t c, int64_t lanes, int64_t begin, int64_t end) {
     const T* image = x + n * g.pixels() * g.channels + c;
     const T* kernel = w + n * g.taps() * g.channels + c;
     for (int64_t row = begin; row < end; ++row)

@@ -9,7 +9,7 @@ namespace dyc::channels_last {
 // o * stride - pad + k * dilation == i.
 template <typename T>
 void grad_input_any(const Geometry& g, const T* grad, const T* w, T* gx) {
-  for_blocks(g, g.height, g.width * g.taps(), [&](int64_t n, int64_t c, int64_t lanes, int64_t begin, int64_t end) {
+  for_blocks(g, 1, g.height, g.width * g.taps(), [&](int64_t n, int64_t c, int64_t lanes, int64_t begin, int64_t end) {
     const T* image = grad + n * g.out_pixels() * g.channels + c;
     const T* kernel = w + n * g.taps() * g.channels + c;
     for (int64_t row = begin; row < end; ++row)
@@ -33,7 +33,7 @@ void grad_input_any(const Geometry& g, const T* grad, const T* w, T* gx) {
 // Stride 2: a pixel of one parity meets the same taps everywhere, so they are walked without a division.
 template <int K, typename T>
 void grad_input_stride2(const Geometry& g, const T* grad, const T* w, T* gx) {
-  for_blocks(g, g.height, g.width * K * K / 4, [&](int64_t n, int64_t c, int64_t lanes, int64_t begin, int64_t end) {
+  for_blocks(g, 1, g.height, g.width * K * K / 4, [&](int64_t n, int64_t c, int64_t lanes, int64_t begin, int64_t end) {
     Vec taps[K * K];
     for (int t = 0; t < K * K; ++t) taps[t] = load(w + (n * K * K + t) * g.channels + c, lanes);
     const T* image = grad + n * g.out_pixels() * g.channels + c;
@@ -79,6 +79,16 @@ void grad_input(const Geometry& g, const T* grad, const T* w, T* gx) {
   if (g.is(5, 2)) return grad_input_stride2<5>(g, grad, w, gx);
   grad_input_any(g, grad, w, gx);
 }
+
+// Output columns whose taps all lie inside the image: [first, last).
+struct Interior {
+  int64_t first, last;
+  Interior(int64_t size, int64_t out, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation) {
+    first = std::min(out, (pad + stride - 1) / stride);
+    const int64_t room = size - 1 + pad - dilation * (kernel - 1);  // the last start of an inside window, padded
+    last = room < 0 ? first : std::max(first, std::min(out, room / stride + 1));
+  }
+};
 
 template <int KH, int KW, int S, typename T>
 void grad_weight_fixed(const Geometry& g, const T* grad, const T* x, T* gw) {

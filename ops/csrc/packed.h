@@ -1,7 +1,5 @@
-// Channels_last kernels for small images: the sixteen channels of a block are first copied, zero-padded and as float, into
-// a scratch that stays in the first-level cache. Every window is then alike; on an 8x8 image half of the windows of a 3x3
-// kernel touch the edge, and telling them apart costs more than the copy. (With stride 2 a pixel is read too seldom for the
-// copy to pay.)
+// Channels_last kernels for small images: the channels of a block are first copied, zero-padded and as float, into a scratch
+// that stays in the first-level cache, so that every window is alike and meets no other pixel's place in the cache.
 #pragma once
 
 #include <algorithm>
@@ -20,6 +18,12 @@ struct Scratch {
 
   static bool fits(const Geometry& g) {
     return (g.height + 2 * g.pad_h) * (g.width + 2 * g.pad_w) <= kScratchPixels;
+  }
+
+  // Whether a convolution gains from the copy: all pixels of a block share one set of the first-level cache.
+  template <typename T>
+  static bool pays(const Geometry& g) {
+    return g.kernel_h == 3 && fits(g) && g.channels * sizeof(T) % 4096 == 0;
   }
 
   // Copy the padded rows [begin, end) of a block, given by the first of its channels.

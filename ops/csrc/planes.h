@@ -1,6 +1,6 @@
-// NCHW for the usual kernels: sixteen planes are one vector.
+// NCHW for the usual kernels: kLanes planes are one vector.
 //
-// Strips of sixteen neighbouring planes (of one sample or of several: each plane has its own kernel anyway) are transposed
+// Strips of neighbouring planes (of one sample or of several: each plane has its own kernel anyway) are transposed
 // into a zero-padded scratch with one vector per pixel, as channels_last features lie; every window is then alike, and
 // narrow images fill vectors as well as wide ones. What comes out is transposed back.
 #pragma once

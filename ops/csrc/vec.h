@@ -1,5 +1,5 @@
-// Sixteen floats at a time, through the compiler's vector types: one source for AVX2, AVX-512 and NEON. Storage may be
-// float or bfloat16; arithmetic is always float.
+// As many floats at a time as a register holds, through the compiler's vector types: one source for AVX-512 (sixteen),
+// AVX2 (eight), NEON and SSE (four). Storage may be float or bfloat16; arithmetic is always float.
 #pragma once
 
 #include <cstdint>
@@ -11,12 +11,21 @@
 
 namespace dyc {
 
-constexpr int64_t kLanes = 16;
+// Vectors wider than the registers would go through memory.
+#if defined(__AVX512F__)
+#define DYC_LANES 16
+#elif defined(__AVX__)
+#define DYC_LANES 8
+#else
+#define DYC_LANES 4
+#endif
 
-typedef float Vec __attribute__((vector_size(64)));
-typedef int32_t VecI32 __attribute__((vector_size(64)));
-typedef uint32_t VecU32 __attribute__((vector_size(64)));
-typedef uint16_t VecU16 __attribute__((vector_size(32)));
+constexpr int64_t kLanes = DYC_LANES;
+
+typedef float Vec __attribute__((vector_size(4 * DYC_LANES)));
+typedef int32_t VecI32 __attribute__((vector_size(4 * DYC_LANES)));
+typedef uint32_t VecU32 __attribute__((vector_size(4 * DYC_LANES)));
+typedef uint16_t VecU16 __attribute__((vector_size(2 * DYC_LANES)));
 
 struct BFloat {
   uint16_t bits;
@@ -76,19 +85,16 @@ inline Vec load(const float* p, int64_t count) { return (Vec)_mm512_maskz_loadu_
 inline void store(float* p, Vec v, int64_t count) { _mm512_mask_storeu_ps(p, first(count), (__m512)v); }
 #endif
 
+// The sum of all lanes, by halves.
 inline float sum(Vec v) {
-  typedef float Half __attribute__((vector_size(32)));
-  typedef float Quarter __attribute__((vector_size(16)));
-  Half halves[2];
-  std::memcpy(halves, &v, sizeof v);
-  const Half half = halves[0] + halves[1];
-  Quarter quarters[2];
-  std::memcpy(quarters, &half, sizeof half);
-  const Quarter four = quarters[0] + quarters[1];
-  return (four[0] + four[2]) + (four[1] + four[3]);
+  float lanes[kLanes];
+  store(lanes, v);
+  for (int64_t half = kLanes / 2; half > 0; half /= 2)
+    for (int64_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  return lanes[0];
 }
 
-// Turn sixteen vectors into the sixteen vectors of their first, second, ... lanes.
+// Turn kLanes vectors into the vectors of their first, second, ... lanes.
 #ifdef __AVX512F__
 inline void transpose(Vec* v) {
   __m512 a[kLanes], b[kLanes];
