@@ -62,6 +62,12 @@ def definition(leaves, window):
         ({"channels": 130, "size": 5}, {"stride": 1, "padding": 2, "dilation": 2}),
         ({"kernels": 1}, WINDOW),
         ({"kernels": 9, "batch": 12}, WINDOW),
+        # linear layers too large for parts of the batch, at and around whole packs of samples
+        *(({"batch": batch, "channels": 203, "size": 4}, WINDOW) for batch in (9, 16, 17, 32, 33)),
+        ({"batch": 16, "channels": 420, "size": 3, "per_channel": False, "biases": False}, WINDOW),
+        # pixels that share one set of the first-level cache
+        ({"channels": 1024, "size": 5}, WINDOW),
+        ({"channels": 1024, "size": 6}, {**WINDOW, "stride": 2}),
     ],
     ids=str,
 )

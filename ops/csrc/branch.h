@@ -11,6 +11,7 @@
 
 #include "channels_last.h"
 #include "geometry.h"
+#include "linear.h"
 #include "vec.h"
 
 namespace dyc::branch {
@@ -64,44 +65,6 @@ inline void pool(const Geometry& g, const float* x, float* pooled) {
       else pool_blocks<1>(g, from, lanes, to);
     }
   });
-}
-
-// out[n, r] = bias[r] + dot(in[n], w[r]) for S samples and rows [begin, end); w has rows of `width` floats.
-template <int S>
-void dense_rows(const float* in, const float* w, const float* bias, int64_t width, int64_t begin, int64_t end, float* out,
-                int64_t pitch) {
-  constexpr int kRows = 4;  // at once, so that their sums do not wait for each other
-  for (int64_t r = begin; r < end; r += kRows) {
-    const int rows = int(std::min<int64_t>(kRows, end - r));
-    const float* row[kRows];
-    for (int k = 0; k < kRows; ++k) row[k] = w + std::min(r + k, end - 1) * width;
-    Vec total[S][kRows] = {};
-    int64_t i = 0;
-    for (; i + kLanes <= width; i += kLanes)
-      for (int k = 0; k < kRows; ++k) {
-        const Vec v = load(row[k] + i);
-        for (int s = 0; s < S; ++s) total[s][k] += v * load(in + s * width + i);
-      }
-    if (i < width)
-      for (int k = 0; k < kRows; ++k) {
-        const Vec v = load(row[k] + i, width - i);
-        for (int s = 0; s < S; ++s) total[s][k] += v * load(in + s * width + i, width - i);
-      }
-    for (int s = 0; s < S; ++s)
-      for (int k = 0; k < rows; ++k) out[s * pitch + r + k] = sum(total[s][k]) + (bias ? bias[r + k] : 0.0f);
-  }
-}
-
-// The same for any number of samples; every row of w is read from memory once.
-inline void dense(int64_t samples, const float* in, const float* w, const float* bias, int64_t width, int64_t begin,
-                  int64_t end, float* out, int64_t pitch) {
-  constexpr int64_t kRows = 4;
-  for (int64_t r = begin; r < end; r += kRows) {
-    const int64_t last = std::min(end, r + kRows);
-    int64_t n = 0;
-    for (; n + 4 <= samples; n += 4) dense_rows<4>(in + n * width, w, bias, width, r, last, out + n * pitch, pitch);
-    for (; n < samples; ++n) dense_rows<1>(in + n * width, w, bias, width, r, last, out + n * pitch, pitch);
-  }
 }
 
 // Logits to attention in place: softmax over the kernels at a temperature, for a block of channels of one sample.

@@ -2,10 +2,7 @@
 #pragma once
 
 #include <ATen/Parallel.h>
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/mm.h>
-#include <ATen/ops/relu.h>
 
 #include <algorithm>
 #include <optional>
@@ -19,9 +16,9 @@ namespace dyc {
 using std::optional;
 
 constexpr auto kLast = at::MemoryFormat::ChannelsLast;
-constexpr int64_t kWeightsInCache = 1 << 17;  // floats: what a core keeps beside a few images
+constexpr int64_t kWeightsInCache = 1 << 15;  // floats: what a core keeps beside a few images
 constexpr int64_t kManySamples = 8;       // from here on a thread takes whole samples
-constexpr int64_t kFewSamples = 8;  // up to here reading the weights is the cost, and our own loops beat a GEMM's set-up
+constexpr int64_t kFewSamples = 8;   // up to here reading the weights is the cost
 
 inline const float* data(const Tensor& t) { return t.const_data_ptr<float>(); }
 inline const float* data(const optional<Tensor>& t) { return t && t->defined() ? data(*t) : nullptr; }
@@ -74,16 +71,18 @@ struct Layer {
   void linear(const Tensor& in, const Tensor& w, const optional<Tensor>& bias, bool rectify, Tensor& out, int64_t begin,
               int64_t end) {
     const int64_t samples = end - begin, width = w.size(1), rows = w.size(0);
-    if (samples > kFewSamples) {
-      if (bias) at::addmm_out(out, *bias, in, w.t());
-      else at::mm_out(out, in, w.t());
-      if (rectify) out.relu_();
-      return;
-    }
     const float *from = data(in) + begin * width, *matrix = data(w), *offset = data(bias);
     float* to = out.data_ptr<float>() + begin * rows;
-    at::parallel_for(0, rows, std::max<int64_t>(4, 32768 / (samples * width)), [&](int64_t first, int64_t last) {
-      branch::dense(samples, from, matrix, offset, width, first, last, to, rows);
+    const int64_t grain = std::max<int64_t>(4, 32768 / (samples * width));
+    if (samples > kFewSamples) {
+      const branch::Packed packed(samples, from, width);
+      at::parallel_for(0, rows, grain, [&](int64_t first, int64_t last) {
+        branch::dense_packed(packed, matrix, offset, rectify, first, last, to, rows);
+      });
+      return;
+    }
+    at::parallel_for(0, rows, grain, [&](int64_t first, int64_t last) {
+      branch::dense_few(samples, from, matrix, offset, width, first, last, to, rows);
       if (rectify)
         for (int64_t n = 0; n < samples; ++n)
           for (int64_t r = first; r < last; ++r) to[n * rows + r] = std::max(to[n * rows + r], 0.0f);
