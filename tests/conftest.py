@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ops import ArgumentError, registry
+from ops import ArgumentError, GlobalBranch, registry
 
 # The tests of ops need torch and nothing else, so what other tests need is imported where it is used.
 
@@ -50,6 +50,21 @@ def raises():
         assert need in after
 
     return expect
+
+
+@pytest.fixture
+def draw_layer():
+    def make(batch=3, channels=20, size=9, kernel=3, per_channel=True, biases=True, kernels=4):
+        """Draw x, a bank and a branch, all leaves that ask for gradients."""
+        hidden, outputs = channels // 4 + 1, kernels * (channels if per_channel else 1)
+        x = torch.randn(batch, channels, size, size - 2).contiguous(memory_format=torch.channels_last)
+        fc1, fc2 = torch.randn(hidden, channels), torch.randn(outputs, hidden)
+        weight = torch.randn(kernels, channels, 1, kernel, kernel)
+        bias1, bias2 = (torch.randn(hidden), torch.randn(outputs)) if biases else (None, None)
+        leaves = [t.requires_grad_() for t in (x, weight, fc1, fc2, bias1, bias2) if t is not None]
+        return leaves, x, weight, GlobalBranch(fc1, bias1, fc2, bias2, torch.tensor(3.0))
+
+    return make
 
 
 # Models
