@@ -1,12 +1,14 @@
 """The dynamic convolution layer and the attention branches that mix its kernels."""
 
 from dyc.layers.attention import Attention, GlobalAttention
+from dyc.layers.attentions.efficient import EfficientAttention
 from dyc.layers.dynamic_conv import DynamicConv2d
 from dyc.layers.kinds import attention_kinds, build_attention, register_attention
 
 __all__ = [
     "Attention",
     "DynamicConv2d",
+    "EfficientAttention",
     "GlobalAttention",
     "attention_kinds",
     "build_attention",
