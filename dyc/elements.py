@@ -8,15 +8,42 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 ACTIVATIONS = frozenset(
-    "celu elu gelu glu hardsigmoid hardswish hardtanh leaky_relu log_sigmoid_forward mish prelu relu relu6 selu "
-    "sigmoid silu softplus tanh".split()
+    [
+        "celu",
+        "elu",
+        "gelu",
+        "glu",
+        "hardsigmoid",
+        "hardswish",
+        "hardtanh",
+        "leaky_relu",
+        "log_sigmoid_forward",
+        "mish",
+        "prelu",
+        "relu",
+        "relu6",
+        "selu",
+        "sigmoid",
+        "silu",
+        "softplus",
+        "tanh",
+    ]
 )
 NORMS = frozenset(
-    "cudnn_batch_norm miopen_batch_norm native_batch_norm native_group_norm native_layer_norm _fused_rms_norm "
-    "_native_batch_norm_legit _native_batch_norm_legit_no_training _batch_norm_no_update".split()
+    [
+        "cudnn_batch_norm",
+        "miopen_batch_norm",
+        "native_batch_norm",
+        "native_group_norm",
+        "native_layer_norm",
+        "_fused_rms_norm",
+        "_native_batch_norm_legit",
+        "_native_batch_norm_legit_no_training",
+        "_batch_norm_no_update",
+    ]
 )
 POOLINGS = frozenset(
-    "_adaptive_avg_pool2d adaptive_max_pool2d avg_pool2d max_pool2d max_pool2d_with_indices".split()
+    ["_adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "max_pool2d", "max_pool2d_with_indices"]
 )
 REDUCTIONS = frozenset(("mean", "amax"))
 """Poolings where they reduce the height and width of ``(B, C, H, W)``."""

@@ -113,6 +113,7 @@ class EfficientAttention(Attention):
         return super().forward(x) if self.sums_to_one else torch.sigmoid(self.logits(x))
 
     def extra_repr(self) -> str:
+        """Describe the arguments."""
         return f"pool_size={self.pool_size}, pool={self.pool!r}, normalizer={self.normalizer!r}"
 
 

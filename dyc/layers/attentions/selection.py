@@ -48,6 +48,7 @@ class RandomChannels(nn.Module):
         return x.index_select(1, self.selected)
 
     def extra_repr(self) -> str:
+        """Describe the arguments."""
         return f"{self.in_channels}, channels={self.count}, resample={self.resample!r}, seed={self.seed}"
 
 
@@ -75,6 +76,7 @@ class GroupedChannels(nn.Module):
         return torch.cat([p.amax(1, True) if self.maximum else p.mean(1, True) for p in parts], 1)
 
     def extra_repr(self) -> str:
+        """Describe the arguments."""
         return f"{self.in_channels}, channels={self.count}, maximum={self.maximum}"
 
 
@@ -98,10 +100,17 @@ class SlicedChannels(nn.Module):
         return x[:, start:stop:step]
 
     def extra_repr(self) -> str:
+        """Describe the arguments."""
         return "start={}, stop={}, step={}".format(*self.slice)
 
 
-SELECTIONS = {"rcr": "resample seed channels", "cgr": "channels", "cgr_max": "channels", "every": "", "quarter": "quarter"}
+SELECTIONS = {
+    "rcr": ("channels", "resample", "seed"),
+    "cgr": ("channels",),
+    "cgr_max": ("channels",),
+    "every": (),
+    "quarter": ("quarter",),
+}
 """The selections by name, with the arguments that each takes."""
 
 
@@ -131,7 +140,7 @@ def build_selection(
         raise unknown_name("select", select, SELECTIONS)
     given = {"channels": channels, "quarter": quarter, "resample": resample, "seed": seed}
     for name, value in given.items():
-        if value is not None and name not in SELECTIONS[select].split():
+        if value is not None and name not in SELECTIONS[select]:
             raise ArgumentError(name, repr(value), f"nothing with select={select!r}")
     channels = 4 if channels is None else channels
     if not isinstance(channels, int) or channels < 1:
