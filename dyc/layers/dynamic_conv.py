@@ -4,15 +4,18 @@ import math
 from collections.abc import Callable
 
 import torch
+from timm.layers import register_notrace_module
 from torch import Tensor, nn
 
 from dyc.layers.attention import GlobalAttention
 from dyc.layers.kinds import AttentionFactory, build_attention
+from dyc.layers.scripting import scripted_conv2d
 from ops import ArgumentError, GlobalBranch, attended_conv2d, check_backend_name, dynamic_conv2d
 from ops.checks import IntPair, padding_pair, pair
 from ops.mixing import check_mixing
 
 
+@register_notrace_module  # torch.fx cannot trace the choice of an operator
 class DynamicConv2d(nn.Module):
     """A drop-in for :class:`torch.nn.Conv2d` with ``num_kernels`` kernels, mixed per input by an attention branch.
 
@@ -115,6 +118,21 @@ class DynamicConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve ``(B, C_in, H, W)``, each sample with its own mixture of the bank."""
+        if torch.jit.is_scripting():
+            return scripted_conv2d(
+                x,
+                self.weight,
+                self.attention(x),
+                self.bias,
+                self.stride,
+                self.padding,
+                self.dilation,
+                self.groups,
+            )
+        else:  # not after the return: TorchScript would compile that
+            return self._forward(x)
+
+    def _forward(self, x: Tensor) -> Tensor:
         attention = self.attention
         # Exactly this class: what a subclass overrides would be passed over.
         branch = attention.branch() if type(attention) is GlobalAttention else None
