@@ -6,7 +6,7 @@
 from dyc import models
 from dyc.analysis import attention_statistics
 from dyc.convert import iter_dynamic, make_dynamic, set_backend, set_temperature
-from dyc.layers import Attention, DynamicConv2d, GlobalAttention, register_attention
+from dyc.layers import Attention, DynamicConv2d, GlobalAttention, KernelAttention, register_attention
 from dyc.profile import profile
 
 __version__ = "0.1.0"
@@ -15,6 +15,7 @@ __all__ = [
     "Attention",
     "DynamicConv2d",
     "GlobalAttention",
+    "KernelAttention",
     "attention_statistics",
     "iter_dynamic",
     "make_dynamic",

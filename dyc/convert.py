@@ -9,7 +9,7 @@ from torch import nn
 
 from dyc.layers import DynamicConv2d
 from dyc.layers.attention import check_temperature
-from dyc.layers.kinds import AttentionFactory, check_attention
+from dyc.layers.kinds import AttentionFactory, check_attention, copy_scales
 from ops import ArgumentError, check_backend_name
 from ops.errors import unknown_name
 
@@ -88,8 +88,9 @@ def make_dynamic(
 ) -> nn.Module:
     """Turn chosen convolutions of a model dynamic, in place.
 
-    With ``init="copy"`` and an attention that sums to one, the model computes what it computed before, so that a
-    pretrained model can become dynamic without losing what it knows.
+    With ``init="copy"`` the model computes what it computed before, so that a pretrained model can become dynamic
+    without losing what it knows. It needs an attention that sums to one, or one that says by what each kernel is to
+    be multiplied (``copy_scale``), as ``"condconv"`` and ``"odconv"`` do with ``attention_kwargs={"zero_init": True}``.
 
     Args:
         model: Any model with :class:`torch.nn.Conv2d` layers.
@@ -97,7 +98,8 @@ def make_dynamic(
         where: ``"depthwise"``, ``"blocks"`` (no stem, no head), ``"all_but_stem"``, a regular expression searched
             in the layers' names, or ``where(name, conv) -> bool``.
         num_kernels: Kernels per layer, ``K``.
-        init: ``"copy"`` sets every kernel to the static one; ``"independent"`` draws each by its true fan-in.
+        init: ``"copy"`` sets every kernel to the static one, times ``copy_scale`` where the attention has one;
+            ``"independent"`` draws each by its true fan-in.
         temperature: Softmax temperature to start with.
         backend: Backend of :func:`ops.depthwise_conv2d`.
         attention_kwargs: Further arguments of the attention kind.
@@ -146,7 +148,7 @@ def make_dynamic(
         )
         layer.to(conv.weight.device, conv.weight.dtype).train(conv.training)
         if init == "copy":
-            layer.copy_from(conv)
+            layer.copy_from(conv, *copy_scales(layer.attention, attention))
         layer.weight.requires_grad_(conv.weight.requires_grad)
         if conv.bias is not None:
             layer.bias.requires_grad_(conv.bias.requires_grad)

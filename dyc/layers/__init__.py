@@ -1,16 +1,18 @@
 """The dynamic convolution layer and the attention branches that mix its kernels."""
 
+from dyc.layers import attentions
 from dyc.layers.attention import Attention, GlobalAttention
-from dyc.layers.attentions.efficient import EfficientAttention
 from dyc.layers.dynamic_conv import DynamicConv2d
+from dyc.layers.kernel_attention import KernelAttention
 from dyc.layers.kinds import attention_kinds, build_attention, register_attention
 
 __all__ = [
     "Attention",
     "DynamicConv2d",
-    "EfficientAttention",
     "GlobalAttention",
+    "KernelAttention",
     "attention_kinds",
+    "attentions",
     "build_attention",
     "register_attention",
 ]

@@ -8,6 +8,7 @@ from timm.layers import register_notrace_module
 from torch import Tensor, nn
 
 from dyc.layers.attention import GlobalAttention
+from dyc.layers.kernel_attention import KernelAttention, scaled_conv2d
 from dyc.layers.kinds import AttentionFactory, build_attention
 from dyc.layers.scripting import scripted_conv2d
 from ops import ArgumentError, GlobalBranch, attended_conv2d, check_backend_name, dynamic_conv2d
@@ -94,7 +95,14 @@ class DynamicConv2d(nn.Module):
         self.weight = nn.Parameter(torch.empty(num_kernels, out_channels, in_channels // groups, *self.kernel_size))
         self.bias = nn.Parameter(torch.empty(num_kernels, out_channels)) if bias else None
         self.attention = build_attention(
-            attention, in_channels, out_channels, num_kernels, temperature, attention_kwargs
+            attention,
+            in_channels,
+            out_channels,
+            num_kernels,
+            temperature,
+            attention_kwargs,
+            kernel_size=self.kernel_size,
+            groups=groups,
         )
         self.reset_parameters()
 
@@ -110,11 +118,17 @@ class DynamicConv2d(nn.Module):
             nn.init.zeros_(self.bias)
 
     @torch.no_grad()
-    def copy_from(self, conv: nn.Conv2d) -> None:
-        """Set every kernel of the bank, and every bias, to those of a static convolution of the same shape."""
-        self.weight.copy_(conv.weight)
+    def copy_from(self, conv: nn.Conv2d, scale: float = 1.0, bias_scale: float = 1.0) -> None:
+        """Set every kernel of the bank, and every bias, to those of a static convolution of the same shape.
+
+        Args:
+            conv: The static convolution.
+            scale: Multiplies the kernels, for an attention that does not sum to one; see :func:`dyc.make_dynamic`.
+            bias_scale: Multiplies the biases.
+        """
+        self.weight.copy_(conv.weight * scale)
         if self.bias is not None:
-            self.bias.copy_(conv.bias)
+            self.bias.copy_(conv.bias * bias_scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve ``(B, C_in, H, W)``, each sample with its own mixture of the bank."""
@@ -137,10 +151,14 @@ class DynamicConv2d(nn.Module):
         # Exactly this class: what a subclass overrides would be passed over.
         branch = attention.branch() if type(attention) is GlobalAttention else None
         if branch is None:
-            return self._convolve(dynamic_conv2d, x, attention(x))
+            weights = attention(x)
+            operator = scaled_conv2d if isinstance(weights, KernelAttention) else dynamic_conv2d
+            return self._convolve(operator, x, weights)
         return self._convolve(attended_conv2d, x, branch)
 
-    def _convolve(self, operator: Callable[..., Tensor], x: Tensor, attention: Tensor | GlobalBranch) -> Tensor:
+    def _convolve(
+        self, operator: Callable[..., Tensor], x: Tensor, attention: Tensor | KernelAttention | GlobalBranch
+    ) -> Tensor:
         return operator(
             x,
             self.weight,

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dyc.layers.attention import Attention
-from dyc.layers.attentions.selection import build_selection
 from dyc.layers.kinds import register_attention
+from dyc.layers.selection import build_selection
 from ops import ArgumentError
 from ops.errors import unknown_name
 
