@@ -66,10 +66,9 @@ def with_arguments(build: Callable[..., nn.Module], recipe: Recipe) -> Callable[
     return selecting
 
 
-GAP = Recipe("dy", "all_but_stem", attention_kwargs={"rd_extra": 0, "fc2_bias": False})
-RCR, CGR, CGR_MAX = (
-    Recipe("eam", "all_but_stem", attention_kwargs={"select": name}) for name in ("rcr", "cgr", "cgr_max")
-)
+WHERE = r"^(blocks\.(?!.*\.se\.)|conv_head$)"  # all but stem and squeeze-and-excitation
+GAP = Recipe("dy", WHERE, attention_kwargs={"rd_extra": 0, "fc2_bias": False})
+RCR, CGR, CGR_MAX = (Recipe("eam", WHERE, attention_kwargs={"select": name}) for name in ("rcr", "cgr", "cgr_max"))
 FORMS = {
     "gap": (GAP, "with the attention of EAM-DyNet's baseline"),
     "eam": (RCR, "with EAM-DyNet's random channel reduction (RCR)"),

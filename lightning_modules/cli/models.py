@@ -86,7 +86,7 @@ def count(model: nn.Module, image_size: int | None = None) -> Profile:
 
 def compare(figure: Figure, counts: Profile) -> dict:
     """Return one figure beside ours; the gap is ``"="`` where ours, rounded to the digits printed, is the figure."""
-    without = "" if figure.classifier else " without classifier"
+    without = "" if figure.classifier else " (no classifier)"
     return {
         "model": figure.model,
         "arguments": " ".join(f"{name}={value}" for name, value in figure.arguments.items()),
@@ -130,13 +130,13 @@ def write(rows: Iterable[tuple[dict, str]], columns: dict[str, str], as_csv: boo
     if as_csv:
         writer.writeheader()
     left = ("model", "arguments", "quantity", "convention", "paper", "table", "status", "note")
-    widths = {"model": 34, "arguments": 22, "convention": 31, "paper": 52, "table": 26, "counted": 15, "macs": 15}
+    widths = {"model": 30, "arguments": 15, "convention": 27, "paper": 52, "table": 26, "counted": 15, "macs": 15}
     widths |= {"operations": 15, "parameters": 12, "mixing_macs": 13, "published": 11}
 
     def line(cells: dict) -> str:
         parts = []
         for name in columns:
-            cell, width = cells[name], widths.get(name, 11 if name in left or "published" in name else 9)
+            cell, width = cells[name], widths.get(name, 11 if name in left or "published" in name else 7)
             cell = f"{cell:,}" if isinstance(cell, int) else cell
             parts.append(f"{cell:<{width}}" if name in left else f"{cell:>{width}}")
         return "  ".join(parts).rstrip()
