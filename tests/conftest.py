@@ -71,13 +71,19 @@ def draw_layer():
 
 
 def smallest_of_each_family() -> list[str]:
-    """Return one name per kind and family, the smallest width; the other widths differ in nothing but numbers."""
+    """Return one name per kind and family, the smallest width; the other widths differ in nothing but numbers.
+
+    Nor do the forms of EAM-DyNet's selection, which test_efficient_attention.py tests.
+    """
     from dyc.models import model_names
 
     families: dict[str, list[str]] = {}
     for name in model_names():
-        families.setdefault(re.sub(r"_\d{3}$", "", name), []).append(name)
-    return [min(names, key=lambda name: (re.search(r"_\d{3}$", name) is None, name)) for names in families.values()]
+        families.setdefault(re.sub(r"(_cgr|_cgr_max)?(_\d{3})?$", "", name), []).append(name)
+    return [
+        min(names, key=lambda name: (re.search(r"_\d{3}$", name) is None, len(name), name))
+        for names in families.values()
+    ]
 
 
 def pytest_generate_tests(metafunc):
