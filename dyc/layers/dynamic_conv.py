@@ -89,6 +89,7 @@ class DynamicConv2d(nn.Module):
         self.dilation = pair("dilation", dilation, 1)
         self.padding = padding_pair(padding, self.kernel_size, self.stride, self.dilation)
         self.groups = groups
+        self.attention_kind = attention if isinstance(attention, str) else ""  # what listings call it
         self.num_kernels = num_kernels
         self.mixing = check_mixing(mixing)
         self.backend = check_backend_name(backend)
