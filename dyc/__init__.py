@@ -6,17 +6,27 @@
 from dyc import models
 from dyc.analysis import attention_statistics
 from dyc.convert import iter_dynamic, make_dynamic, set_backend, set_temperature
-from dyc.layers import Attention, DynamicConv2d, GlobalAttention, KernelAttention, register_attention
+from dyc.layers import (
+    Attention,
+    DynamicConv2d,
+    DynamicConv2dSame,
+    GlobalAttention,
+    KernelAttention,
+    register_attention,
+)
 from dyc.profile import profile
+from dyc.table import dynamic_layers
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Attention",
     "DynamicConv2d",
+    "DynamicConv2dSame",
     "GlobalAttention",
     "KernelAttention",
     "attention_statistics",
+    "dynamic_layers",
     "iter_dynamic",
     "make_dynamic",
     "models",

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import dyc
+from dyc.layers.attentions.efficient import EfficientAttention
 from dyc.models import model_names
 
 
@@ -22,7 +23,8 @@ def test_registration(name):
     model = timm.create_model(name)
     assert model.default_cfg["architecture"] == name
     assert config.input_size == ((3, 32, 32) if "cifar" in name else (3, 224, 224))
-    assert config.num_classes == (10 if "cifar" in name else 1000) == model.num_classes
+    classes = 10 if "cifar" in name else 100 if name.startswith(("eam_", "gap_")) else 1000
+    assert config.num_classes == classes == model.num_classes
     assert len(config.mean) == len(config.std) == config.input_size[0]
     assert 0 < config.crop_pct <= 1
     assert isinstance(model.get_submodule(config.first_conv), nn.Conv2d)
@@ -33,8 +35,10 @@ def test_registration(name):
 
 
 def test_dynamic_layers_are_as_the_name_says(family):
-    kinds = {layer.attention.per_channel for _, layer in dyc.iter_dynamic(timm.create_model(family))}
-    assert kinds == {"dyc": {True}, "dy": {False}}.get(family.split("_")[0], set())
+    layers = [layer for _, layer in dyc.iter_dynamic(timm.create_model(family))]
+    kinds = {getattr(layer.attention, "per_channel", type(layer.attention)) for layer in layers}
+    named = {"dyc": {True}, "dy": {False}, "gap": {False}, "eam": {EfficientAttention}}
+    assert kinds == named.get(family.split("_")[0], set())
 
 
 def test_state_dict_round_trip(family, images):

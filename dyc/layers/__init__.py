@@ -5,10 +5,12 @@ from dyc.layers.attention import Attention, GlobalAttention
 from dyc.layers.dynamic_conv import DynamicConv2d
 from dyc.layers.kernel_attention import KernelAttention
 from dyc.layers.kinds import attention_kinds, build_attention, register_attention
+from dyc.layers.same import DynamicConv2dSame
 
 __all__ = [
     "Attention",
     "DynamicConv2d",
+    "DynamicConv2dSame",
     "GlobalAttention",
     "KernelAttention",
     "attention_kinds",

@@ -4,16 +4,19 @@ import math
 from collections.abc import Callable
 
 import torch
+from timm.layers import register_notrace_module
 from torch import Tensor, nn
 
 from dyc.layers.attention import GlobalAttention
 from dyc.layers.kernel_attention import KernelAttention, scaled_conv2d
 from dyc.layers.kinds import AttentionFactory, build_attention
+from dyc.layers.scripting import scripted_conv2d
 from ops import ArgumentError, GlobalBranch, attended_conv2d, check_backend_name, dynamic_conv2d
 from ops.checks import IntPair, padding_pair, pair
 from ops.mixing import check_mixing
 
 
+@register_notrace_module  # torch.fx cannot trace the choice of an operator
 class DynamicConv2d(nn.Module):
     """A drop-in for :class:`torch.nn.Conv2d` with ``num_kernels`` kernels, mixed per input by an attention branch.
 
@@ -86,6 +89,7 @@ class DynamicConv2d(nn.Module):
         self.dilation = pair("dilation", dilation, 1)
         self.padding = padding_pair(padding, self.kernel_size, self.stride, self.dilation)
         self.groups = groups
+        self.attention_kind = attention if isinstance(attention, str) else ""  # what listings call it
         self.num_kernels = num_kernels
         self.mixing = check_mixing(mixing)
         self.backend = check_backend_name(backend)
@@ -129,6 +133,21 @@ class DynamicConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve ``(B, C_in, H, W)``, each sample with its own mixture of the bank."""
+        if torch.jit.is_scripting():
+            return scripted_conv2d(
+                x,
+                self.weight,
+                self.attention(x),
+                self.bias,
+                self.stride,
+                self.padding,
+                self.dilation,
+                self.groups,
+            )
+        else:  # not after the return: TorchScript would compile that
+            return self._forward(x)
+
+    def _forward(self, x: Tensor) -> Tensor:
         attention = self.attention
         # Exactly this class: what a subclass overrides would be passed over.
         branch = attention.branch() if type(attention) is GlobalAttention else None

@@ -113,10 +113,11 @@ class MobileNetV2Cifar(nn.Module):
         last = {info["reduction"]: index for index, info in enumerate(infos)}
         self.stage_ends = list(last.values())
         self.feature_info = [infos[index] for index in self.stage_ends]
-        self.num_features = self.head_hidden_size = 1280
+        self.num_features = 1280
         self.conv_head = nn.Conv2d(channels, self.num_features, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(self.num_features)
         self.global_pool, self.classifier = create_classifier(self.num_features, num_classes, pool_type=global_pool)
+        self.head_hidden_size = self.num_features * self.global_pool.feat_mult()
         self.to(device=device, dtype=dtype)
 
     @torch.jit.ignore
@@ -143,6 +144,9 @@ class MobileNetV2Cifar(nn.Module):
         self.global_pool, self.classifier = create_classifier(
             self.num_features, num_classes, pool_type=pool_type, device=weight.device, dtype=weight.dtype
         )
+        self.head_hidden_size = self.num_features * self.global_pool.feat_mult()
+        self.global_pool.train(self.training)
+        self.classifier.train(self.training)
 
     def forward_intermediates(
         self,
@@ -187,7 +191,7 @@ class MobileNetV2Cifar(nn.Module):
         self.blocks = self.blocks[: self.stage_ends[deepest] + 1]
         if prune_norm or prune_head or len(self.blocks) < len(STAGES):
             self.conv_head, self.bn2 = nn.Identity(), nn.Identity()
-            self.num_features = self.head_hidden_size = self.feature_info[deepest]["num_chs"]
+            self.num_features = self.feature_info[deepest]["num_chs"]
             self.reset_classifier(0, "")
         return levels
 
@@ -216,8 +220,8 @@ class MobileNetV2Cifar(nn.Module):
 
 
 WHERE = r"^blocks\.[3-6]\..*conv_dw$"
-DY = Recipe("dy", WHERE, "conv_head")
-DYC = Recipe("dyc", WHERE, "conv_head")
+DY = Recipe("dy", WHERE, r"^conv_head$")
+DYC = Recipe("dyc", WHERE, r"^conv_head$")
 
 VARIANTS = {
     "mobilenetv2_cifar": (MobileNetV2Cifar, "Static MobileNetV2 for 32x32 images."),
