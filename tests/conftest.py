@@ -85,9 +85,12 @@ def smallest_of_each_family() -> list[str]:
 
 
 def pytest_generate_tests(metafunc):
-    """Run a test that asks for a ``family`` with the smallest model of each."""
+    """Run a test that asks for a ``family`` with the smallest model of each; a ``network`` is one of each file."""
     if "family" in metafunc.fixturenames:
         metafunc.parametrize("family", smallest_of_each_family())
+    if "network" in metafunc.fixturenames:
+        files = {family_and_size(name)[0][0]: name for name in reversed(smallest_of_each_family())}
+        metafunc.parametrize("network", list(files.values()))
 
 
 @pytest.fixture

@@ -122,12 +122,12 @@ def test_features_only_has_the_channels_and_strides_it_promises(family, images):
 
 
 @pytest.mark.parametrize("wrapper", ["list", "fx"])
-def test_every_wrapper_of_timm_gives_the_same_features(family, images, wrapper):
+def test_every_wrapper_of_timm_gives_the_same_features(network, images, wrapper):
     levels = []
     for feature_cls in ("getter", wrapper):
         torch.manual_seed(1)
-        model = timm.create_model(family, features_only=True, feature_cls=feature_cls).eval()
-        levels.append((model.feature_info.channels(), model(images(family))))
+        model = timm.create_model(network, features_only=True, feature_cls=feature_cls).eval()
+        levels.append((model.feature_info.channels(), model(images(network))))
     torch.testing.assert_close(levels[1], levels[0])
 
 

@@ -38,9 +38,9 @@ def test_channels_last_stays_channels_last(family, images):
     torch.testing.assert_close(y, want, rtol=1e-4, atol=1e-5 * want.abs().max().item())
 
 
-def test_export(family, images):
-    model = timm.create_model(family).eval()
-    x = images(family)
+def test_export(network, images):
+    model = timm.create_model(network).eval()
+    x = images(network)
     exported = torch.export.export(model, (x,)).module()
     torch.testing.assert_close(exported(x), model(x))
 
