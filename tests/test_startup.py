@@ -1,4 +1,4 @@
-"""How long it takes to import the package and to create its models; the best of three, on machines that do other work."""
+"""How long it takes to import the package and to create its models: the best of three, as other work may slow one."""
 
 import os
 import subprocess
@@ -22,8 +22,10 @@ print(time.perf_counter() - before)
 def test_the_import_adds_half_a_second_at_most():
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-c", SECONDS]
-    best = min(float(subprocess.check_output(command, env=env, text=True).split()[-1]) for _ in range(3))
-    assert best <= 0.5, f"{best:.2f} s after import timm"
+    times = []
+    while len(times) < 3 and min(times, default=1.0) > 0.5:
+        times.append(float(subprocess.check_output(command, env=env, text=True).split()[-1]))
+    assert min(times) <= 0.5, f"{min(times):.2f} s after import timm"
 
 
 def test_a_cifar_sized_model_is_created_within_two_seconds():
