@@ -5,14 +5,15 @@
 
 from dyc import models
 from dyc.analysis import attention_statistics
-from dyc.convert import iter_dynamic, make_dynamic, set_backend, set_temperature
-from dyc.layers import Attention, DynamicConv2d, GlobalAttention, register_attention
+from dyc.convert import iter_dynamic, make_dynamic, set_backend, set_mixing, set_temperature
+from dyc.layers import Attention, BlockCoefficients, DynamicConv2d, GlobalAttention, register_attention
 from dyc.profile import profile
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Attention",
+    "BlockCoefficients",
     "DynamicConv2d",
     "GlobalAttention",
     "attention_statistics",
@@ -22,5 +23,6 @@ __all__ = [
     "profile",
     "register_attention",
     "set_backend",
+    "set_mixing",
     "set_temperature",
 ]

@@ -35,12 +35,18 @@ def attention_statistics(model: nn.Module, x: Tensor) -> dict[str, AttentionStat
     found: dict[str, AttentionStatistics] = {}
 
     def record(name: str):
-        def hook(_: nn.Module, __: tuple, weights: Tensor) -> None:
-            found[name] = _statistics(weights.float())
+        def hook(_: nn.Module, inputs: tuple, weights: Tensor | None = None) -> None:
+            # A layer without a branch gets its weights as its second input.
+            found[name] = _statistics((inputs[1] if weights is None else weights).float())
 
         return hook
 
-    hooks = [layer.attention.register_forward_hook(record(name)) for name, layer in iter_dynamic(model)]
+    hooks = [
+        layer.register_forward_pre_hook(record(name))
+        if layer.attention is None
+        else layer.attention.register_forward_hook(record(name))
+        for name, layer in iter_dynamic(model)
+    ]
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:

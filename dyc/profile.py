@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from dyc.convert import set_backend
+from dyc.convert import set_backend, set_mixing
 from dyc.layers import DynamicConv2d
 
 
@@ -82,6 +82,7 @@ def profile(model: nn.Module, input_size: tuple[int, int, int] = (3, 224, 224)) 
     """
     shell = copy.deepcopy(model).to("meta").eval()
     set_backend(shell, "eager")  # the others compute on real devices only
+    set_mixing(shell, "kernels")  # what a backend can do; the counts are those of the layers, whatever they mix
     result = Profile(sum(p.numel() for p in model.parameters()), tuple(input_size))
 
     def record(name: str):

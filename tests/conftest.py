@@ -56,12 +56,12 @@ def raises():
 
 
 def smallest_of_each_family() -> list[str]:
-    """Return one name per kind and family, the smallest width; the other widths differ in nothing but numbers."""
+    """Return one name per kind and family, the smallest; other widths and depths differ in little but numbers."""
     from dyc.models import model_names
 
     families: dict[str, list[str]] = {}
     for name in model_names():
-        families.setdefault(re.sub(r"_\d{3}$", "", name), []).append(name)
+        families.setdefault(re.sub(r"_\d{3}$|(?<=resnet)\d+$", "", name), []).append(name)
     return [min(names, key=lambda name: (re.search(r"_\d{3}$", name) is None, name)) for names in families.values()]
 
 

@@ -1,6 +1,6 @@
 """The networks, one family per file; importing this package registers them with timm."""
 
-from dyc.models import mobilenetv2, mobilenetv2_cifar
+from dyc.models import dynet_mobile, dynet_resnet, dynet_shuffle, mobilenetv2, mobilenetv2_cifar
 from dyc.models.listing import model_names
 
-__all__ = ["mobilenetv2", "mobilenetv2_cifar", "model_names"]
+__all__ = ["dynet_mobile", "dynet_resnet", "dynet_shuffle", "mobilenetv2", "mobilenetv2_cifar", "model_names"]
