@@ -6,8 +6,17 @@
 from dyc import models
 from dyc.analysis import attention_statistics
 from dyc.convert import iter_dynamic, make_dynamic, set_backend, set_mixing, set_temperature
-from dyc.layers import Attention, BlockCoefficients, DynamicConv2d, GlobalAttention, register_attention
+from dyc.layers import (
+    Attention,
+    BlockCoefficients,
+    DynamicConv2d,
+    DynamicConv2dSame,
+    GlobalAttention,
+    KernelAttention,
+    register_attention,
+)
 from dyc.profile import profile
+from dyc.table import dynamic_layers
 
 __version__ = "0.1.0"
 
@@ -15,8 +24,11 @@ __all__ = [
     "Attention",
     "BlockCoefficients",
     "DynamicConv2d",
+    "DynamicConv2dSame",
     "GlobalAttention",
+    "KernelAttention",
     "attention_statistics",
+    "dynamic_layers",
     "iter_dynamic",
     "make_dynamic",
     "models",

@@ -7,14 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from dyc.convert import iter_dynamic
+from dyc.layers import KernelAttention
 
 
 @dataclass(frozen=True)
 class AttentionStatistics:
-    """The attention of one layer over a batch.
+    """The attention over the kernels of one layer, for a batch.
 
-    ``entropy`` is the mean entropy over its maximum ``log K``: 1 is uniform, 0 picks one kernel. ``variation`` is
-    the standard deviation of a weight over the inputs, averaged over kernels: 0 means that the input is ignored.
+    ``entropy`` is the mean entropy over its maximum ``log K``: 1 is uniform, 0 picks one kernel; weights that do not
+    sum to one are divided by their sum for it. ``variation`` is the standard deviation of a weight over the inputs,
+    averaged over kernels: 0 means that the input is ignored.
     """
 
     entropy: float
@@ -35,9 +37,10 @@ def attention_statistics(model: nn.Module, x: Tensor) -> dict[str, AttentionStat
     found: dict[str, AttentionStatistics] = {}
 
     def record(name: str):
-        def hook(_: nn.Module, inputs: tuple, weights: Tensor | None = None) -> None:
-            # A layer without a branch gets its weights as its second input.
-            found[name] = _statistics((inputs[1] if weights is None else weights).float())
+        def hook(_: nn.Module, inputs: tuple, weights: Tensor | KernelAttention | None = None) -> None:
+            weights = inputs[1] if weights is None else weights  # without a branch they come with the features
+            kernels = weights.kernels if isinstance(weights, KernelAttention) else weights
+            found[name] = _statistics(kernels.float())
 
         return hook
 

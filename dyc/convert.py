@@ -1,16 +1,19 @@
 """Turn convolutions of a finished model dynamic, in place, and set what all dynamic layers of a model share."""
 
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
 from torch import nn
 
-from dyc.layers import BlockCoefficients, DynamicConv2d
+from dyc.convertible import is_convolution, reasons, same_padding
+from dyc.fusing import keep_unfused
+from dyc.layers import BlockCoefficients, DynamicConv2d, DynamicConv2dSame
 from dyc.layers.attention import check_temperature
 from dyc.layers.dynamic_conv import LAYER_MIXINGS
-from dyc.layers.kinds import AttentionFactory, check_attention
+from dyc.layers.kinds import AttentionFactory, check_attention, copy_scales
 from ops import ArgumentError, check_backend_name
 from ops.errors import unknown_name
 from ops.mixing import check_mixing
@@ -33,11 +36,19 @@ PRESETS: dict[str, Callable[[str, nn.Conv2d], bool]] = {
 }
 
 
-def _select(model: nn.Module, where: Where) -> dict[str, nn.Conv2d]:
+def _stem(model: nn.Module, convs: dict[str, nn.Module]) -> set[str]:
+    """Return the names of the convolutions that see the image: what timm's configuration says, or the first one."""
+    config = getattr(model, "pretrained_cfg", None) or {}
+    first = config.get("first_conv") or ()
+    named = {first} if isinstance(first, str) else set(first)
+    return named if named and named <= convs.keys() else set(list(convs)[:1])
+
+
+def _select(model: nn.Module, where: Where) -> dict[str, nn.Module]:
     """Return the chosen convolutions by name; an empty choice is an error."""
-    if isinstance(model, nn.Conv2d):
+    if is_convolution(model):
         raise ArgumentError("model", "a convolution", "a module that holds convolutions, such as nn.Sequential")
-    convs = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
+    convs = {name: module for name, module in model.named_modules() if is_convolution(module)}
     if callable(where):
         chosen = where
     elif where in PRESETS:
@@ -53,8 +64,9 @@ def _select(model: nn.Module, where: Where) -> dict[str, nn.Conv2d]:
             return pattern.search(name) is not None
 
     picked = {name: conv for name, conv in convs.items() if chosen(name, conv)}
-    if where in ("all_but_stem", "blocks"):
-        picked.pop(next(iter(convs), None), None)  # the stem, which some models keep among their blocks
+    if where in ("all_but_stem", "blocks"):  # some models keep their stem among their blocks
+        stem = _stem(model, convs)
+        picked = {name: conv for name, conv in picked.items() if name not in stem}
     if not picked:
         if isinstance(where, str) and where.isidentifier() and where not in PRESETS:
             raise unknown_name("where", where, PRESETS, listing=_needs_where(convs))
@@ -68,13 +80,33 @@ def _needs_where(convs: dict[str, nn.Conv2d]) -> str:
     return f"a preset ({presets}), an expression or a callable that matches a convolution of the model ({names})"
 
 
-def _why_not(conv: nn.Conv2d) -> str | None:
-    """Return why a convolution cannot become dynamic, or None if it can."""
-    if type(conv) is not nn.Conv2d:
-        return f"its class {type(conv).__name__} computes more than nn.Conv2d"
-    if conv.padding_mode != "zeros":
-        return f"its padding_mode {conv.padding_mode!r} is not 'zeros'"
-    return None
+def _refuse(model: nn.Module, picked: dict[str, nn.Module], unsupported: str) -> dict[str, nn.Conv2d]:
+    """Return the convolutions that can become dynamic; name the others in an error or a warning."""
+    refused = reasons(model, picked)
+    rest = {name: conv for name, conv in picked.items() if name not in refused}
+    if refused:
+        listed = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        what = f"{len(refused)} layers that cannot become dynamic ({listed})"
+        if unsupported == "raise" or not rest:
+            other = ', or unsupported="warn", which leaves these static' if rest else ""
+            raise ArgumentError("where", what, f"others only{other}")
+        warnings.warn(f"where: {what} stay static", stacklevel=3)
+    return rest
+
+
+def _dynamic_like(conv: nn.Conv2d, **options) -> DynamicConv2d:
+    """Build the dynamic layer in place of ``conv``, on its device, in its dtype and mode."""
+    sizes = (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride)
+    rest = (conv.dilation, conv.groups, conv.bias is not None)
+    if same_padding(conv):
+        layer = DynamicConv2dSame(*sizes, *rest, **options)
+    else:
+        layer = DynamicConv2d(*sizes, conv.padding, *rest, **options)
+    layer.to(conv.weight.device, conv.weight.dtype).train(conv.training)
+    layer.weight.requires_grad_(conv.weight.requires_grad)
+    if conv.bias is not None:
+        layer.bias.requires_grad_(conv.bias.requires_grad)
+    return layer
 
 
 def make_dynamic(
@@ -87,25 +119,32 @@ def make_dynamic(
     temperature: float = 30.0,
     backend: str = "auto",
     attention_kwargs: dict | None = None,
+    unsupported: Literal["raise", "warn"] = "raise",
 ) -> nn.Module:
     """Turn chosen convolutions of a model dynamic, in place.
 
-    With ``init="copy"`` and an attention that sums to one, the model computes what it computed before, so that a
-    pretrained model can become dynamic without losing what it knows.
+    With ``init="copy"`` the model computes what it computed before, so that a pretrained model can become dynamic
+    without losing what it knows. It needs an attention that sums to one, or one that says by what each kernel is to
+    be multiplied (``copy_scale``), as ``"condconv"`` and ``"odconv"`` do with ``attention_kwargs={"zero_init": True}``.
 
     Args:
-        model: Any model with :class:`torch.nn.Conv2d` layers.
+        model: Any model with :class:`torch.nn.Conv2d` layers; timm's ``Conv2dSame`` and subclasses that only bear
+            another name are converted too. A layer with several names in the model stays one layer.
         attention: A registered kind or a factory; see :func:`dyc.register_attention`.
         where: ``"depthwise"``, ``"blocks"`` (no stem, no head), ``"all_but_stem"``, a regular expression searched
             in the layers' names, or ``where(name, conv) -> bool``.
         num_kernels: Kernels per layer, ``K``.
-        init: ``"copy"`` sets every kernel to the static one; ``"independent"`` draws each by its true fan-in.
+        init: ``"copy"`` sets every kernel to the static one, times ``copy_scale`` where the attention has one;
+            ``"independent"`` draws each by its true fan-in.
         temperature: Softmax temperature to start with.
         backend: Backend of :func:`ops.depthwise_conv2d`.
         attention_kwargs: Further arguments of the attention kind.
+        unsupported: What happens if chosen layers cannot become dynamic: ``"raise"`` an error, or ``"warn"`` once and
+            convert the rest; both give every name and reason, as :func:`dyc.dynamic_layers` with ``static=True``.
 
     Returns:
-        ``model`` itself.
+        ``model`` itself. Blocks that hold a dynamic layer can no longer be fused into one convolution: timm's
+        ``reparameterize_model`` leaves them as they are, with a warning, and fuses the rest.
 
     Raises:
         ArgumentError: An argument cannot be used, nothing matches ``where``, or a matching convolution cannot
@@ -126,37 +165,25 @@ def make_dynamic(
     check_temperature(temperature)
     if init not in ("copy", "independent"):
         raise unknown_name("init", init, ("copy", "independent"))
-    picked = _select(model, where)
-    refused = {name: reason for name, conv in picked.items() if (reason := _why_not(conv)) is not None}
-    if refused:
-        listed = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
-        raise ArgumentError("where", f"{len(refused)} layers that cannot become dynamic ({listed})", "others only")
-    layers = {}
-    for name, conv in picked.items():
-        layer = DynamicConv2d(
-            conv.in_channels,
-            conv.out_channels,
-            conv.kernel_size,
-            conv.stride,
-            conv.padding,
-            conv.dilation,
-            conv.groups,
-            conv.bias is not None,
+    if unsupported not in ("raise", "warn"):
+        raise unknown_name("unsupported", unsupported, ("raise", "warn"))
+    layers: dict[nn.Module, DynamicConv2d] = {}
+    for conv in _refuse(model, _select(model, where), unsupported).values():
+        layer = layers[conv] = _dynamic_like(
+            conv,
             num_kernels=num_kernels,
             attention=attention,
             temperature=temperature,
             backend=backend,
             attention_kwargs=attention_kwargs,
         )
-        layer.to(conv.weight.device, conv.weight.dtype).train(conv.training)
         if init == "copy":
-            layer.copy_from(conv)
-        layer.weight.requires_grad_(conv.weight.requires_grad)
-        if conv.bias is not None:
-            layer.bias.requires_grad_(conv.bias.requires_grad)
-        layers[name] = layer
-    for name, layer in layers.items():  # only now, so that an error above leaves the model as it was
-        model.set_submodule(name, layer)
+            layer.copy_from(conv, *copy_scales(layer.attention, attention))
+    # Only now, so that an error above leaves the model as it was; a layer may have several names.
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if module in layers:
+            model.set_submodule(name, layers[module])
+    keep_unfused(model)
     return model
 
 

@@ -1,4 +1,4 @@
-"""Parameters and multiply-accumulates (MACs) per layer, counted without computing anything."""
+"""Parameters and operations per layer, counted without computing anything."""
 
 import copy
 import math
@@ -7,28 +7,43 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from dyc.conventions import CONVENTIONS
 from dyc.convert import set_backend, set_mixing
-from dyc.layers import DynamicConv2d
+from dyc.elements import ElementCount, ElementCounter
+from dyc.layers import Attention, BlockCoefficients, DynamicConv2d
+from ops import ArgumentError
+from ops.errors import unknown_name
 
 
 @dataclass(frozen=True)
 class LayerProfile:
-    """One layer: its own parameters, MACs per image, and the MACs of mixing its bank (zero for static layers)."""
+    """One layer: its own parameters, MACs per image, and the MACs of mixing its bank (zero for static layers).
+
+    ``role`` is ``"attention"`` inside the attention branch of a dynamic layer, ``"classifier"``, or else
+    ``"convolution"`` or ``"linear"``.
+    """
 
     name: str
     kind: str
     parameters: int
     macs: int
     mixing_macs: int = 0
+    role: str = "convolution"
 
 
 @dataclass
 class Profile:
-    """The counts of a model: totals, and one row per convolution, linear layer and dynamic convolution."""
+    """The counts of a model: totals, and one row per convolution, linear layer and dynamic convolution.
+
+    ``elements`` has one row per norm, activation and pooling, which some conventions of counting need.
+    ``has_classifier`` says whether the model names its classifier, with ``get_classifier`` as timm's models do.
+    """
 
     parameters: int
     input_size: tuple[int, int, int]
     layers: list[LayerProfile] = field(default_factory=list)
+    elements: list[ElementCount] = field(default_factory=list)
+    has_classifier: bool = False
 
     @property
     def macs(self) -> int:
@@ -39,6 +54,32 @@ class Profile:
     def mixing_macs(self) -> int:
         """MACs per image of mixing the banks, which the published counts leave out."""
         return sum(layer.mixing_macs for layer in self.layers)
+
+    def count(self, convention: str = "macs", *, classifier: bool = True) -> int:
+        """Return the operations per image in a convention of counting.
+
+        Args:
+            convention: ``"macs"`` (convolutions and linear layers, attention included), ``"macs+mixing"`` (mixing the
+                banks too), ``"conv"`` (convolutions and classifier only) or ``"eam"`` (norms, ReLUs and poolings
+                too); ``dyc.conventions.CONVENTIONS`` describes each and names who counts so.
+            classifier: Count the classifier.
+
+        Raises:
+            ArgumentError: No such convention, or the model does not name the classifier that is to be left out.
+
+        Example:
+            >>> import timm
+            >>> counts = profile(timm.create_model("mobilenetv2_100"))
+            >>> counts.count("conv"), counts.count("conv", classifier=False)
+            (300774272, 299494272)
+        """
+        if convention not in CONVENTIONS:
+            raise unknown_name("convention", convention, CONVENTIONS)
+        if not classifier and not self.has_classifier:
+            raise ArgumentError("classifier", False, "True: the model has no get_classifier() that names it")
+        rule = CONVENTIONS[convention]
+        rows = [row for row in self.layers if classifier or row.role != "classifier"]
+        return sum(rule.layer(row) for row in rows) + rule.rest(self)
 
     def __str__(self) -> str:
         width = max([len(layer.name) for layer in self.layers] + [5])
@@ -61,12 +102,27 @@ def _macs(module: nn.Module, output: torch.Tensor) -> tuple[int, int]:
     return pixels * module.weight.numel(), 0
 
 
-def profile(model: nn.Module, input_size: tuple[int, int, int] = (3, 224, 224)) -> Profile:
-    """Count the parameters and MACs of a model for one image.
+def _roles(model: nn.Module) -> dict[str, str]:
+    """Return the role of every module that is part of an attention branch or of the classifier."""
+    named, roles = dict(model.named_modules()), {}
+    roots = {name: "attention" for name, module in named.items() if isinstance(module, Attention | BlockCoefficients)}
+    roots |= {f"{name}.attention": "attention" for name, module in named.items() if isinstance(module, DynamicConv2d)}
+    if hasattr(model, "get_classifier"):
+        found = model.get_classifier()  # a pair in models with a distillation head
+        parts = found if isinstance(found, tuple | list) else (found,)
+        roots |= {name: "classifier" for name, module in named.items() if any(module is part for part in parts)}
+    for root, role in roots.items():
+        roles |= {name: role for name in named if name == root or name.startswith(f"{root}.")}
+    return roles
 
-    MACs are those of convolutions, linear layers and, in dynamic layers, the linear layers of the attention: the
-    convention that reproduces the DYC report's Table 2. Pooling, activations and normalisation are not counted;
-    mixing the banks is, in a column of its own. Products between activations (self-attention) are not seen.
+
+def profile(model: nn.Module, input_size: tuple[int, int, int] = (3, 224, 224)) -> Profile:
+    """Count the parameters and operations of a model for one image.
+
+    ``macs`` are those of convolutions, linear layers and, in dynamic layers, the linear layers of the attention: the
+    convention that reproduces the DYC report's Table 2. Pooling, activations and normalisation are not counted there;
+    mixing the banks is, in a column of its own. :meth:`Profile.count` has other conventions. Products between
+    activations (self-attention) are not seen.
 
     Args:
         model: Any model that takes one image batch. It is not changed: a copy without data is run.
@@ -84,18 +140,31 @@ def profile(model: nn.Module, input_size: tuple[int, int, int] = (3, 224, 224)) 
     set_backend(shell, "eager")  # the others compute on real devices only
     set_mixing(shell, "kernels")  # what a backend can do; the counts are those of the layers, whatever they mix
     result = Profile(sum(p.numel() for p in model.parameters()), tuple(input_size))
+    result.has_classifier = hasattr(model, "get_classifier")
+    roles = _roles(shell)
+    running: list[str] = []
 
-    def record(name: str):
-        def hook(module: nn.Module, _: tuple, output: torch.Tensor) -> None:
-            macs, mixing = _macs(module, output)
-            own = sum(p.numel() for p in module.parameters(recurse=False))
-            result.layers.append(LayerProfile(name, type(module).__name__, own, macs, mixing))
+    def enter(name: str):
+        return lambda *_: running.append(name)
+
+    def leave(name: str):
+        def hook(module: nn.Module, _: tuple, output: object) -> None:
+            running.pop()
+            if isinstance(module, nn.Conv2d | nn.Linear | DynamicConv2d):
+                macs, mixing = _macs(module, output)
+                own = sum(p.numel() for p in module.parameters(recurse=False))
+                role = roles.get(name, "linear" if isinstance(module, nn.Linear) else "convolution")
+                result.layers.append(LayerProfile(name, type(module).__name__, own, macs, mixing, role))
 
         return hook
 
+    def report(operation: str, function: str, elements: int) -> None:
+        role = "attention" if roles.get(running[-1]) == "attention" else "network"
+        result.elements.append(ElementCount(running[-1], operation, function, elements, role))
+
     for name, module in shell.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear | DynamicConv2d):
-            module.register_forward_hook(record(name))
-    with torch.no_grad():
+        module.register_forward_pre_hook(enter(name), prepend=True)
+        module.register_forward_hook(leave(name))
+    with torch.no_grad(), ElementCounter(report):
         shell(torch.empty(1, *input_size, device="meta"))
     return result

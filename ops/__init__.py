@@ -7,7 +7,7 @@ from ops.attended import attended_conv2d
 from ops.backends import BUILT_IN
 from ops.branch import GlobalBranch, branch_attention
 from ops.errors import ArgumentError, BackendUnavailable
-from ops.functional import depthwise_conv2d, dynamic_conv2d, explain, mix_kernels
+from ops.functional import depthwise_conv2d, dynamic_conv2d, explain, mix_kernels, per_sample_conv2d
 from ops.problem import Problem
 from ops.registry import (
     Backend,
@@ -35,6 +35,7 @@ __all__ = [
     "dynamic_conv2d",
     "explain",
     "mix_kernels",
+    "per_sample_conv2d",
     "register_backend",
     "select_backend",
     "use_backend",

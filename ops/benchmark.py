@@ -19,7 +19,7 @@ from ops.errors import ArgumentError, BackendUnavailable
 from ops.functional import depthwise_conv2d
 from ops.problem import Problem
 from ops.registry import backends, select_backend
-from ops.shapes import BATCHES, Shape, geometric_mean, unique_shapes
+from ops.shapes import BATCHES, Shape, geometric_mean, same_padding, unique_shapes
 from ops.timing import measure
 
 FORWARD, BACKWARD = "forward", "forward+backward"
@@ -40,10 +40,30 @@ class Case:
     device: str = "cpu"
     dtype: torch.dtype = torch.float32
     seconds: float = 0.5
+    kernel: int = 3  # pixels, odd
+    dilation: int = 1
+
+    def __post_init__(self) -> None:
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            raise ArgumentError("kernel", self.kernel, "an odd int, at least 1")
+        if self.dilation < 1:
+            raise ArgumentError("dilation", self.dilation, "an int, at least 1")
 
     def __str__(self) -> str:
         channels, size, stride = self.shape
-        return f"{self.batch}x{channels}x{size}x{size}/{stride} {self.layout} {self.direction}"
+        window = "" if self.taps == "3x3" else f"{self.taps} "
+        return f"{self.batch}x{channels}x{size}x{size}/{stride} {window}{self.layout} {self.direction}"
+
+    @property
+    def taps(self) -> str:
+        """The kernel as tables name it: ``"5x5"``, or ``"5x5 dilation 2"``."""
+        return f"{self.kernel}x{self.kernel}" + (f" dilation {self.dilation}" if self.dilation > 1 else "")
+
+    @property
+    def window(self) -> dict[str, int]:
+        """Stride, padding and dilation in pixels, as all convolutions take them."""
+        padding = same_padding(self.kernel, self.dilation)
+        return {"stride": self.shape[2], "padding": padding, "dilation": self.dilation}
 
     def features(self, layout: str) -> Tensor:
         """Return random features ``(B, C, H, W)`` in a memory format; they require gradients."""
@@ -67,10 +87,10 @@ def cases(
         batches: Batch sizes; those of each list in :data:`ops.shapes.BATCHES` by default.
         layouts: Names of :data:`LAYOUTS`.
         directions: ``"forward"`` (without gradients) and ``"forward+backward"`` (to features and parameters).
-        common: ``device``, ``dtype``, and ``seconds`` for one comparison.
+        common: ``device``, ``dtype``, ``kernel``, ``dilation``, and ``seconds`` for one comparison.
 
     Raises:
-        ArgumentError: Unknown shapes.
+        ArgumentError: Unknown shapes, or an even kernel.
     """
     found = {}  # in order, each once
     for name in shapes:
@@ -131,46 +151,49 @@ def compare(
     return timings
 
 
-def runnable(device: str, dtype: torch.dtype) -> tuple[str, ...]:
-    """Return the backends that run a 3x3 convolution on this machine; compiles those that are compiled at first use."""
-    return tuple(s.name for s in backends() if s.available and _reason(s.name, device, dtype) is None)
+def runnable(device: str, dtype: torch.dtype, kernel: int = 3, dilation: int = 1) -> tuple[str, ...]:
+    """Return the backends that run such a convolution on this machine; compiles what is compiled at first use."""
+    found = (s.name for s in backends() if s.available)
+    return tuple(name for name in found if _reason(name, device, dtype, kernel, dilation) is None)
 
 
-def check_runs(name: str, device: str, dtype: torch.dtype) -> None:
-    """Raise :class:`ops.BackendUnavailable` unless a backend, or one of them for ``"auto"``, runs a 3x3 convolution."""
-    one = (1, 1)
-    select_backend(Problem(1, 32, (8, 8), (3, 3), one, one, one, dtype, device, True, False), name)
+def check_runs(name: str, device: str, dtype: torch.dtype, kernel: int = 3, dilation: int = 1) -> None:
+    """Raise :class:`ops.BackendUnavailable` unless a backend, or one of them for ``"auto"``, runs a convolution."""
+    padding = same_padding(kernel, dilation)
+    window = (1, 1), (padding, padding), (dilation, dilation)
+    select_backend(Problem(1, 32, (8, 8), (kernel, kernel), *window, dtype, device, True, False), name)
 
 
-def _reason(name: str, device: str, dtype: torch.dtype) -> BackendUnavailable | None:
+def _reason(name: str, *what: object) -> BackendUnavailable | None:
     try:
-        check_runs(name, device, dtype)
+        check_runs(name, *what)
     except BackendUnavailable as error:
         return error
     return None
 
 
-def grouped(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+def grouped(x: Tensor, weight: Tensor, stride: int, kernel: int = 3, dilation: int = 1) -> Tensor:
     """Fold the batch into the channels and call a grouped convolution, as public implementations do.
 
     Args:
         x: Features, ``(B, C, H, W)``.
-        weight: Kernels, ``(B, C, 3, 3)`` or any view of them.
-        stride: Step in pixels; the padding is 1.
+        weight: Kernels, ``(B, C, kernel, kernel)`` or any view of them.
+        stride: Step in pixels; the padding is :func:`ops.shapes.same_padding`.
+        kernel: Height and width of the kernels.
+        dilation: Distance of the taps in pixels.
     """
     batch, channels = x.shape[:2]
-    planes, kernels = x.reshape(1, batch * channels, *x.shape[2:]), weight.reshape(batch * channels, 1, 3, 3)
-    y = F.conv2d(planes, kernels, stride=stride, padding=1, groups=batch * channels)
+    planes, kernels = x.reshape(1, batch * channels, *x.shape[2:]), weight.reshape(batch * channels, 1, kernel, kernel)
+    y = F.conv2d(planes, kernels, None, stride, same_padding(kernel, dilation), dilation, batch * channels)
     return y.view(batch, channels, *y.shape[2:])
 
 
 def static(case: Case, layout: str) -> Contestant:
     """Return the convolution with one kernel for all samples; features and kernel in the same memory format."""
-    channels, _, stride = case.shape
-    x = case.features(layout)
-    weight = torch.randn(channels, 1, 3, 3, device=case.device, dtype=case.dtype).to(memory_format=LAYOUTS[layout])
-    weight.requires_grad_()
-    return Contestant(partial(F.conv2d, x, weight, None, stride, 1, 1, channels), (x, weight))
+    channels, x = case.shape[0], case.features(layout)
+    weight = torch.randn(channels, 1, case.kernel, case.kernel, device=case.device, dtype=case.dtype)
+    weight = weight.to(memory_format=LAYOUTS[layout]).requires_grad_()
+    return Contestant(partial(F.conv2d, x, weight, groups=channels, **case.window), (x, weight))
 
 
 def statics(case: Case) -> dict[str, Contestant]:
@@ -189,7 +212,7 @@ def _copy(case: Case) -> Contestant:
 
 
 def time_operators(case: Case, names: Iterable[str]) -> list[Timing]:
-    """Time the depthwise operator of each named backend on one case, with 3x3 kernels.
+    """Time the depthwise operator of each named backend on one case.
 
     Raises:
         ArgumentError: Unknown backend.
@@ -199,12 +222,14 @@ def time_operators(case: Case, names: Iterable[str]) -> list[Timing]:
         raise ArgumentError("case", case, f"a layout among {tuple(LAYOUTS)} and a direction among {DIRECTIONS}")
     channels, _, stride = case.shape
     x, planes = case.features(case.layout), case.features("nchw")
-    weight = torch.randn(case.batch, channels, 3, 3, device=case.device, dtype=case.dtype).requires_grad_()
-    found = {**statics(case), GROUPED: Contestant(partial(grouped, planes, weight, stride), (planes, weight))}
+    weight = torch.randn(case.batch, channels, case.kernel, case.kernel, device=case.device, dtype=case.dtype)
+    weight.requires_grad_()
+    folded = partial(grouped, planes, weight, stride, case.kernel, case.dilation)
+    found = {**statics(case), GROUPED: Contestant(folded, (planes, weight))}
     if case.direction == FORWARD:
         found[COPY] = _copy(case)
     for name in names:
-        call = partial(depthwise_conv2d, x, weight, stride=stride, padding=1, backend=name)
+        call = partial(depthwise_conv2d, x, weight, **case.window, backend=name)
         found[name] = Contestant(call, (x, weight))
     fixed = {STATIC: STATIC, STATIC_LAST: STATIC_LAST if STATIC_LAST in found else STATIC, GROUPED: GROUPED}
     return compare(case, found, lambda _: {**fixed, COPY: COPY} if COPY in found else fixed)

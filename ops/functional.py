@@ -5,7 +5,7 @@ from torch import Tensor
 from ops import checks
 from ops.checks import IntPair
 from ops.errors import ArgumentError
-from ops.mixing import by_features, by_kernels, cheaper_mixing, check_mixing, check_mixture, mix_kernels
+from ops.mixing import by_features, by_kernels, by_sample, cheaper_mixing, check_mixing, check_mixture, mix_kernels
 from ops.problem import Pair, Problem
 from ops.registry import check_backend_name, describe, select_backend
 
@@ -45,6 +45,54 @@ def depthwise_conv2d(
     """
     x, weight, geometry = _depthwise_call(x, weight, stride, padding, dilation)
     return select_backend(Problem.of(x, weight, *geometry), backend).run(x, weight, *geometry)
+
+
+def per_sample_conv2d(
+    x: Tensor,
+    weight: Tensor,
+    *,
+    stride: IntPair = 1,
+    padding: IntPair | str = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    backend: str = "auto",
+) -> Tensor:
+    """Convolve each sample with its own kernels, depthwise or not.
+
+    Equivalent to ``F.conv2d(x[n : n + 1], weight[n], None, stride, padding, dilation, groups)`` for each ``n``.
+
+    Args:
+        x: Features, ``(B, C_in, H, W)``, floating point.
+        weight: Kernels, ``(B, C_out, C_in/groups, kH, kW)``, same device and dtype as ``x``.
+        stride: Step in pixels, one int or ``(vertical, horizontal)``.
+        padding: Zero padding in pixels on each side, or ``"same"`` / ``"valid"``.
+        dilation: Distance of the taps in pixels.
+        groups: Groups of the convolution; must divide ``C_in`` and ``C_out``.
+        backend: The backend of :func:`depthwise_conv2d`, used when the convolution is depthwise.
+
+    Returns:
+        ``(B, C_out, H', W')`` in the memory format and dtype of ``x`` (the autocast dtype inside autocast).
+
+    Raises:
+        ArgumentError: Shapes, dtypes or devices disagree, or the output would be empty (a ``ValueError``).
+        BackendUnavailable: The named backend cannot run this call; lists every reason.
+
+    Example:
+        >>> import torch
+        >>> per_sample_conv2d(torch.randn(2, 8, 9, 9), torch.randn(2, 6, 4, 3, 3), groups=2).shape
+        torch.Size([2, 6, 7, 7])
+    """
+    check_backend_name(backend)  # a misspelt name is an error even where no backend is chosen
+    checks.features(x)
+    x, weight = checks.autocast(x, weight)
+    if weight.dim() != 5 or weight.shape[0] != x.shape[0]:
+        need = f"({x.shape[0]}, C_out, C_in/groups, kH, kW): kernels for each sample"
+        raise ArgumentError("weight", f"shape {tuple(weight.shape)}", need)
+    checks.bank(x, weight, groups)
+    if x.shape[1] == weight.shape[1] == groups:
+        window = {"stride": stride, "padding": padding, "dilation": dilation}
+        return depthwise_conv2d(x, weight.squeeze(2), **window, backend=backend)
+    return by_sample(x, weight, checks.window(x, weight.shape[3:], stride, padding, dilation), groups)
 
 
 def explain(
@@ -121,6 +169,8 @@ def dynamic_conv2d(
     check_backend_name(backend)  # a misspelt name is an error even where no backend is chosen
     check_mixing(mixing)
     checks.features(x)
+    if not isinstance(attention, Tensor):
+        raise ArgumentError("attention", type(attention).__name__, "a tensor, (B, K) or (B, K, C_out)")
     x, weight, attention, bias = checks.autocast(x, weight, attention, bias)
     checks.bank(x, weight, groups)
     fits = attention.dim() in (2, 3) and attention.shape[0] == x.shape[0]

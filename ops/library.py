@@ -29,7 +29,7 @@ LIBRARY.define(
 )
 LIBRARY.define(
     "attended_depthwise_backward(Tensor grad, Tensor x, Tensor bank, Tensor fc1_weight, Tensor fc2_weight,"
-    f" Tensor temperature, {_KEPT}, {_WINDOW}) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
+    f" Tensor temperature, {_KEPT}, bool[6] needs, {_WINDOW}) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
 )
 
 
@@ -81,11 +81,12 @@ def _(x, bank, fc1_weight, fc1_bias, fc2_weight, fc2_bias, temperature, stride, 
 
 
 @torch.library.register_fake("dyc::attended_depthwise_backward", lib=LIBRARY)
-def _(grad, x, bank, fc1, fc2, temperature, pooled, hidden, attention, mixed, stride, padding, dilation):
+def _(grad, x, bank, fc1, fc2, temperature, pooled, hidden, attention, mixed, needs, stride, padding, dilation):
     gx = x.new_empty(x.shape).contiguous(memory_format=torch.channels_last)
     gbank = bank.new_empty(bank.shape).squeeze(2).contiguous(memory_format=torch.channels_last).unsqueeze(2)
     weights = ((w.new_empty(w.shape), w.new_empty(w.shape[:1])) for w in (fc1, fc2))
-    return gx, gbank, *(t for pair in weights for t in pair)
+    found = (gx, gbank, *(t for pair in weights for t in pair))
+    return tuple(t if needed else None for t, needed in zip(found, needs))
 
 
 def _keep(ctx, inputs, output) -> None:

@@ -113,8 +113,12 @@ def check_mixture(weight: Tensor, attention: Tensor) -> None:
 
 def by_kernels(x: Tensor, weight: Tensor, attention: Tensor, window: Window, groups: int) -> Tensor:
     """Mix the kernels of each sample, then convolve it with its own; arguments as in :func:`ops.dynamic_conv2d`."""
-    kernels = mix_kernels(weight, attention)
-    if _is_pointwise(weight, groups):
+    return by_sample(x, mix_kernels(weight, attention), window, groups)
+
+
+def by_sample(x: Tensor, kernels: Tensor, window: Window, groups: int) -> Tensor:
+    """Convolve each sample with its own kernels; arguments as in :func:`ops.per_sample_conv2d`."""
+    if _is_pointwise(kernels, groups):
         return _pointwise(x, kernels.flatten(2), window)
     return _per_sample(x, kernels, window, groups)
 

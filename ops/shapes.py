@@ -12,7 +12,10 @@ MOBILENETV2_32: tuple[Shape, ...] = (
     *((384, 8, 1), (384, 8, 1), (384, 8, 1), (384, 8, 1), (576, 8, 1), (576, 8, 1), (576, 8, 2)),
     *((960, 4, 1), (960, 4, 1), (960, 4, 1)),
 )
-"""Channels, height (pixels) and stride of MobileNetV2's seventeen depthwise convolutions on 32x32 images."""
+"""Channels, height (pixels) and stride of MobileNetV2's seventeen depthwise convolutions on 32x32 images.
+
+Its kernels are 3x3; a benchmark may ask for others on the same features (see :func:`same_padding`).
+"""
 
 MOBILENETV2_224: tuple[Shape, ...] = (
     *((32, 112, 1), (96, 112, 2), (144, 56, 1), (144, 56, 2), (192, 28, 1), (192, 28, 1), (192, 28, 2)),
@@ -31,6 +34,16 @@ included, as ``dyc bench layers`` does.
 SHAPES = {"mobilenetv2_32": MOBILENETV2_32, "mobilenetv2_224": MOBILENETV2_224, "report": REPORT}
 BATCHES = {"mobilenetv2_32": (1, 32), "mobilenetv2_224": (1, 32), "report": (1,)}
 """The batch sizes of each list unless others are asked for."""
+
+
+def same_padding(kernel: int, dilation: int) -> int:
+    """Return the zero padding in pixels with which ``H'`` is ``H / stride``, rounded up, for an odd kernel.
+
+    Example:
+        >>> same_padding(5, 2)
+        4
+    """
+    return dilation * (kernel - 1) // 2
 
 
 def unique_shapes(name: str) -> tuple[Shape, ...]:

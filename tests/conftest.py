@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ops import ArgumentError, registry
+from ops import ArgumentError, GlobalBranch, registry
 
 # The tests of ops need torch and nothing else, so what other tests need is imported where it is used.
 
@@ -52,17 +52,38 @@ def raises():
     return expect
 
 
+@pytest.fixture
+def draw_layer():
+    def make(batch=3, channels=20, size=9, kernel=3, per_channel=True, biases=True, kernels=4):
+        """Draw x, a bank and a branch, all leaves that ask for gradients."""
+        hidden, outputs = channels // 4 + 1, kernels * (channels if per_channel else 1)
+        x = torch.randn(batch, channels, size, size - 2).contiguous(memory_format=torch.channels_last)
+        fc1, fc2 = torch.randn(hidden, channels), torch.randn(outputs, hidden)
+        weight = torch.randn(kernels, channels, 1, kernel, kernel)
+        bias1, bias2 = (torch.randn(hidden), torch.randn(outputs)) if biases else (None, None)
+        leaves = [t.requires_grad_() for t in (x, weight, fc1, fc2, bias1, bias2) if t is not None]
+        return leaves, x, weight, GlobalBranch(fc1, bias1, fc2, bias2, torch.tensor(3.0))
+
+    return make
+
+
 # Models
 
 
 def smallest_of_each_family() -> list[str]:
-    """Return one name per kind and family, the smallest; other widths and depths differ in little but numbers."""
+    """Return one name per kind and family, the smallest; other widths and depths differ in little but numbers.
+
+    Nor do the forms of EAM-DyNet's selection, which test_efficient_attention.py tests.
+    """
     from dyc.models import model_names
 
     families: dict[str, list[str]] = {}
     for name in model_names():
-        families.setdefault(re.sub(r"_\d{3}$|(?<=resnet)\d+$", "", name), []).append(name)
-    return [min(names, key=lambda name: (re.search(r"_\d{3}$", name) is None, name)) for names in families.values()]
+        families.setdefault(re.sub(r"(_cgr|_cgr_max)?(_\d{3})?$|(?<=dynet_resnet)\d+$", "", name), []).append(name)
+    return [
+        min(names, key=lambda name: (re.search(r"_\d{3}$", name) is None, len(name), name))
+        for names in families.values()
+    ]
 
 
 def pytest_generate_tests(metafunc):

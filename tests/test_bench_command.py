@@ -29,7 +29,7 @@ def test_shapes_give_tables_a_picture_and_every_timing(what, rival, tmp_path, ca
     assert main(argv) == 0
     out, err = capsys.readouterr()
     assert "geometric means" in out
-    assert "mobilenetv2_32, batch 1, channels_last, forward" in out
+    assert "mobilenetv2_32, 3x3 kernels, batch 1, channels_last, forward" in out
     assert "[1/10] 1x32x32x32/1 channels_last forward" in err
     rows = table(timings)
     expected = {"median_ms", "p20_ms", "p80_ms", "peak_mib", "to_static", "memory_to_static", rival}
@@ -41,6 +41,17 @@ def test_shapes_give_tables_a_picture_and_every_timing(what, rival, tmp_path, ca
     assert main(argv) == 2
     assert capsys.readouterr().err.startswith("dyc bench: error: --csv: got")
     assert (timings.read_bytes(), picture.read_bytes()) == before
+
+
+@pytest.mark.parametrize("what", ["ops", "layers"])
+def test_kernels_of_other_sizes(what, tmp_path, capsys):
+    timings = tmp_path / "timings.csv"
+    window = ["--kernel", "5", "--dilation", "2"]
+    assert main(["bench", what, *QUICK, *window, "--backends", "eager", "--csv", str(timings)]) == 0
+    out, err = capsys.readouterr()
+    assert "mobilenetv2_32, 5x5 dilation 2 kernels, batch 1" in out
+    assert "[1/10] 1x32x32x32/1 5x5 dilation 2 channels_last forward" in err
+    assert {(row["kernel"], row["dilation"]) for row in table(timings)} == {("5", "2")}
 
 
 def test_networks_give_a_table_a_picture_and_every_timing(tmp_path, capsys):
@@ -87,6 +98,8 @@ WRONG = [
     (["ops", "--backends", "egaer"], "--backends: got 'egaer' (did you mean 'eager'?); need one of"),
     (["ops", "--batches", "0"], "--batches: got '0'; need an int, at least 1"),
     (["ops", "--batches", "two"], "--batches: got 'two'; need an int, at least 1"),
+    (["ops", "--kernel", "4"], "--kernel: got '4'; need an odd int, at least 1"),
+    (["ops", "--dilation", "0"], "--dilation: got '0'; need an int, at least 1"),
     (["ops", "--seconds", "-1"], "--seconds: got '-1'; need a positive number"),
     (["ops", "--seconds", "nan"], "--seconds: got 'nan'; need a positive number"),
     (["ops", "--shapes", "mobilenetv2_33"], "--shapes: got 'mobilenetv2_33' (did you mean"),

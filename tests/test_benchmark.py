@@ -63,20 +63,41 @@ def test_contestants_of_the_operator(layout, direction):
         assert "memory" not in found["copy"].ratios
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_contestants_compute_the_same_in_the_memory_format_of_the_case(stride):
-    case = benchmark.Case("mobilenetv2_32", "channels_last", 3, "forward", (32, 9, stride))
+@pytest.mark.parametrize(("stride", "kernel", "dilation"), [(1, 3, 1), (2, 3, 1), (1, 5, 2), (2, 7, 1), (1, 1, 1)])
+def test_contestants_compute_the_same_in_the_memory_format_of_the_case(stride, kernel, dilation):
+    case = benchmark.Case(
+        "mobilenetv2_32", "channels_last", 3, "forward", (32, 9, stride), kernel=kernel, dilation=dilation
+    )
     x = case.features("channels_last")
     assert x.is_contiguous(memory_format=torch.channels_last)
-    weight = torch.randn(3, 32, 3, 3)
-    expected = ops.depthwise_conv2d(x, weight, stride=stride, padding=1)
-    torch.testing.assert_close(benchmark.grouped(x, weight, stride), expected)
+    weight = torch.randn(3, 32, kernel, kernel)
+    expected = ops.depthwise_conv2d(x, weight, **case.window)
+    assert expected.shape[2:] == (-(-9 // stride), -(-9 // stride))
+    torch.testing.assert_close(benchmark.grouped(x, weight, stride, kernel, dilation), expected, rtol=1e-4, atol=1e-4)
     static = benchmark.static(case, "channels_last")
     assert static.call().is_contiguous(memory_format=torch.channels_last)
-    features, kernel = static.leaves
-    torch.testing.assert_close(
-        static.call(), ops.depthwise_conv2d(features, kernel.squeeze(1).expand(3, -1, -1, -1), stride=stride, padding=1)
-    )
+    features, kernels = static.leaves
+    each = kernels.squeeze(1).expand(3, -1, -1, -1)
+    torch.testing.assert_close(static.call(), ops.depthwise_conv2d(features, each, **case.window), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("window", "argument"), [({"kernel": 4}, "kernel"), ({"dilation": 0}, "dilation")])
+def test_kernels_have_a_middle(window, argument, raises):
+    with raises(argument, str(window[argument]), "at least 1"):
+        benchmark.cases(["report"], **window)
+
+
+def test_the_operator_is_timed_with_the_kernel_of_the_case(monkeypatch):
+    seen = set()
+
+    def spy(x, weight, **options):
+        seen.add((tuple(weight.shape), options["padding"], options["dilation"]))
+        return ops.depthwise_conv2d(x, weight, **options)
+
+    monkeypatch.setattr(benchmark, "depthwise_conv2d", spy)
+    case = benchmark.Case("report", "nchw", 2, "forward", (8, 9, 1), kernel=5, dilation=2, **QUICK)
+    benchmark.time_operators(case, ["eager"])
+    assert seen == {((2, 8, 5, 5), 4, 2)}
 
 
 def test_forward_is_without_gradients_and_backward_reaches_every_leaf():
@@ -110,9 +131,12 @@ def test_means_weigh_a_shape_as_often_as_the_network_holds_it():
 
 
 @pytest.mark.parametrize("attention", ["dy", "dyc"])
-@pytest.mark.parametrize("stride", [1, 2])
-def test_the_peer_layer_computes_what_ours_does(attention, stride):
-    layer = dyc.DynamicConv2d(16, 16, 3, stride, 1, groups=16, bias=False, attention=attention, temperature=2.0)
+@pytest.mark.parametrize(("stride", "kernel", "dilation"), [(1, 3, 1), (2, 3, 1), (1, 5, 2)])
+def test_the_peer_layer_computes_what_ours_does(attention, stride, kernel, dilation):
+    padding = dilation * (kernel // 2)
+    layer = dyc.DynamicConv2d(
+        16, 16, kernel, stride, padding, dilation, groups=16, bias=False, attention=attention, temperature=2.0
+    )
     nn.init.normal_(layer.attention.fc2.bias)
     peer = PeerLayer(layer)
     x = torch.randn(3, 16, 7, 9)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import dyc
+from dyc.layers.attentions.efficient import EfficientAttention
 from dyc.models import model_names
 
 
@@ -22,7 +23,8 @@ def test_registration(name):
     model = timm.create_model(name)
     assert model.default_cfg["architecture"] == name
     assert config.input_size == ((3, 32, 32) if "cifar" in name else (3, 224, 224))
-    assert config.num_classes == (10 if "cifar" in name else 1000) == model.num_classes
+    classes = 10 if "cifar" in name else 100 if name.startswith(("eam_", "gap_")) else 1000
+    assert config.num_classes == classes == model.num_classes
     assert len(config.mean) == len(config.std) == config.input_size[0]
     assert 0 < config.crop_pct <= 1
     assert isinstance(model.get_submodule(config.first_conv), nn.Conv2d)
@@ -35,8 +37,10 @@ def test_registration(name):
 def test_dynamic_layers_are_as_the_name_says(family):
     layers = [layer for _, layer in dyc.iter_dynamic(timm.create_model(family))]
     assert all((layer.attention is None) == family.startswith("dynet_") for layer in layers)
-    kinds = {layer.attention.per_channel for layer in layers if layer.attention is not None}
-    assert kinds == {"dyc": {True}, "dy": {False}}.get(family.split("_")[0], set())
+    branches = [layer.attention for layer in layers if layer.attention is not None]
+    kinds = {getattr(branch, "per_channel", type(branch)) for branch in branches}
+    named = {"dyc": {True}, "dy": {False}, "gap": {False}, "eam": {EfficientAttention}}
+    assert kinds == named.get(family.split("_")[0], set())
 
 
 def test_state_dict_round_trip(family, images):

@@ -1,8 +1,4 @@
-"""The C++ backend beyond the cases that every backend passes: operators, second derivatives, compilation."""
-
-import os
-import subprocess
-import sys
+"""The C++ backend beyond the cases that every backend passes: operators, second derivatives, threads."""
 
 import pytest
 import torch
@@ -83,27 +79,6 @@ def test_result_does_not_depend_on_the_number_of_threads(channels_last, size, st
         assert all(torch.equal(a, b) for a, b in zip(found[0], others, strict=True))
 
 
-@pytest.mark.parametrize("channels_last", [True, False])
-@pytest.mark.parametrize("gradients", [False, True])
-def test_one_graph_serves_all_batch_sizes(gradients, channels_last):
-    def plain(x, weight):
-        return ops.depthwise_conv2d(x, weight, padding=1, backend="cpp").sigmoid()
-
-    torch.compiler.reset()
-    torch._dynamo.utils.counters.clear()
-    call = torch.compile(plain, fullgraph=True, dynamic=True, backend="aot_eager")
-    for batch in (2, 3, 5):
-        x = torch.randn(batch, 20, 8, 8)
-        x = x.contiguous(memory_format=torch.channels_last) if channels_last else x
-        x, weight = x.requires_grad_(gradients), torch.randn(batch, 20, 3, 3, requires_grad=gradients)
-        y, want = call(x, weight), plain(x, weight)
-        torch.testing.assert_close(y, want)
-        if gradients:
-            for ours, theirs in zip(*(torch.autograd.grad(out.sum(), (x, weight)) for out in (y, want)), strict=True):
-                torch.testing.assert_close(ours, theirs)
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
-
-
 @pytest.mark.parametrize(
     ("call", "reason"),
     [
@@ -117,43 +92,3 @@ def test_what_it_cannot_run(call, reason):
 
 
 PAIR = (torch.randn(1, 2, 5, 5), torch.randn(1, 2, 3, 3))
-
-SCRIPT = """
-import torch, ops
-x, w = torch.randn(1, 2, 5, 5), torch.randn(1, 2, 3, 3)
-print(ops.depthwise_conv2d(x, w).shape)
-try:
-    ops.depthwise_conv2d(x, w, backend="cpp")
-    print("ran")
-except ops.BackendUnavailable as error:
-    print(error)
-"""
-
-
-def elsewhere(**environment):
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, env={**os.environ, **environment}, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-def test_kept_file_is_used_again(tmp_path):
-    done = elsewhere()
-    assert "ran" in done.stdout
-    assert "compiling" not in done.stderr
-
-
-def test_machine_without_a_compiler_says_what_to_install():
-    done = elsewhere(CXX="no-such-compiler")
-    assert "torch.Size([1, 2, 3, 3])" in done.stdout
-    assert "need g++ or clang++ on PATH" in done.stdout
-
-
-def test_compiler_that_fails_is_quoted(tmp_path):
-    compiler = tmp_path / "broken-c++"
-    compiler.write_text("#!/bin/sh\necho 'internal trouble' >&2\nexit 1\n")
-    compiler.chmod(0o755)
-    done = elsewhere(CXX=str(compiler), DYC_CACHE=str(tmp_path))
-    assert "internal trouble" in done.stdout
-    assert [p.name for p in tmp_path.iterdir()] == ["broken-c++"]

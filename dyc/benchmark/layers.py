@@ -24,7 +24,7 @@ def _contestant(layer: nn.Module, x: Tensor) -> Contestant:
 
 
 def time_layers(case: Case, names: Iterable[str] = ("auto",), attentions: Iterable[str] = ATTENTIONS) -> list[Timing]:
-    """Time ``dyc.DynamicConv2d`` on one case, with 3x3 kernels, four of them, and no bias, as in MobileNetV2.
+    """Time ``dyc.DynamicConv2d`` on one case, with a bank of four kernels and no bias, as in MobileNetV2.
 
     The contestants: the static ones of :mod:`ops.benchmark`; for each attention ``"<attention> peer"``, the public
     formulation on NCHW features, and ``"<attention> <backend>"``. Backward gives gradients to features and all
@@ -39,14 +39,13 @@ def time_layers(case: Case, names: Iterable[str] = ("auto",), attentions: Iterab
         ArgumentError: Unknown backend or attention.
         BackendUnavailable: A backend cannot run the case.
     """
-    channels, _, stride = case.shape
+    channels = case.shape[0]
     x, planes = case.features(case.layout), case.features("nchw")
     found = statics(case)
     for attention in attentions:
         for name in names:
-            layer = DynamicConv2d(
-                channels, channels, 3, stride, 1, groups=channels, bias=False, attention=attention, backend=name
-            )
+            options = {"groups": channels, "bias": False, "attention": attention, "backend": name}
+            layer = DynamicConv2d(channels, channels, case.kernel, **case.window, **options)
             if layer_name(attention, PEER) not in found:
                 found[layer_name(attention, PEER)] = _contestant(PeerLayer(layer), planes)
             # As in a network: its weights lie in the memory format of the features.

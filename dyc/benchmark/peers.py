@@ -11,8 +11,8 @@ class PeerLayer(nn.Module):
     """Squeeze by 1x1 convolutions, mix by ``torch.mm`` or ``torch.einsum``, fold the batch into the groups; on NCHW.
 
     Args:
-        layer: A depthwise 3x3 layer without bias, padded by 1, whose parameters it copies and whose outputs it
-            reproduces.
+        layer: A depthwise layer without bias, of square kernels, padded to keep the size, whose parameters it copies
+            and whose outputs it reproduces.
 
     Shape:
         ``(B, C, H, W)`` to ``(B, C, H', W')``.
@@ -22,7 +22,7 @@ class PeerLayer(nn.Module):
         super().__init__()
         attention = layer.attention
         hidden, channels = attention.fc1.weight.shape
-        self.stride = layer.stride[0]
+        self.stride, self.kernel, self.dilation = layer.stride[0], layer.weight.shape[-1], layer.dilation[0]
         self.temperature = float(attention.temperature)
         self.per_channel = attention.per_channel
         self.pool = nn.AdaptiveAvgPool2d(1)
@@ -43,4 +43,4 @@ class PeerLayer(nn.Module):
             mixed = torch.einsum("bkc,kcihw->bcihw", attention, self.weight)
         else:
             mixed = torch.mm(attention.squeeze(2), self.weight.view(kernels, -1))
-        return grouped(x, mixed, self.stride)
+        return grouped(x, mixed, self.stride, self.kernel, self.dilation)

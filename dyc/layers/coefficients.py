@@ -25,7 +25,7 @@ class BlockCoefficients(nn.Module):
         hidden: Width of the hidden layer; None leaves it out.
 
     Shape:
-        ``(B, C_in, H, W)`` to a tuple of ``(B, K, C_out)``.
+        ``(B, C_in, H, W)`` to a list of ``(B, K, C_out)``.
 
     Raises:
         ArgumentError: A size is below 1, or there is no convolution.
@@ -51,6 +51,7 @@ class BlockCoefficients(nn.Module):
                 raise ArgumentError(name, value, "at least 1")
         self.num_kernels = num_kernels
         self.out_channels = tuple(out_channels)
+        self.sizes = [num_kernels * channels for channels in self.out_channels]
         self.fc1 = None if hidden is None else nn.Linear(in_channels, hidden)
         self.fc2 = nn.Linear(in_channels if hidden is None else hidden, num_kernels * sum(self.out_channels))
         self.reset_parameters()
@@ -62,14 +63,14 @@ class BlockCoefficients(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> list[Tensor]:
         """Return ``(B, K, C_out)`` for each convolution."""
         pooled = x.mean((2, 3))
         if self.fc1 is not None:
             pooled = torch.relu(self.fc1(pooled))
         mixed = torch.sigmoid(self.fc2(pooled))
-        each = mixed.split([self.num_kernels * channels for channels in self.out_channels], dim=1)
-        return tuple(part.unflatten(1, (self.num_kernels, -1)) for part in each)
+        each = mixed.split(self.sizes, dim=1)
+        return [each[i].unflatten(1, (self.num_kernels, -1)) for i in range(len(self.sizes))]
 
     def extra_repr(self) -> str:
         """Say which convolutions are served."""

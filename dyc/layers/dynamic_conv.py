@@ -4,10 +4,13 @@ import math
 from collections.abc import Callable
 
 import torch
+from timm.layers import register_notrace_module
 from torch import Tensor, nn
 
 from dyc.layers.attention import GlobalAttention
+from dyc.layers.kernel_attention import KernelAttention, scaled_conv2d
 from dyc.layers.kinds import AttentionFactory, build_attention
+from dyc.layers.scripting import scripted_conv2d
 from ops import ArgumentError, GlobalBranch, attended_conv2d, check_backend_name, dynamic_conv2d
 from ops.checks import IntPair, padding_pair, pair
 from ops.mixing import MIXINGS, check_mixing
@@ -16,6 +19,7 @@ LAYER_MIXINGS = (*MIXINGS, "mode")
 """What a layer can mix: as :func:`ops.dynamic_conv2d`, or by its mode (feature maps in training, else kernels)."""
 
 
+@register_notrace_module  # torch.fx cannot trace the choice of an operator
 class DynamicConv2d(nn.Module):
     """A drop-in for :class:`torch.nn.Conv2d` with ``num_kernels`` kernels, mixed per input by an attention branch.
 
@@ -90,6 +94,7 @@ class DynamicConv2d(nn.Module):
         self.dilation = pair("dilation", dilation, 1)
         self.padding = padding_pair(padding, self.kernel_size, self.stride, self.dilation)
         self.groups = groups
+        self.attention_kind = attention if isinstance(attention, str) else ""  # what listings call it
         self.num_kernels = num_kernels
         self.mixing = check_mixing(mixing, LAYER_MIXINGS)
         self.backend = check_backend_name(backend)
@@ -98,7 +103,14 @@ class DynamicConv2d(nn.Module):
         self.attention = None
         if attention is not None:
             self.attention = build_attention(
-                attention, in_channels, out_channels, num_kernels, temperature, attention_kwargs
+                attention,
+                in_channels,
+                out_channels,
+                num_kernels,
+                temperature,
+                attention_kwargs,
+                kernel_size=self.kernel_size,
+                groups=groups,
             )
         elif attention_kwargs:
             raise ArgumentError("attention_kwargs", attention_kwargs, "nothing when the layer has no attention")
@@ -116,31 +128,56 @@ class DynamicConv2d(nn.Module):
             nn.init.zeros_(self.bias)
 
     @torch.no_grad()
-    def copy_from(self, conv: nn.Conv2d) -> None:
-        """Set every kernel of the bank, and every bias, to those of a static convolution of the same shape."""
-        self.weight.copy_(conv.weight)
+    def copy_from(self, conv: nn.Conv2d, scale: float = 1.0, bias_scale: float = 1.0) -> None:
+        """Set every kernel of the bank, and every bias, to those of a static convolution of the same shape.
+
+        Args:
+            conv: The static convolution.
+            scale: Multiplies the kernels, for an attention that does not sum to one; see :func:`dyc.make_dynamic`.
+            bias_scale: Multiplies the biases.
+        """
+        self.weight.copy_(conv.weight * scale)
         if self.bias is not None:
-            self.bias.copy_(conv.bias)
+            self.bias.copy_(conv.bias * bias_scale)
 
     def forward(self, x: Tensor, attention: Tensor | None = None) -> Tensor:
         """Convolve ``(B, C_in, H, W)``, each sample with its own mixture of the bank.
 
         A layer without a branch needs ``attention``, ``(B, K)`` or ``(B, K, C_out)``; one with a branch takes none.
         """
+        if torch.jit.is_scripting():
+            return scripted_conv2d(
+                x,
+                self.weight,
+                torch.jit._unwrap_optional(attention) if self.attention is None else self.attention(x),
+                self.bias,
+                self.stride,
+                self.padding,
+                self.dilation,
+                self.groups,
+            )
+        else:  # not after the return: TorchScript would compile that
+            return self._forward(x, attention)
+
+    def _forward(self, x: Tensor, given: Tensor | None) -> Tensor:
         if self.attention is None:
-            if attention is None:
+            if given is None:
                 raise ArgumentError("attention", None, "(B, K) or (B, K, C_out): the layer has no branch of its own")
-            return self._convolve(dynamic_conv2d, x, attention)
-        if attention is not None:
+            return self._convolve(dynamic_conv2d, x, given)
+        if given is not None:
             raise ArgumentError("attention", "a second one", "none: the layer has a branch of its own")
         attention = self.attention
         # Exactly this class: what a subclass overrides would be passed over.
         branch = attention.branch() if type(attention) is GlobalAttention else None
         if branch is None:
-            return self._convolve(dynamic_conv2d, x, attention(x))
+            weights = attention(x)
+            operator = scaled_conv2d if isinstance(weights, KernelAttention) else dynamic_conv2d
+            return self._convolve(operator, x, weights)
         return self._convolve(attended_conv2d, x, branch)
 
-    def _convolve(self, operator: Callable[..., Tensor], x: Tensor, attention: Tensor | GlobalBranch) -> Tensor:
+    def _convolve(
+        self, operator: Callable[..., Tensor], x: Tensor, attention: Tensor | KernelAttention | GlobalBranch
+    ) -> Tensor:
         mixing = self.mixing
         if mixing == "mode":
             mixing = "features" if self.training else "kernels"

@@ -64,10 +64,11 @@ class StagedNetwork(nn.Module):
             {"num_chs": channels[index], "reduction": reductions[index], "module": f"blocks.{index}"}
             for index in self.stage_ends
         ]
-        self.num_features = self.head_hidden_size = head_channels
+        self.num_features = head_channels
         self.conv_head = nn.Conv2d(channels[-1], head_channels, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(head_channels)
         self.global_pool, self.classifier = create_classifier(head_channels, num_classes, pool_type=global_pool)
+        self.head_hidden_size = head_channels * self.global_pool.feat_mult()
         self.to(device=device, dtype=dtype)
 
     @torch.jit.ignore
@@ -94,6 +95,9 @@ class StagedNetwork(nn.Module):
         self.global_pool, self.classifier = create_classifier(
             self.num_features, num_classes, pool_type=pool_type, device=weight.device, dtype=weight.dtype
         )
+        self.head_hidden_size = self.num_features * self.global_pool.feat_mult()
+        self.global_pool.train(self.training)
+        self.classifier.train(self.training)
 
     def forward_intermediates(
         self,
@@ -138,7 +142,7 @@ class StagedNetwork(nn.Module):
         self.blocks = self.blocks[: self.stage_ends[deepest] + 1]
         if prune_norm or prune_head or len(self.blocks) <= self.stage_ends[-1]:
             self.conv_head, self.bn2 = nn.Identity(), nn.Identity()
-            self.num_features = self.head_hidden_size = self.feature_info[deepest]["num_chs"]
+            self.num_features = self.feature_info[deepest]["num_chs"]
             self.reset_classifier(0, "")
         return levels
 
@@ -176,20 +180,3 @@ def stage_reductions(strides: Sequence[int], stem_reduction: int) -> list[int]:
         stem_reduction *= stride
         found.append(stem_reduction)
     return found
-
-
-def imagenet_cfg(**changes) -> dict:
-    """Return timm's description of a network for images of 224 pixels, of stride 32."""
-    return {
-        "url": "",
-        "num_classes": 1000,
-        "input_size": (3, 224, 224),
-        "pool_size": (7, 7),
-        "crop_pct": 0.875,
-        "interpolation": "bicubic",
-        "mean": (0.485, 0.456, 0.406),
-        "std": (0.229, 0.224, 0.225),
-        "first_conv": "conv_stem",
-        "classifier": "classifier",
-        **changes,
-    }

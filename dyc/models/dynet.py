@@ -88,6 +88,7 @@ class ConvChain(nn.Module):
             for conv, norm in zip(self.convs, self.norms):
                 x = norm(conv(x))
             return x
-        for conv, norm, coefficients in zip(self.convs, self.norms, self.coefficients(x)):
-            x = norm(conv(x, coefficients))
+        coefficients = self.coefficients(x)
+        for i, (conv, norm) in enumerate(zip(self.convs, self.norms)):
+            x = norm(conv(x, coefficients[i]))
         return x

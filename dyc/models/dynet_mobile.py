@@ -14,9 +14,9 @@ from functools import partial
 from timm.layers import DropPath, calculate_drop_path_rates
 from torch import Tensor, nn
 
-from dyc.models.base import StagedNetwork, imagenet_cfg, stage_reductions
+from dyc.models.base import StagedNetwork, stage_reductions
 from dyc.models.dynet import Conv, ConvChain
-from dyc.models.registration import register
+from dyc.models.registration import imagenet_cfg, register
 
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 """Expansion (MobileNetV2 only), channels, blocks and stride of each stage."""
@@ -94,7 +94,7 @@ VARIANTS = {
     "dynet_mobilenetv2_100": (partial(DyNetMobile, expand=True), "Dy-MobileNetV2 x1.0."),
 }
 
-default_cfgs = {name: imagenet_cfg() for name in VARIANTS}
+default_cfgs = {name: imagenet_cfg("conv_stem", "classifier") for name in VARIANTS}
 
 for _name, (_build, _doc) in VARIANTS.items():
     register(__name__, _name, _build, _doc, out_indices=(0, 1, 2, 3, 4))

@@ -13,9 +13,8 @@ from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 
 from dyc.layers import BlockCoefficients
-from dyc.models.base import imagenet_cfg
 from dyc.models.dynet import dynamic_like
-from dyc.models.registration import register
+from dyc.models.registration import imagenet_cfg, register
 
 CHANNELS = (32, 64, 128, 256)
 
@@ -44,7 +43,12 @@ class DyNetBasicBlock(BasicBlock):
         y = self.bn1(self.conv1(x, first))
         y = self.aa(self.act1(self.drop_block(y)))
         y = self.bn2(self.conv2(y, second))
-        return self.act2(_add_shortcut(self, x, y))
+        if self.se is not None:
+            y = self.se(y)
+        if self.drop_path is not None:
+            y = self.drop_path(y)
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.act2(y + shortcut)
 
 
 class DyNetBottleneck(Bottleneck):
@@ -61,16 +65,12 @@ class DyNetBottleneck(Bottleneck):
         y = self.bn2(self.conv2(y, second))
         y = self.aa(self.act2(self.drop_block(y)))
         y = self.bn3(self.conv3(y, third))
-        return self.act3(_add_shortcut(self, x, y))
-
-
-def _add_shortcut(block: BasicBlock | Bottleneck, x: Tensor, y: Tensor) -> Tensor:
-    """Add the shortcut, through timm's optional parts of a block."""
-    if block.se is not None:
-        y = block.se(y)
-    if block.drop_path is not None:
-        y = block.drop_path(y)
-    return y + (x if block.downsample is None else block.downsample(x))
+        if self.se is not None:
+            y = self.se(y)
+        if self.drop_path is not None:
+            y = self.drop_path(y)
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.act3(y + shortcut)
 
 
 def _build(
@@ -86,7 +86,7 @@ VARIANTS = {
     "dynet_resnet50": (DyNetBottleneck, (3, 4, 6, 3), "Dy-ResNet50."),
 }
 
-default_cfgs = {name: imagenet_cfg(first_conv="conv1", classifier="fc") for name in VARIANTS}
+default_cfgs = {name: imagenet_cfg("conv1", "fc") for name in VARIANTS}
 
 for _name, (_block, _layers, _doc) in VARIANTS.items():
     register(__name__, _name, partial(_build, _block, _layers), _doc, out_indices=(0, 1, 2, 3, 4))

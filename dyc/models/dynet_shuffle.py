@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dyc.models.base import StagedNetwork, imagenet_cfg, stage_reductions
+from dyc.models.base import StagedNetwork, stage_reductions
 from dyc.models.dynet import Conv, ConvChain
-from dyc.models.registration import register
+from dyc.models.registration import imagenet_cfg, register
 
 STEM = 24
 BLOCKS = (4, 8, 4)
@@ -92,7 +92,9 @@ class DyNetShuffle(StagedNetwork):
         super().__init__(stages, (STEM, *widths), reductions, stem_channels=STEM, head_channels=HEAD, **kwargs)
 
 
-default_cfgs = {f"{kind}_shuffle_{width}": imagenet_cfg() for kind in ("dynet", "fix") for width in WIDTHS}
+default_cfgs = {
+    f"{kind}_shuffle_{width}": imagenet_cfg("conv_stem", "classifier") for kind in ("dynet", "fix") for width in WIDTHS
+}
 
 for _width, _channels in WIDTHS.items():
     for _kind, _kernels, _doc in (("dynet", 6, "Dy-shuffle"), ("fix", 0, "Fix-shuffle: static kernels,")):

@@ -8,30 +8,17 @@ convolutions of the last four stages dynamic; its choice, published for CIFAR, i
 The static network is timm's ``mobilenetv2_*`` (https://arxiv.org/abs/1801.04381).
 """
 
-from dyc.models.registration import Recipe, dynamic_builder, register, timm_builder
+from dyc.models.registration import Recipe, dynamic_builder, imagenet_cfg, register, timm_builder
 
-DY = Recipe("dy", r"^blocks\.", "conv_head", {"rd_extra": 0, "fc1_bias": True})
-DYC = Recipe("dyc", r"^blocks\.[3-6]\..*conv_dw$", "conv_head")
+DY = Recipe("dy", r"^blocks\.", r"^conv_head$", {"rd_extra": 0, "fc1_bias": True})
+DYC = Recipe("dyc", r"^blocks\.[3-6]\..*conv_dw$", r"^conv_head$")
 
 WIDTHS = {"": "100", "_035": "035", "_050": "050", "_075": "075", "_100": "100", "_140": "140"}
 
 
-def _cfg() -> dict:
-    return {
-        "url": "",
-        "num_classes": 1000,
-        "input_size": (3, 224, 224),
-        "pool_size": (7, 7),
-        "crop_pct": 0.875,
-        "interpolation": "bicubic",
-        "mean": (0.485, 0.456, 0.406),
-        "std": (0.229, 0.224, 0.225),
-        "first_conv": "conv_stem",
-        "classifier": "classifier",
-    }
+NAMES = [f"{kind}_mobilenetv2{suffix}" for kind in ("dy", "dyc") for suffix in WIDTHS]
 
-
-default_cfgs = {f"{kind}_mobilenetv2{suffix}": _cfg() for kind in ("dy", "dyc") for suffix in WIDTHS}
+default_cfgs = {name: imagenet_cfg("conv_stem", "classifier") for name in NAMES}
 
 for _kind, _recipe in (("dy", DY), ("dyc", DYC)):
     for _suffix, _width in WIDTHS.items():

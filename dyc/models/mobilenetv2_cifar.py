@@ -95,8 +95,8 @@ class MobileNetV2Cifar(StagedNetwork):
 
 
 WHERE = r"^blocks\.[3-6]\..*conv_dw$"
-DY = Recipe("dy", WHERE, "conv_head")
-DYC = Recipe("dyc", WHERE, "conv_head")
+DY = Recipe("dy", WHERE, r"^conv_head$")
+DYC = Recipe("dyc", WHERE, r"^conv_head$")
 
 VARIANTS = {
     "mobilenetv2_cifar": (MobileNetV2Cifar, "Static MobileNetV2 for 32x32 images."),

@@ -1,14 +1,17 @@
 """Register a static network, or a network made dynamic, with timm: the one mechanism behind every family."""
 
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import timm
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, register_model
 from torch import nn
 
 from dyc.convert import Where, make_dynamic
+from ops import ArgumentError
 
 
 @dataclass(frozen=True)
@@ -18,14 +21,16 @@ class Recipe:
     Args:
         attention: Kind of attention.
         where: Layers that become dynamic.
-        head: Name of the network's last convolution, which ``dynamic_head=True`` adds; empty if there is none.
+        head: Expression for the network's last convolution, which ``dynamic_head=True`` adds; empty if there is none.
         attention_kwargs: Arguments of the attention kind.
+        shortcut: Expression for the convolutions of the shortcuts, which ``dynamic_shortcut=True`` adds.
     """
 
     attention: str
     where: Where
     head: str = ""
     attention_kwargs: dict = field(default_factory=dict)
+    shortcut: str = ""
 
     def apply(
         self,
@@ -33,6 +38,7 @@ class Recipe:
         *,
         where: Where | None = None,
         dynamic_head: bool = False,
+        dynamic_shortcut: bool = False,
         attention: str | None = None,
         attention_kwargs: dict | None = None,
         num_kernels: int = 4,
@@ -51,9 +57,20 @@ class Recipe:
         }
         attention = attention or self.attention
         make_dynamic(model, attention, where=where, **options)
-        if dynamic_head and isinstance(model.get_submodule(self.head), nn.Conv2d):
-            make_dynamic(model, attention, where=lambda name, conv: name == self.head, **options)
+        switches = {"dynamic_head": (dynamic_head, self.head), "dynamic_shortcut": (dynamic_shortcut, self.shortcut)}
+        for switch, (wanted, layers) in switches.items():
+            if wanted and not layers:
+                raise ArgumentError(switch, wanted, "False: the network has no such convolution")
+            if wanted and any(name for name, conv in static_convs(model) if re.search(layers, name)):
+                make_dynamic(model, attention, where=layers, **options)
         return model
+
+
+def static_convs(model: nn.Module) -> Iterator[tuple[str, nn.Conv2d]]:
+    """Yield the name and layer of every convolution that is not dynamic."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d):
+            yield name, module
 
 
 DYNAMIC_OPTIONS = tuple(Recipe.apply.__kwdefaults__)
@@ -69,9 +86,25 @@ def dynamic_builder(static: Callable[..., nn.Module], recipe: Recipe) -> Callabl
     return build
 
 
-def timm_builder(name: str) -> Callable[..., nn.Module]:
-    """Return a function that builds timm's model ``name``."""
-    return lambda **kwargs: timm.create_model(name, **kwargs)
+def timm_builder(name: str, **defaults) -> Callable[..., nn.Module]:
+    """Return a function that builds timm's model ``name``, with ``defaults`` where the caller says nothing."""
+    return lambda **kwargs: timm.create_model(name, **{**defaults, **kwargs})
+
+
+def imagenet_cfg(first_conv: str, classifier: str) -> dict:
+    """Return timm's description of a network for ImageNet at 224 px that has no weights to load."""
+    return {
+        "url": "",
+        "num_classes": 1000,
+        "input_size": (3, 224, 224),
+        "pool_size": (7, 7),
+        "crop_pct": 0.875,
+        "interpolation": "bicubic",
+        "mean": IMAGENET_DEFAULT_MEAN,
+        "std": IMAGENET_DEFAULT_STD,
+        "first_conv": first_conv,
+        "classifier": classifier,
+    }
 
 
 def register(module: str, name: str, build: Callable[..., nn.Module], doc: str, out_indices: tuple[int, ...]) -> None:

@@ -1,57 +1,184 @@
-"""``dyc models``: every network with its parameters and MACs."""
+"""``dyc models``: every network with its parameters and MACs, and what the papers print about it."""
 
 import argparse
 import csv
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from fnmatch import fnmatch
 
 import timm
+import torch
+from torch import nn
 
 import dyc
+from dyc.conventions import CONVENTIONS
+from dyc.profile import Profile
+from dyc.published import Figure, figures
+from ops import ArgumentError
 from ops.errors import unknown_name
+
+NETWORK = {
+    "model": "model",
+    "parameters": "parameters",
+    "parameters_published": "published",
+    "parameters_gap": "gap",
+    "macs": "MACs",
+    "mixing_macs": "mixing MACs",
+    "operations": "counted",
+    "convention": "as",
+    "operations_published": "published",
+    "operations_gap": "gap",
+    "image_size": "pixels",
+    "num_classes": "classes",
+}
+"""Columns of the list of networks: names in files, and headings of the table."""
+
+FIGURE = {
+    "model": "model",
+    "arguments": "with",
+    "quantity": "quantity",
+    "counted": "counted",
+    "convention": "as",
+    "published": "published",
+    "gap": "gap",
+    "paper": "paper",
+    "table": "table",
+    "status": "status",
+    "note": "note",
+}
+"""Columns of the list of published figures."""
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    result = argparse.ArgumentParser(prog="dyc models", description="List networks with parameters and MACs per image.")
+    result = argparse.ArgumentParser(
+        prog="dyc models",
+        description="List networks with parameters and MACs per image, and beside them the figures that papers print.",
+        epilog="A gap of = means that ours, rounded to the digits printed, is the figure; --published says why others "
+        "differ. Papers count operations in different ways; 'counted' is ours, counted as the paper does: "
+        + " ".join(f"{name}: {rule.summary}" for name, rule in CONVENTIONS.items()),
+    )
     result.add_argument("filter", nargs="?", default="*", help="names to list, with wildcards (default: all)")
     result.add_argument(
         "--timm", action="store_true", help="choose among all of timm's models, not this package's only"
     )
-    result.add_argument("--num-classes", type=int, help="classes (default: each network's own, 10 or 1000)")
+    result.add_argument("--num-classes", type=int, help="classes (default: each network's own, 10, 100 or 1000)")
     result.add_argument("--image-size", type=int, help="height and width in pixels (default: each network's own)")
     result.add_argument("--layers", action="store_true", help="print one row per layer as well")
+    result.add_argument("--published", action="store_true", help="print one row per published figure instead")
     result.add_argument("--csv", action="store_true", help="print comma-separated values")
     return result
 
 
+def build(name: str, **kwargs) -> nn.Module:
+    """Build a network; this package's own without memory for its weights, which counting does not need."""
+    own = timm.model_entrypoint(name).__module__.startswith("dyc.")
+    with torch.device("meta") if own else nullcontext():
+        return timm.create_model(name, **kwargs)
+
+
+def count(model: nn.Module, image_size: int | None = None) -> Profile:
+    """Profile a network at its own image size or another one."""
+    channels, height, width = model.default_cfg["input_size"]
+    return dyc.profile(model, (channels, image_size or height, image_size or width))
+
+
+def compare(figure: Figure, counts: Profile) -> dict:
+    """Return one figure beside ours; the gap is ``"="`` where ours, rounded to the digits printed, is the figure."""
+    without = "" if figure.classifier else " (no classifier)"
+    return {
+        "model": figure.model,
+        "arguments": " ".join(f"{name}={value}" for name, value in figure.arguments.items()),
+        "quantity": figure.quantity,
+        "counted": figure.counted(counts),
+        "convention": figure.convention + without,
+        "published": figure.value + figure.unit,
+        "gap": "=" if figure.reproduces(counts) else f"{figure.gap(counts):+.1%}",
+        "paper": figure.paper,
+        "table": figure.table,
+        "status": figure.status,
+        "note": figure.note,
+    }
+
+
+def describe(name: str, options: argparse.Namespace) -> tuple[dict, Profile]:
+    """Return the row of one network and its profile; figures are for the network's own classes and image size."""
+    model = build(name, **({} if options.num_classes is None else {"num_classes": options.num_classes}))
+    counts = count(model, options.image_size)
+    row = dict.fromkeys(NETWORK, "") | {
+        "model": name,
+        "parameters": counts.parameters,
+        "macs": counts.macs,
+        "mixing_macs": counts.mixing_macs,
+        "image_size": counts.input_size[1],
+        "num_classes": model.num_classes,
+    }
+    own = model.default_cfg
+    if (row["image_size"], row["num_classes"]) == (own["input_size"][1], own["num_classes"]):
+        for figure in reversed([figure for figure in figures(name) if not figure.arguments]):
+            found = compare(figure, counts)
+            row[f"{figure.quantity}_published"], row[f"{figure.quantity}_gap"] = found["published"], found["gap"]
+            if figure.quantity == "operations":
+                row["operations"], row["convention"] = found["counted"], found["convention"]
+    return row, counts
+
+
+def write(rows: Iterable[tuple[dict, str]], columns: dict[str, str], as_csv: bool) -> None:
+    """Print rows as they come, each with the text that follows it: comma-separated, or aligned under headings."""
+    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
+    if as_csv:
+        writer.writeheader()
+    left = ("model", "arguments", "quantity", "convention", "paper", "table", "status", "note")
+    widths = {"model": 30, "arguments": 15, "convention": 27, "paper": 52, "table": 26, "counted": 15, "macs": 15}
+    widths |= {"operations": 15, "parameters": 12, "mixing_macs": 13, "published": 11}
+
+    def line(cells: dict) -> str:
+        parts = []
+        for name in columns:
+            cell, width = cells[name], widths.get(name, 11 if name in left or "published" in name else 7)
+            cell = f"{cell:,}" if isinstance(cell, int) else cell
+            parts.append(f"{cell:<{width}}" if name in left else f"{cell:>{width}}")
+        return "  ".join(parts).rstrip()
+
+    if not as_csv:
+        print(line(columns))
+    for row, after in rows:
+        if as_csv:
+            writer.writerow(row)
+        else:
+            print(line(row), flush=True)
+        if after:
+            print(after)
+
+
+def listed_figures(names: Sequence[str]) -> Iterator[tuple[dict, str]]:
+    """Yield the row of every figure that is printed about these networks."""
+    for name in names:
+        profiles = {}
+        for figure in figures(name):
+            if figure.model != name and figure.model in names:
+                continue  # another name of the same network
+            arguments = tuple(figure.arguments.items())
+            if arguments not in profiles:
+                profiles[arguments] = count(build(name, **figure.arguments))
+            yield compare(figure, profiles[arguments]), ""
+
+
 def main(argv: Sequence[str]) -> None:
     """Run ``dyc models ...``; ``argv`` starts with the command's name."""
-    options = parser().parse_args(argv[1:])
+    command = parser()
+    options = command.parse_args(argv[1:])
     names = timm.list_models() if options.timm else dyc.models.model_names()
     chosen = [name for name in names if fnmatch(name, options.filter)]
     if not chosen:
         raise unknown_name("filter", options.filter, names, listing="a pattern that matches a network, as '*cifar*'")
-    header = ("model", "parameters", "macs", "mixing_macs", "image_size", "num_classes")
-    if options.csv:
-        writer = csv.writer(sys.stdout)
-        writer.writerow(header)
-    else:
-        width = max(len(name) for name in chosen)
-        print(f"{'model':<{width}}{'parameters':>14}{'MACs':>18}{'mixing MACs':>14}{'pixels':>8}{'classes':>9}")
-    for name in chosen:
-        kwargs = {} if options.num_classes is None else {"num_classes": options.num_classes}
-        model = timm.create_model(name, **kwargs)
-        channels, height, width_pixels = model.default_cfg["input_size"]
-        height, width_pixels = (options.image_size or height), (options.image_size or width_pixels)
-        counts = dyc.profile(model, (channels, height, width_pixels))
-        row = (name, counts.parameters, counts.macs, counts.mixing_macs, height, model.num_classes)
-        if options.csv:
-            writer.writerow(row)
-        else:
-            print(
-                f"{name:<{width}}{row[1]:>14,}{row[2]:>18,}{row[3]:>14,}{height:>8}{model.num_classes:>9}", flush=True
-            )
-        if options.layers:
-            print(counts)
+    if not options.published:
+        described = (describe(name, options) for name in chosen)
+        rows = ((row, str(counts) if options.layers else "") for row, counts in described)
+        write(rows, NETWORK, options.csv)
+        return
+    if options.num_classes or options.image_size or options.layers:
+        need = "neither, nor --layers: figures are about the papers' own classes and image sizes"
+        raise ArgumentError("--published", "--num-classes, --image-size or --layers as well", need)
+    write(listed_figures(chosen), FIGURE, options.csv)

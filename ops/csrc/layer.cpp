@@ -15,6 +15,7 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/library.h>
 
+#include <array>
 #include <optional>
 #include <tuple>
 
@@ -27,6 +28,7 @@ using namespace dyc;
 
 using Five = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
 using Six = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
+using Needs = std::array<bool, 6>;  // which of x, bank, fc1's weight and bias, fc2's weight and bias
 
 // Hold the sizes to each other: Python has checked them, but whoever calls the operator itself may not have.
 void check(const Tensor& x, const Tensor& bank, const Tensor& fc1, const optional<Tensor>& bias1, const Tensor& fc2,
@@ -75,27 +77,46 @@ Tensor attended_cpu(const Tensor& x, const Tensor& bank, const Tensor& fc1, cons
   return y;
 }
 
+// The gradients that are needed; the others stay undefined, and so does what only they would be made of.
 Six backward_cpu(const Tensor& grad, const Tensor& x, const Tensor& bank, const Tensor& fc1, const Tensor& fc2,
                  const Tensor& temperature, const Tensor& pooled, const Tensor& hidden, const Tensor& attention,
-                 const Tensor& mixed, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
+                 const Tensor& mixed, Needs needs, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
   at::AutoDispatchBelowAutograd below;
-  const Tensor gy = grad.contiguous(kLast), features = x.contiguous(kLast), kernels = channels_last_bank(bank);
-  const Tensor w1 = fc1.contiguous(), w2 = fc2.contiguous();
+  const auto [for_x, for_bank, for_fc1, for_bias1, for_fc2, for_bias2] = needs;
+  const bool for_hidden = for_x || for_fc1 || for_bias1, for_logits = for_hidden || for_fc2 || for_bias2;
+  const Tensor gy = grad.contiguous(kLast), kernels = channels_last_bank(bank);
   const branch::Sizes sizes = sizes_of(x, kernels, fc2);
   const Call call{x.sizes().slice(2), kernels.sizes().slice(2), s, p, d};
   const Geometry g = call.geometry(sizes.batch, sizes.channels);
-  const float sharpness = 1.0f / *data(temperature);
 
-  Tensor gmixed = at::empty_like(mixed, mixed.options(), kLast), gbank = at::empty(kernels.sizes(), bank.options(), kLast);
-  Tensor glogits = at::empty_like(attention), gx = at::empty(x.sizes(), x.options(), kLast);
-  channels_last::grad_weight(g, data(gy), data(features), gmixed.data_ptr<float>());
-  branch::grad_bank(sizes, data(attention), data(gmixed), gbank.data_ptr<float>());
-  branch::grad_logits(sizes, sharpness, data(kernels), data(attention), data(gmixed), glogits.data_ptr<float>());
-  const Tensor ghidden = at::threshold_backward(glogits.mm(w2), hidden, 0);
-  const Tensor gpooled = ghidden.mm(w1);
-  channels_last::grad_input(g, data(gy), data(mixed), gx.data_ptr<float>());
-  branch::add_pooled(g, data(gpooled), gx.data_ptr<float>());
-  return {gx, gbank.unsqueeze(2), ghidden.t().mm(pooled), ghidden.sum(0), glogits.t().mm(hidden), glogits.sum(0)};
+  Tensor gx, gbank, gfc1, gbias1, gfc2, gbias2, gmixed, glogits;
+  if (for_bank || for_logits) {
+    gmixed = at::empty_like(mixed, mixed.options(), kLast);
+    channels_last::grad_weight(g, data(gy), data(x.contiguous(kLast)), gmixed.data_ptr<float>());
+  }
+  if (for_bank) {
+    gbank = at::empty(kernels.sizes(), bank.options(), kLast);
+    branch::grad_bank(sizes, data(attention), data(gmixed), gbank.data_ptr<float>());
+    gbank = gbank.unsqueeze(2);
+  }
+  if (for_logits) {
+    glogits = at::empty_like(attention);
+    const float sharpness = 1.0f / *data(temperature);
+    branch::grad_logits(sizes, sharpness, data(kernels), data(attention), data(gmixed), glogits.data_ptr<float>());
+    if (for_fc2) gfc2 = glogits.t().mm(hidden);
+    if (for_bias2) gbias2 = glogits.sum(0);
+  }
+  if (for_hidden) {
+    const Tensor ghidden = at::threshold_backward(glogits.mm(fc2), hidden, 0);
+    if (for_fc1) gfc1 = ghidden.t().mm(pooled);
+    if (for_bias1) gbias1 = ghidden.sum(0);
+    if (for_x) {
+      gx = at::empty(x.sizes(), x.options(), kLast);
+      channels_last::grad_input(g, data(gy), data(mixed), gx.data_ptr<float>());
+      branch::add_pooled(g, data(ghidden.mm(fc1)), gx.data_ptr<float>());
+    }
+  }
+  return {gx, gbank, gfc1, gbias1, gfc2, gbias2};
 }
 
 using Attended = Tensor(const Tensor&, const Tensor&, const Tensor&, const optional<Tensor>&, const Tensor&,
@@ -103,7 +124,7 @@ using Attended = Tensor(const Tensor&, const Tensor&, const Tensor&, const optio
 using Keeping = Five(const Tensor&, const Tensor&, const Tensor&, const optional<Tensor>&, const Tensor&,
                      const optional<Tensor>&, const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef);
 using Backward = Six(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
-                     const Tensor&, const Tensor&, const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef);
+                     const Tensor&, const Tensor&, const Tensor&, Needs, IntArrayRef, IntArrayRef, IntArrayRef);
 using Plain = Tensor(const Tensor&, const Tensor&, IntArrayRef, IntArrayRef, IntArrayRef);
 
 // The formula in operators that are differentiable to any order.
@@ -133,25 +154,27 @@ struct AttendedDepthwise : torch::autograd::Function<AttendedDepthwise> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto t = ctx->get_saved_variables();
     const Window v(ctx);
-    if (at::GradMode::is_enabled()) return differentiable_backward(t, v, grads[0]);
+    Needs needs;
+    for (size_t i = 0, edge = 0; i < needs.size(); ++i) needs[i] = t[i].defined() && ctx->needs_input_grad(edge++);
+    if (at::GradMode::is_enabled()) return differentiable_backward(t, v, grads[0], needs);
     static const auto op = find<Backward>("dyc::attended_depthwise_backward");
-    auto [gx, gbank, g1, gb1, g2, gb2] =
-        op.call(grads[0], t[0], t[1], t[2], t[4], t[6], t[7], t[8], t[9], t[10], v.stride, v.padding, v.dilation);
-    const Tensor none;
-    return {gx, gbank, g1, t[3].defined() ? gb1 : none, g2, t[5].defined() ? gb2 : none, none, none, none, none};
+    auto [gx, gbank, gfc1, gbias1, gfc2, gbias2] =
+        op.call(grads[0], t[0], t[1], t[2], t[4], t[6], t[7], t[8], t[9], t[10], needs, v.stride, v.padding, v.dilation);
+    return {gx, gbank, gfc1, gbias1, gfc2, gbias2, {}, {}, {}, {}};
   }
 
   // The gradients with respect to aliases of the arguments: to the arguments themselves there may be ways from one to
   // another, or one tensor may stand in two places, and the engine that called us adds these up.
-  static variable_list differentiable_backward(const variable_list& kept, const Window& v, const Tensor& grad) {
+  static variable_list differentiable_backward(const variable_list& kept, const Window& v, const Tensor& grad,
+                                               const Needs& needs) {
     variable_list t(kept), wanted, result(10);
     for (int i = 0; i < 6; ++i)
-      if (t[i].defined() && t[i].requires_grad()) wanted.push_back(t[i] = t[i].view_as(t[i]));
+      if (needs[i]) wanted.push_back(t[i] = t[i].view_as(t[i]));
     const auto given = [](const Tensor& b) { return b.defined() ? optional<Tensor>(b) : std::nullopt; };
     const Tensor y = composed(t[0], t[1], t[2], given(t[3]), t[4], given(t[5]), t[6], v);
     const auto found = torch::autograd::grad({y}, wanted, {grad}, /*retain_graph=*/true, /*create_graph=*/true);
     for (int i = 0, next = 0; i < 6; ++i)
-      if (t[i].defined() && t[i].requires_grad()) result[i] = found[next++];
+      if (needs[i]) result[i] = found[next++];
     return result;
   }
 };

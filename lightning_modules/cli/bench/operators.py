@@ -14,6 +14,7 @@ from lightning_modules.cli.bench.options import (
     check_common,
     chosen_backends,
     common,
+    odd,
     one_of,
     whole,
 )
@@ -45,6 +46,11 @@ def _parser(what: str, description: str, layouts: Sequence[str], backends: str) 
         "--directions", **several, type=one_of(DIRECTIONS), default=DIRECTIONS,
         help=f"{', '.join(DIRECTIONS)} (default: both); backward gives every gradient",
     )  # fmt: skip
+    chosen.add_argument(
+        "--kernel", metavar="N", type=odd, default=3,
+        help="height and width of the kernels, odd (default: 3); the padding keeps the size of the features",
+    )  # fmt: skip
+    chosen.add_argument("--dilation", metavar="N", type=whole, default=1, help="pixels between taps (default: 1)")
     if what == "layers":
         chosen.add_argument(
             "--attentions", **several, type=one_of(ATTENTIONS), default=ATTENTIONS,
@@ -56,14 +62,14 @@ def _parser(what: str, description: str, layouts: Sequence[str], backends: str) 
 
 def ops(argv: Sequence[str]) -> None:
     """Run ``dyc bench ops``."""
-    about = "Time the depthwise operator of every backend, 3x3 kernels."
+    about = "Time the depthwise operator of every backend."
     options = _parser("ops", about, list(LAYOUTS), "all").parse_args(argv[1:])
     _run(options, argv, GROUPED, time_ops)
 
 
 def layers(argv: Sequence[str]) -> None:
     """Run ``dyc bench layers``."""
-    about = "Time the dynamic depthwise layer, attention included: 3x3, four kernels, no bias, as in MobileNetV2."
+    about = "Time the dynamic depthwise layer, attention included: four kernels, no bias, as in MobileNetV2."
     options = _parser("layers", about, ["channels_last"], "auto").parse_args(argv[1:])
     _run(options, argv, PEER, lambda case, names: time_layers(case, names, options.attentions))
 
@@ -75,7 +81,8 @@ def _run(
     time_case: Callable[[Case, tuple[str, ...]], list[Timing]],
 ) -> None:
     check_common(options)
-    names = chosen_backends(options)
+    window = {"kernel": options.kernel, "dilation": options.dilation}
+    names = chosen_backends(options, **window)
     facts = {**machine(), "command": command_line(argv)}
     todo = cases(
         options.shapes,
@@ -85,6 +92,7 @@ def _run(
         device=options.device,
         dtype=getattr(torch, options.dtype),
         seconds=options.seconds,
+        **window,
     )
     if not options.markdown:
         print(facts_line(facts), flush=True)
@@ -132,6 +140,7 @@ def _row(t: Timing, rival: str) -> dict[str, object]:
     case = t.case
     channels, size, stride = case.shape
     head = {"shapes": case.shapes, "batch": case.batch, "channels": channels, "size": size, "stride": stride}
+    head |= {"kernel": case.kernel, "dilation": case.dilation}
     head |= {"layout": case.layout, "direction": case.direction, "dtype": str(case.dtype).removeprefix("torch.")}
     head |= {"device": case.device, "contestant": t.contestant}
     times = {"median_ms": t.median_ms, "p20_ms": t.p20_ms, "p80_ms": t.p80_ms, "peak_mib": t.peak_mib}
@@ -144,9 +153,8 @@ def _per_shape(group: tuple[str, int, str, str], found: list[list[Timing]]) -> T
     """Return milliseconds and ratios to static of all contestants, one row per shape."""
     shapes, batch, layout, direction = group
     names = [t.contestant for t in found[0]]
-    result = Table(
-        ["C x H x W / stride", *names], 1, title=f"{shapes}, batch {batch}, {layout}, {direction}: median ms (x static)"
-    )
+    head = f"{shapes}, {found[0][0].case.taps} kernels, batch {batch}, {layout}, {direction}"
+    result = Table(["C x H x W / stride", *names], 1, title=f"{head}: median ms (x static)")
     for timings in found:
         channels, size, stride = timings[0].case.shape
         cells = [f"{t.median_ms:.3f} ({t.ratios[STATIC]:.2f})" for t in timings]

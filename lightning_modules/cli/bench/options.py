@@ -31,6 +31,13 @@ def whole(text: str) -> int:
     return int(text)
 
 
+def odd(text: str) -> int:
+    """Return an odd int of at least 1."""
+    if not text.isdecimal() or int(text) % 2 == 0:
+        raise argparse.ArgumentTypeError(f"got {text!r}; need an odd int, at least 1")
+    return int(text)
+
+
 def positive(text: str) -> float:
     """Return a positive, finite number."""
     try:
@@ -121,13 +128,18 @@ def add_backends(group: argparse._ArgumentGroup, default: str) -> None:
     )
 
 
-def chosen_backends(options: argparse.Namespace) -> tuple[str, ...]:
-    """Return the backends of ``--backends``, every one able to run; compiles what is compiled at first use."""
+def chosen_backends(options: argparse.Namespace, **window: int) -> tuple[str, ...]:
+    """Return the backends of ``--backends``, every one able to run; compiles what is compiled at first use.
+
+    Args:
+        options: What was asked for.
+        window: ``kernel`` and ``dilation``, if not 3 and 1.
+    """
     dtype = getattr(torch, options.dtype)
     named = dict.fromkeys(options.backends)
     for name in named:
         if name != "all":
-            check_runs(name, options.device, dtype)
+            check_runs(name, options.device, dtype, **window)
     if "all" in named:
-        named |= dict.fromkeys(runnable(options.device, dtype))
+        named |= dict.fromkeys(runnable(options.device, dtype, **window))
     return tuple(name for name in named if name != "all")

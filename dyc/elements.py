@@ -1,0 +1,104 @@
+"""Elements that norms, activations and poolings work on, counted operator by operator during one pass."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+ACTIVATIONS = frozenset(
+    [
+        "celu",
+        "elu",
+        "gelu",
+        "glu",
+        "hardsigmoid",
+        "hardswish",
+        "hardtanh",
+        "leaky_relu",
+        "log_sigmoid_forward",
+        "mish",
+        "prelu",
+        "relu",
+        "relu6",
+        "selu",
+        "sigmoid",
+        "silu",
+        "softplus",
+        "tanh",
+    ]
+)
+NORMS = frozenset(
+    [
+        "cudnn_batch_norm",
+        "miopen_batch_norm",
+        "native_batch_norm",
+        "native_group_norm",
+        "native_layer_norm",
+        "_fused_rms_norm",
+        "_native_batch_norm_legit",
+        "_native_batch_norm_legit_no_training",
+        "_batch_norm_no_update",
+    ]
+)
+POOLINGS = frozenset(
+    ["_adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "max_pool2d", "max_pool2d_with_indices"]
+)
+REDUCTIONS = frozenset(("mean", "amax"))
+"""Poolings where they reduce the height and width of ``(B, C, H, W)``."""
+
+
+@dataclass(frozen=True)
+class ElementCount:
+    """One operator: where it ran, what it is, and its elements per image.
+
+    Args:
+        name: Innermost module that ran it, such as ``"blocks.0.0.bn1.act"``.
+        operation: ``"norm"``, ``"activation"`` or ``"pooling"``.
+        function: PyTorch's operator, such as ``"relu"``; ReLU6 is ``"hardtanh"``.
+        elements: Elements that leave a norm or an activation, or that enter a pooling.
+        role: ``"attention"`` inside the attention branch of a dynamic layer, ``"network"`` elsewhere.
+    """
+
+    name: str
+    operation: str
+    function: str
+    elements: int
+    role: str = "network"
+
+
+def _operation(function: str, args: tuple) -> str | None:
+    if function in NORMS:
+        return "norm"
+    if function in ACTIVATIONS:
+        return "activation"
+    if function in POOLINGS:
+        return "pooling"
+    if function in REDUCTIONS and len(args) > 1 and args[0].dim() == 4 and {d % 4 for d in args[1]} == {2, 3}:
+        return "pooling"
+    return None
+
+
+class ElementCounter(TorchDispatchMode):
+    """Report the operators that run inside this context, however they are called: as modules or as functions.
+
+    Args:
+        report: Called with operation, function and elements per image of each.
+    """
+
+    def __init__(self, report: Callable[[str, str, int], None]):
+        super().__init__()
+        self.report = report
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        function = func._schema.name.removeprefix("aten::")
+        # In-place forms end in an underscore; they read what they write, so elements are the same.
+        function = function[:-1] if function.endswith("_") else function
+        operation = _operation(function, args)
+        if operation is not None:
+            first = output[0] if isinstance(output, tuple | list) else output
+            counted: torch.Tensor = args[0] if operation == "pooling" else first
+            self.report(operation, function, counted.numel())
+        return output
