@@ -1,9 +1,12 @@
 """Run a Python script or module with this package's models registered with timm: ``python -m dyc train.py ...``."""
 
+import builtins
 import os
 import runpy
 import sys
+from importlib.machinery import SourceFileLoader
 from importlib.util import find_spec
+from types import ModuleType
 from zipfile import is_zipfile
 
 USAGE = """\
@@ -35,13 +38,20 @@ def _module_exists(name: str) -> bool:
         return False
 
 
-def _as_python_sets_it(script: str) -> None:
-    """Put the script's folder first in sys.path, where ``-m dyc`` put the current one."""
-    if getattr(sys.flags, "safe_path", sys.flags.isolated):  # as of Python 3.11; Python was told to put none there
+def _run_path(path: str) -> None:
+    """Run a file, folder or zip file as ``python PATH`` does, in the module that is ``__main__`` to everybody."""
+    if not getattr(sys.flags, "safe_path", sys.flags.isolated):  # as of Python 3.11; else there is none to replace
+        del sys.path[0]  # the current folder, which -m put there
+    full = os.path.abspath(path)
+    if not os.path.isfile(full) or is_zipfile(full):
+        runpy.run_path(full, run_name="__main__")  # with the folder or zip file first in sys.path
         return
-    del sys.path[0]
-    if os.path.isfile(script) and not is_zipfile(script):  # runpy adds a folder or zip file itself
-        sys.path.insert(0, os.path.dirname(os.path.realpath(script)))
+    if not getattr(sys.flags, "safe_path", sys.flags.isolated):
+        sys.path.insert(0, os.path.dirname(os.path.realpath(full)))
+    loader = SourceFileLoader("__main__", full)
+    module = sys.modules["__main__"] = ModuleType("__main__")
+    module.__dict__.update(__builtins__=builtins, __file__=full, __loader__=loader, __spec__=None)
+    exec(loader.source_to_code(loader.get_data(full), full), module.__dict__)
 
 
 def main(arguments: list[str]) -> int:
@@ -66,8 +76,7 @@ def main(arguments: list[str]) -> int:
         return _fail(f"there is no script {program!r}")
     else:
         sys.argv = arguments
-        _as_python_sets_it(program)
-        runpy.run_path(program, run_name="__main__")
+        _run_path(program)
     return 0
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from dyc.convertible import is_convolution, reasons
 from dyc.layers import DynamicConv2d, DynamicConv2dSame
@@ -123,7 +124,7 @@ def _is_static(module: nn.Module) -> bool:
 
 
 def _count(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters(recurse=False))
+    return sum(0 if is_lazy(p) else p.numel() for p in module.parameters(recurse=False))
 
 
 def _dynamic_rows(model: nn.Module) -> Iterator[LayerRow]:

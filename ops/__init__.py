@@ -8,13 +8,13 @@ from ops.backends import BUILT_IN
 from ops.branch import GlobalBranch, branch_attention
 from ops.errors import ArgumentError, BackendUnavailable
 from ops.functional import depthwise_conv2d, dynamic_conv2d, explain, mix_kernels, per_sample_conv2d
+from ops.plugins import load_entry_points
 from ops.problem import Problem
 from ops.registry import (
     Backend,
     BackendStatus,
     backends,
     check_backend_name,
-    load_entry_points,
     register_backend,
     select_backend,
     use_backend,

@@ -72,6 +72,8 @@ def _plan(x, weight, branch, stride, padding, dilation, groups, backend) -> _Run
     if type(x) not in _PLAIN or type(weight) not in _PLAIN or checks.transformed():
         return None
     if not (type(stride) is type(padding) is type(dilation) is tuple):
+        if weight.dim() != 5:
+            return None  # dynamic_conv2d says what it is, if not a bank
         stride, padding, dilation = checks.window(x, weight.shape[3:], stride, padding, dilation)
     fc1, bias1, fc2, bias2, temperature = branch
     asks = torch.is_grad_enabled() and (

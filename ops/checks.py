@@ -58,17 +58,11 @@ def companion(argument: str, tensor: Tensor, x: Tensor, shape: str, fits: bool) 
 
 
 def output_size(size: tuple[int, int], kernel, stride, padding, dilation) -> tuple[int, int]:
-    """Return the output's ``(H', W')``, which must not be empty."""
-    out = tuple(
+    """Return a convolution's output size ``(H', W')``; sizes and windows are pairs of pixels, symbolic ones too."""
+    rows, columns = (
         (n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(size, kernel, stride, padding, dilation)
     )
-    if min(out) < 1:
-        raise ArgumentError(
-            "x",
-            f"{size[0]} x {size[1]} pixels",
-            f"enough pixels for a kernel of {kernel[0]} x {kernel[1]} with dilation {dilation} and padding {padding}",
-        )
-    return out
+    return rows, columns
 
 
 def bank(x: Tensor, weight: Tensor, groups: int) -> None:
@@ -86,7 +80,12 @@ def window(x: Tensor, kernel, stride: IntPair, padding: IntPair | str, dilation:
     """Check the geometry of a call on ``x``; returns stride, padding and dilation, a pair of pixels each."""
     stride, dilation = pair("stride", stride, 1), pair("dilation", dilation, 1)
     padding = padding_pair(padding, kernel, stride, dilation)
-    output_size(x.shape[2:], kernel, stride, padding, dilation)
+    if min(output_size(x.shape[2:], kernel, stride, padding, dilation)) < 1:
+        raise ArgumentError(
+            "x",
+            f"{x.shape[2]} x {x.shape[3]} pixels",
+            f"enough pixels for a kernel of {kernel[0]} x {kernel[1]} with dilation {dilation} and padding {padding}",
+        )
     return stride, padding, dilation
 
 

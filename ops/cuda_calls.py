@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ops.checks import is_channels_last
+from ops.checks import is_channels_last, output_size
 from ops.cuda_kernels import THREADS, Kernel, sum_kernel
 from ops.cuda_plan import Call, Plan, Task, plan
 from ops.problem import Pair
@@ -80,9 +80,7 @@ def _window(stride, padding, dilation) -> tuple[Pair, Pair, Pair]:
     return tuple(stride), tuple(padding), tuple(dilation)
 
 
-@lru_cache(maxsize=4096)
-def _out_size(size: Pair, kernel: Pair, window: tuple[Pair, Pair, Pair]) -> Pair:
-    return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(size, kernel, *window))
+_out_size = lru_cache(maxsize=4096)(output_size)
 
 
 def forward(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair, gpu: Gpu) -> Tensor:
@@ -102,7 +100,7 @@ def forward_bank(x, bank, attention, stride: Pair, padding: Pair, dilation: Pair
 def _forward(x: Tensor, weight: Tensor, window, gpu: Gpu, *others, **addresses: int) -> Tensor:
     x, last = _features(x)
     size, kernel = tuple(x.shape[2:]), tuple(weight.shape[2:])
-    out = _out_size(size, kernel, window)
+    out = _out_size(size, kernel, *window)
     y = _empty(x, out, last)
     task = _task("forward", last, (x, y), size, out, kernel, window, *others)
     _run(task, gpu, out=y, kernels=weight.data_ptr(), **{"in": x.data_ptr()}, **addresses)

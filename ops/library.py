@@ -8,7 +8,7 @@ Backends add what computes: C++ for the CPU (with gradients of its own, which co
 import torch
 from torch import Tensor
 
-from ops.checks import is_channels_last
+from ops.checks import is_channels_last, output_size
 from ops.mixing import mix_kernels
 
 _WINDOW = "int[2] stride, int[2] padding, int[2] dilation"
@@ -40,9 +40,7 @@ def memory_format(x: Tensor) -> torch.memory_format:
 
 def _output(x, kernel, stride, padding, dilation, form):
     """Return an empty output of a convolution of ``x`` with kernels of this size, in pixels."""
-    size = [
-        (n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(x.shape[2:], kernel, stride, padding, dilation)
-    ]
+    size = output_size(x.shape[2:], kernel, stride, padding, dilation)
     return x.new_empty((*x.shape[:2], *size)).contiguous(memory_format=form)
 
 

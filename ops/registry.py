@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 
 import torch
 from torch import Tensor
@@ -17,8 +16,6 @@ from torch import Tensor
 from ops.errors import ArgumentError, BackendUnavailable, unknown_name
 from ops.order import measured_order
 from ops.problem import Pair, Problem
-
-ENTRY_POINT_GROUP = "dyc.ops_backends"
 
 Run = Callable[[Tensor, Tensor, Pair, Pair, Pair], Tensor]
 RunBank = Callable[[Tensor, Tensor, Tensor, Pair, Pair, Pair], Tensor]
@@ -242,22 +239,3 @@ def describe(problem: Problem) -> str:
         reasons = backend.reasons(problem)
         lines.append(f"  {backend.name}: " + ("; ".join(reasons) if reasons else "can run"))
     return "\n".join(lines)
-
-
-def load_entry_points() -> None:
-    """Register the backends of installed distributions (entry-point group ``dyc.ops_backends``).
-
-    Each entry point names a :class:`Backend`. One that fails to load is listed with its reason, and warned of.
-    """
-    for entry in entry_points(group=ENTRY_POINT_GROUP):
-        try:
-            register_backend(entry.load())
-        except Exception as error:
-            warnings.warn(f"backend {entry.name!r} of {entry.value!r} failed to load: {error}", stacklevel=2)
-            broken = f"failed to load from {entry.value!r}: {error}"
-            if entry.name not in _REGISTRY:
-                _REGISTRY[entry.name] = Backend(entry.name, _cannot_run, missing=(broken,))
-
-
-def _cannot_run(*_: object) -> Tensor:
-    raise BackendUnavailable("this backend failed to load")

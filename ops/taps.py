@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ops.checks import output_size
 from ops.problem import Pair
 
 Window = tuple[Pair, Pair, Pair]  # stride, padding, dilation
@@ -23,12 +24,6 @@ def wide(x: Tensor) -> Tensor:
 def add(total: Tensor | None, term: Tensor) -> Tensor:
     """Add to a sum that starts as None: a first ``zeros +`` would be one more tensor to trace."""
     return term if total is None else total + term
-
-
-def output_size(x: Tensor, kernel: Pair, window: Window) -> Pair:
-    """Return the output's ``(H', W')``."""
-    rows, columns = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(x.shape[-2:], kernel, *window))
-    return rows, columns
 
 
 def shifted(x: Tensor, i: int, j: int, size: Pair, window: Window) -> Tensor:
@@ -46,7 +41,7 @@ def padded(x: Tensor, padding: Pair) -> Tensor:
 def forward(x: Tensor, weight: Tensor, *window: Pair) -> Tensor:
     """Convolve ``(..., H, W)`` with ``(..., kH, kW)``."""
     kernel = weight.shape[-2:]
-    size, total = output_size(x, kernel, window), None
+    size, total = output_size(x.shape[-2:], kernel, *window), None
     x = padded(x, window[1])
     for i in range(kernel[0]):
         for j in range(kernel[1]):
@@ -126,7 +121,7 @@ def _interleave(parts: list[Tensor], dim: int) -> Tensor:
 
 def grad_weight(grad: Tensor, x: Tensor, kernel_height: int, kernel_width: int, *window: Pair) -> Tensor:
     """Return the gradient to ``(..., kernel_height, kernel_width)`` kernels: one sum over the pixels per tap."""
-    size = output_size(x, (kernel_height, kernel_width), window)  # the shape of grad, known to fit in x
+    size = output_size(x.shape[-2:], (kernel_height, kernel_width), *window)  # the shape of grad, known to fit in x
     x, grad = padded(x, window[1]), wide(grad)
     taps = [
         (grad * wide(shifted(x, i, j, size, window))).sum((-2, -1))

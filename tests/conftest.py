@@ -1,5 +1,6 @@
 """Fixtures shared by the tests."""
 
+import functools
 import io
 import json
 import os
@@ -70,26 +71,41 @@ def draw_layer():
 # Models
 
 
-def smallest_of_each_family() -> list[str]:
-    """Return one name per kind and family, the smallest; other widths and depths differ in little but numbers.
+SIZE_WORDS = {"tiny": -2, "small": -1, "base": 1, "large": 2}
 
-    Nor do the forms of EAM-DyNet's selection, which test_efficient_attention.py tests.
+
+def family_and_size(name: str) -> tuple[tuple[str, str], tuple]:
+    """Return a model's family, that is its file and the first word of its name, and its place in it by size.
+
+    Sizes are words, and numbers of two digits or more (depths, widths in percent); a version such as ``v2`` is none.
     """
+    import timm
+
+    kind, *words = name.split("_")
+    rank = sum(SIZE_WORDS.get(word, 0) for word in words)
+    numbers = [int(number) for number in re.findall(r"(?<![v\d])\d{2,}", name)] or [100]
+    return (timm.model_entrypoint(name).__module__, kind), (rank, numbers, len(words), name)
+
+
+@functools.cache
+def smallest_of_each_family() -> list[str]:
+    """Return the smallest model of each family; the others differ in numbers or have tests of their own."""
     from dyc.models import model_names
 
-    families: dict[str, list[str]] = {}
+    families: dict[tuple[str, str], list[tuple]] = {}
     for name in model_names():
-        families.setdefault(re.sub(r"(_cgr|_cgr_max)?(_\d{3})?$|(?<=dynet_resnet)\d+$", "", name), []).append(name)
-    return [
-        min(names, key=lambda name: (re.search(r"_\d{3}$", name) is None, len(name), name))
-        for names in families.values()
-    ]
+        family, size = family_and_size(name)
+        families.setdefault(family, []).append((size, name))
+    return [min(members)[1] for members in families.values()]
 
 
 def pytest_generate_tests(metafunc):
-    """Run a test that asks for a ``family`` with the smallest model of each."""
+    """Run a test that asks for a ``family`` with the smallest model of each; a ``network`` is one of each file."""
     if "family" in metafunc.fixturenames:
         metafunc.parametrize("family", smallest_of_each_family())
+    if "network" in metafunc.fixturenames:
+        files = {family_and_size(name)[0][0]: name for name in reversed(smallest_of_each_family())}
+        metafunc.parametrize("network", list(files.values()))
 
 
 @pytest.fixture

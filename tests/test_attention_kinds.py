@@ -128,13 +128,16 @@ class TestODConv:
         assert self.branch().fc1.out_features == 16
         assert self.branch(in_channels=1024).fc1.out_features == 64
 
-    def test_parameters_are_those_of_the_published_layer(self):
-        # 64 to 128 channels, 3x3, 4 kernels; the published squeeze has 2 values of BatchNorm per entry.
-        layer = dyc.DynamicConv2d(
-            64, 128, 3, bias=False, attention="odconv", attention_kwargs={"norm": True}, num_kernels=4
-        )
-        published = 64 * 16 + 2 * 16 + (16 + 1) * (64 + 128 + 9 + 4) + 4 * 128 * 64 * 9
-        assert sum(p.numel() for p in layer.parameters()) == published
+    @pytest.mark.parametrize(
+        ("name", "num_kernels", "published"),
+        [("mobilenetv2_050", 1, 2.43), ("mobilenetv2_050", 4, 4.44), ("resnet18", 1, 11.94)],
+    )
+    def test_networks_have_the_published_parameters(self, name, num_kernels, published):
+        """In millions, from the table of the authors' README; the shortcuts of ResNet stay static there."""
+        model = timm.create_model(name)
+        chosen = {"init": "independent", "num_kernels": num_kernels, "attention_kwargs": {"norm": True}}
+        dyc.make_dynamic(model, "odconv", where=r"^(?!conv1$|conv_stem$)(?!.*downsample)", **chosen)
+        assert round(sum(p.numel() for p in model.parameters()) / 1e6, 2) == published
 
     def test_temperature(self):
         model, x = nn.Sequential(build(SHAPES["dense"], "odconv")), features()

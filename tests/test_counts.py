@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import dyc
+from dyc.models.resnet import RESNET10
 
 # Jung, Dynamic Channel-wise Convolution, 2020, Table 2: 2.3M / 0.09G, 3.58M / 0.09G, 8.01M / 0.10G.
 DYC_REPORT = {
@@ -57,7 +58,7 @@ def test_other_attention_branches_as_arguments(attention_kwargs, dy, channelwise
 )
 def test_parameters_of_dynamic_convolution_mobilenetv2(width, blocks, with_head):
     for dynamic_head, millions in ((False, blocks), (True, with_head)):
-        model = timm.create_model(f"dy_mobilenetv2_{width}", dynamic_head=dynamic_head)
+        model = timm.create_model(f"dy_mobilenetv2_{width}", dynamic_head=dynamic_head, device="meta")
         assert f"{sum(p.numel() for p in model.parameters()) / 1e6:.3f}" == millions
 
 
@@ -71,10 +72,40 @@ def test_exact_parameters_of_dynamic_convolution_mobilenetv2():
 
 def test_parameters_of_dynamic_convolution_resnet18():
     """Later papers print 45.47M: 3x3 convolutions and shortcuts dynamic, hidden C//4, both biases."""
-    model = dyc.make_dynamic(
-        timm.create_model("resnet18"), "dy", where="all_but_stem", attention_kwargs={"rd_extra": 0, "fc1_bias": True}
-    )
+    model = timm.create_model("dy_resnet18", dynamic_shortcut=True, device="meta")
     assert sum(p.numel() for p in model.parameters()) == 45_472_052
+
+
+# Static networks in MACs alone; the dynamic ones in parameters, MACs and MACs of mixing, from the layers' shapes.
+# Chen et al. print 42.7M for ResNet-18, which is 44.8M if their millions are 2**20, and 4.8M for MobileNetV3-Small.
+DYNAMIC_NETWORKS = {
+    "dy_resnet10": ("resnet10", 19_686_008, 889.2, 889.3, 18.9),
+    "dy_resnet18": ("resnet18", 44_933_880, 1814.1, 1814.4, 43.9),
+    "dy_resnet50": ("resnet50", 92_223_960, 4089.2, 4093.8, 82.7),
+    "dy_mobilenetv3_small": ("mobilenetv3_small_100", 4_209_226, 56.5, 57.0, 1.6),
+    "dy_mobilenetv3_large": ("mobilenetv3_large_100", 10_960_602, 216.6, 218.2, 5.1),
+    "dyc_mobilenetv1": ("mobilenetv1_100", 7_747_368, 568.7, 572.1, 0.2),
+    "dyc_resnext50_32x4d": ("resnext50_32x4d", 34_963_752, 4230.5, 4236.4, 5.3),
+}
+
+
+@pytest.mark.parametrize("name", DYNAMIC_NETWORKS)
+def test_counts_of_dynamic_networks(name):
+    static, parameters, static_macs, macs, mixing = DYNAMIC_NETWORKS[name]
+    network = timm.create_model(name, device="meta")
+    profile = dyc.profile(network)
+    assert profile.parameters == parameters
+    assert (round(profile.macs / 1e6, 1), round(profile.mixing_macs / 1e6, 1)) == (macs, mixing)
+    plain = dyc.profile(RESNET10(device="meta") if static == "resnet10" else timm.create_model(static, device="meta"))
+    assert round(plain.macs / 1e6, 1) == static_macs
+    # What is dynamic adds K - 1 kernels and a branch: its parameters without the biases are its MACs.
+    added = branch = biases = 0
+    for _, layer in dyc.iter_dynamic(network):
+        added += (layer.num_kernels - 1) * layer.weight[0].numel()
+        branch += sum(p.numel() for n, p in layer.attention.named_parameters() if n.endswith("weight"))
+        biases += sum(p.numel() for n, p in layer.attention.named_parameters() if n.endswith("bias"))
+    assert profile.parameters - plain.parameters == added + branch + biases
+    assert profile.macs - plain.macs == branch
 
 
 class TestProfile:

@@ -124,8 +124,8 @@ WRONG = {
     "inputs_a_number": (weights_of(inputs=1.0), "attention.inputs: got float; need a tensor"),
     "kernels_batch": (weights_of(kernels=torch.rand(1, K)), r"attention.kernels: got shape \(1, 3\)"),
     "kernels_count": (weights_of(kernels=torch.rand(2, 5)), r"attention: got shape \(2, 5\); need \(B, 3\)"),
-    "inputs": (weights_of(inputs=torch.rand(2, 6)), r"attention.inputs: got shape \(2, 6\); need \(2, 8\)"),
-    "taps": (weights_of(taps=torch.rand(2, 9)), r"attention.taps: got shape \(2, 9\); need \(2, 3, 3\)"),
+    "inputs": (weights_of(inputs=torch.rand(2, 6)), r"attention.inputs: got shape \(2, 6\); need \(B, 8\)"),
+    "taps": (weights_of(taps=torch.rand(2, 9)), r"attention.taps: got shape \(2, 9\); need \(B, 3, 3\)"),
     "dtype": (weights_of(taps=torch.rand(2, 3, 3).double()), "attention.taps: got torch.float64"),
 }
 
@@ -141,6 +141,23 @@ def test_features_cannot_be_mixed_where_taps_are_scaled():
     layer = dyc.DynamicConv2d(8, 6, 3, num_kernels=K, mixing="features", attention=Given(weights_of()))
     with pytest.raises(ops.ArgumentError, match="mixing: got 'features' with weights of taps; need 'kernels'"):
         layer(torch.randn(2, 8, 7, 6))
+
+
+@pytest.mark.parametrize("name", ["dense", "depthwise"])
+def test_one_graph_serves_all_batches(name):
+    layer = dyc.DynamicConv2d(**SHAPES[name], attention="odconv").eval()
+    graphs = []
+
+    def keep(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, backend=keep, fullgraph=True, dynamic=True)
+    for batch in (2, 3, 5):
+        x = torch.randn(batch, 8, 7, 6)
+        torch.testing.assert_close(compiled(x), layer(x))
+    assert len(graphs) == 1
 
 
 def test_statistics_are_those_of_the_kernels():

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 import dyc
-from dyc.layers.attentions.efficient import EfficientAttention
 from dyc.models import model_names
 
 
@@ -20,7 +19,7 @@ def test_registration(name):
     entry, config = timm.model_entrypoint(name), timm.models.get_pretrained_cfg(name)
     assert entry.__name__ == name
     assert entry.__doc__
-    model = timm.create_model(name)
+    model = timm.create_model(name, device="meta").eval()
     assert model.default_cfg["architecture"] == name
     assert config.input_size == ((3, 32, 32) if "cifar" in name else (3, 224, 224))
     classes = 10 if "cifar" in name else 100 if name.startswith(("eam_", "gap_")) else 1000
@@ -29,18 +28,18 @@ def test_registration(name):
     assert 0 < config.crop_pct <= 1
     assert isinstance(model.get_submodule(config.first_conv), nn.Conv2d)
     assert model.get_submodule(config.classifier) is model.get_classifier()
-    with torch.no_grad():
-        features = model.eval().forward_features(torch.randn(1, *config.input_size))
-    assert tuple(features.shape[2:]) == config.pool_size
+    features = model.forward_features(torch.empty(1, *config.input_size, device="meta"))
+    assert tuple(features.shape) == (1, model.num_features, *config.pool_size)
+    assert model.forward_head(features).shape == (1, model.num_classes)
 
 
 def test_dynamic_layers_are_as_the_name_says(family):
-    layers = [layer for _, layer in dyc.iter_dynamic(timm.create_model(family))]
-    assert all((layer.attention is None) == family.startswith("dynet_") for layer in layers)
-    branches = [layer.attention for layer in layers if layer.attention is not None]
-    kinds = {getattr(branch, "per_channel", type(branch)) for branch in branches}
-    named = {"dyc": {True}, "dy": {False}, "gap": {False}, "eam": {EfficientAttention}}
-    assert kinds == named.get(family.split("_")[0], set())
+    layers = [layer for _, layer in dyc.iter_dynamic(timm.create_model(family, device="meta"))]
+    kind = family.split("_")[0]
+    assert bool(layers) == (kind not in ("mobilenetv2", "fix"))
+    if kind in ("dy", "dyc"):
+        assert {layer.attention.per_channel for layer in layers} == {kind == "dyc"}
+    assert all((layer.attention is None) == (kind == "dynet") for layer in layers)
 
 
 def test_state_dict_round_trip(family, images):
@@ -63,7 +62,7 @@ def test_without_classes_it_returns_pooled_features(family, images):
     model = timm.create_model(family, num_classes=0).eval()
     x = images(family)
     y = model(x)
-    assert y.shape == (2, model.num_features)
+    assert y.shape == (2, model.head_hidden_size)
     assert torch.equal(y, model.forward_head(model.forward_features(x), pre_logits=True))
 
 
@@ -79,18 +78,35 @@ def test_forward_is_features_then_head(family, images):
 
 
 def test_reset_classifier(family, images):
-    model = timm.create_model(family).double().eval()
-    x = images(family).double()
+    model = timm.create_model(family).eval()
+    x = images(family)
+    features = model.forward_features(x)
     model.reset_classifier(7)
     assert model(x).shape == (2, 7)
     assert model.num_classes == model.get_classifier().out_features == 7
     model.reset_classifier(0)
-    assert model(x).shape == (2, model.num_features)
-    model.reset_classifier(0, "")
-    assert torch.equal(model(x), model.forward_features(x))
+    assert model.forward_head(features).shape == (2, model.head_hidden_size)
     model.reset_classifier(3, "max")
-    features = model.forward_features(x)
-    assert torch.equal(model(x), model.get_classifier()(features.amax((2, 3))))
+    drawn = torch.randn_like(features)
+    torch.testing.assert_close(model.forward_head(drawn), model.forward_head(drawn.amax((2, 3), keepdim=True)))
+    assert not torch.allclose(model.forward_head(drawn), model.forward_head(drawn.mean((2, 3), keepdim=True)))
+    model.reset_classifier(0, "")
+    y = model(x)
+    assert y.dim() == 4
+    if model.head_hidden_size == model.num_features:  # else a convolution follows the pooling, as in MobileNetV3
+        assert torch.equal(y, features)
+
+
+def test_a_reset_classifier_is_as_the_rest_of_the_model(family):
+    model = timm.create_model(family, device="meta", dtype=torch.bfloat16).eval().requires_grad_(False)
+    assert {(t.device.type, t.dtype) for t in model.parameters()} == {("meta", torch.bfloat16)}
+    assert {t.device.type for t in model.buffers()} == {"meta"}
+    model.reset_classifier(0)
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    model.reset_classifier(5)
+    weight = model.get_classifier().weight
+    assert (weight.device.type, weight.dtype) == ("meta", torch.bfloat16)
+    assert not any(module.training for module in model.modules())
 
 
 def test_features_only_has_the_channels_and_strides_it_promises(family, images):
@@ -105,6 +121,16 @@ def test_features_only_has_the_channels_and_strides_it_promises(family, images):
     chosen = timm.create_model(family, features_only=True, out_indices=(1, 2)).eval()
     chosen.load_state_dict(model.state_dict(), strict=False)
     assert all(torch.equal(a, b) for a, b in zip(chosen(x), levels[1:3], strict=True))
+
+
+@pytest.mark.parametrize("wrapper", ["list", "fx"])
+def test_every_wrapper_of_timm_gives_the_same_features(network, images, wrapper):
+    levels = []
+    for feature_cls in ("getter", wrapper):
+        torch.manual_seed(1)
+        model = timm.create_model(network, features_only=True, feature_cls=feature_cls).eval()
+        levels.append((model.feature_info.channels(), model(images(network))))
+    torch.testing.assert_close(levels[1], levels[0])
 
 
 def test_forward_intermediates(family, images):

@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from timm.layers import set_scriptable
 from timm.models._hub import save_for_hf
 from torch import nn
 
@@ -37,12 +38,27 @@ def test_channels_last_stays_channels_last(family, images):
     torch.testing.assert_close(y, want, rtol=1e-4, atol=1e-5 * want.abs().max().item())
 
 
-@pytest.mark.parametrize("name", ["mobilenetv2_cifar", "dy_mobilenetv2_cifar", "dyc_mobilenetv2_cifar"])
-def test_export(name, images):
-    model = timm.create_model(name).eval()
-    x = images(name)
+def test_export(network, images):
+    model = timm.create_model(network).eval()
+    x = images(network)
     exported = torch.export.export(model, (x,)).module()
     torch.testing.assert_close(exported(x), model(x))
+
+
+@pytest.mark.parametrize("attention", ["dy", "dyc"])
+@pytest.mark.parametrize(("channels", "groups"), [(8, 8), (12, 4)], ids=["depthwise", "grouped"])
+def test_a_layer_in_torchscript(attention, channels, groups):
+    layer = dyc.DynamicConv2d(8, channels, 3, 2, (1, 0), 2, groups, attention=attention, temperature=1.0).eval()
+    x = torch.randn(3, 8, 9, 11)
+    torch.testing.assert_close(torch.jit.script(layer)(x), layer(x))
+
+
+@pytest.mark.parametrize("name", ["dy_mobilenetv3_small", "dyc_mobilenetv2_cifar"])
+def test_torchscript(name, images):
+    with set_scriptable(True):
+        model = timm.create_model(name).eval()
+    x = images(name)
+    torch.testing.assert_close(torch.jit.script(model)(x), model(x))
 
 
 def test_compiles_without_a_graph_break(images):

@@ -8,16 +8,18 @@ import torch
 from lightning_modules.cli import main
 
 OPTIONS = [
-    "--model.model=dyc_mobilenetv2_cifar",
+    "--model.model=dyc_mobilenetv2_035",
     "--model.regularization.mixup=0.2",  # draws from NumPy's generator
     "--model.model_kwargs.drop_rate=0.2",  # draws from PyTorch's
     "--model.schedule.sched=multistep",
     "--model.schedule.decay_milestones=[2,3]",
     "--model.ema_decay=0.9",
-    "--data.batch_size=64",
+    "--data.batch_size=16",
+    "--data.image_size=32",
     "--data.hflip=0.5",
     "--trainer.limit_train_batches=3",
     "--trainer.limit_val_batches=1",
+    "--trainer.limit_test_batches=1",
     "--trainer.callbacks+=lightning_modules.TemperatureAnnealing",
     "--trainer.callbacks.epochs=4",
     "--trainer.enable_progress_bar=false",

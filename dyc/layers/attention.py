@@ -46,6 +46,18 @@ class Attention(nn.Module):
         return torch.softmax(self.logits(x) / self.temperature, dim=1)
 
 
+@torch.no_grad()
+def mirror_(weight: Tensor) -> Tensor:
+    """Make the second half of a linear layer's units the negative of the first half, in place.
+
+    Without biases, ``n`` units that start independent are all below zero for about one in ``2**n`` branches, whatever
+    the image, and such a branch never learns; of two mirrored units one is always alive.
+    """
+    half = weight.shape[0] // 2
+    weight[half : 2 * half] = -weight[:half]
+    return weight
+
+
 class GlobalAttention(Attention):
     """Global average pooling and two linear layers: the branch of Dynamic Convolution (DY) and of DYC.
 
@@ -62,6 +74,7 @@ class GlobalAttention(Attention):
         rd_extra: Added to that width; 1 in the DYC report, 0 in counts quoted for Dynamic Convolution.
         fc1_bias: Bias of the first linear layer.
         fc2_bias: Bias of the second one, initialised to zero.
+        mirror: Start the hidden layer with pairs of opposite units, for branches that are narrow.
         temperature: Softmax temperature.
 
     Sources: https://arxiv.org/abs/1912.03458 (DY); Jung, Dynamic Channel-wise Convolution, 2020 (DYC).
@@ -83,12 +96,14 @@ class GlobalAttention(Attention):
         rd_extra: int = 1,
         fc1_bias: bool = False,
         fc2_bias: bool = True,
+        mirror: bool = False,
         temperature: float = 30.0,
     ):
         super().__init__(temperature)
         hidden = max(1, int(in_channels * rd_ratio) + rd_extra)
         self.num_kernels = num_kernels
         self.per_channel = per_channel
+        self.mirror = mirror
         self.fc1 = nn.Linear(in_channels, hidden, bias=fc1_bias)
         self.fc2 = nn.Linear(hidden, num_kernels * (out_channels if per_channel else 1), bias=fc2_bias)
         self.reset_parameters()
@@ -99,6 +114,8 @@ class GlobalAttention(Attention):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+        if self.mirror:
+            mirror_(self.fc1.weight)
 
     def branch(self) -> GlobalBranch | None:
         """Return the parameters, for operators that run the whole layer at once.

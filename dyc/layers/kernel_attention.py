@@ -107,12 +107,14 @@ def _check_weights(x: Tensor, weight: Tensor, kernels: Tensor, inputs: Tensor | 
     fits = kernels.dim() in (2, 3) and kernels.shape[0] == batch
     checks.companion("attention.kernels", kernels, x, "(B, K) or (B, K, C_out)", fits)
     check_mixture(weight, kernels)
+    # Texts without the batch size: formatting it would make torch.compile compile anew for each.
     if inputs is not None:
         fits = inputs.shape == (batch, in_channels)
-        checks.companion("attention.inputs", inputs, x, f"({batch}, {in_channels}) (B, C_in)", fits)
+        checks.companion("attention.inputs", inputs, x, f"(B, {in_channels})", fits)
     if taps is not None:
-        need = (batch, *weight.shape[3:])
-        checks.companion("attention.taps", taps, x, f"{need} (B, kH, kW)", taps.shape == need)
+        rows, columns = weight.shape[3:]
+        fits = taps.shape == (batch, rows, columns)
+        checks.companion("attention.taps", taps, x, f"(B, {rows}, {columns})", fits)
 
 
 def _times(kernels: Tensor, factor: Tensor) -> Tensor:

@@ -97,4 +97,4 @@ VARIANTS = {
 default_cfgs = {name: imagenet_cfg("conv_stem", "classifier") for name in VARIANTS}
 
 for _name, (_build, _doc) in VARIANTS.items():
-    register(__name__, _name, _build, _doc, out_indices=(0, 1, 2, 3, 4))
+    register(__name__, _name, _build, _doc, out_indices=(0, 1, 2, 3, 4), feature_cls="list")

@@ -89,4 +89,12 @@ VARIANTS = {
 default_cfgs = {name: imagenet_cfg("conv1", "fc") for name in VARIANTS}
 
 for _name, (_block, _layers, _doc) in VARIANTS.items():
-    register(__name__, _name, partial(_build, _block, _layers), _doc, out_indices=(0, 1, 2, 3, 4))
+    register(
+        __name__,
+        _name,
+        partial(_build, _block, _layers),
+        _doc,
+        out_indices=(0, 1, 2, 3, 4),
+        feature_cls="list",
+        flatten_sequential=False,
+    )

@@ -76,13 +76,20 @@ class DyNetShuffle(StagedNetwork):
     Args:
         widths: Channels of the three stages.
         num_kernels: Kernels per output channel (``g_t``); 0 makes the network static.
+        drop_path_rate: Part of timm's interface; does nothing, as no unit has a shortcut to be left alone.
         kwargs: As :class:`StagedNetwork`: ``num_classes``, ``in_chans``, ``drop_rate``, ``global_pool``, ...
 
     Shape:
         ``(B, in_chans, H, W)`` to ``(B, num_classes)``.
     """
 
-    def __init__(self, widths: tuple[int, int, int] = WIDTHS["100"], num_kernels: int = 6, **kwargs):
+    def __init__(
+        self,
+        widths: tuple[int, int, int] = WIDTHS["100"],
+        num_kernels: int = 6,
+        drop_path_rate: float = 0.0,
+        **kwargs,
+    ):
         stages, channels = [nn.Sequential(nn.MaxPool2d(3, 2, 1))], STEM
         for width, blocks in zip(widths, BLOCKS):
             units = [SplitUnit(width, num_kernels) for _ in range(blocks - 1)]
@@ -104,4 +111,5 @@ for _width, _channels in WIDTHS.items():
             partial(DyNetShuffle, widths=_channels, num_kernels=_kernels),
             f"{_doc} x{int(_width) / 100:g}.",
             out_indices=(0, 1, 2, 3),
+            feature_cls="list",
         )

@@ -67,7 +67,7 @@ def with_arguments(build: Callable[..., nn.Module], recipe: Recipe) -> Callable[
 
 
 WHERE = r"^(blocks\.(?!.*\.se\.)|conv_head$)"  # all but stem and squeeze-and-excitation
-GAP = Recipe("dy", WHERE, attention_kwargs={"rd_extra": 0, "fc2_bias": False})
+GAP = Recipe("dy", WHERE, attention_kwargs={"rd_extra": 0, "fc2_bias": False, "mirror": True})
 RCR, CGR, CGR_MAX = (Recipe("eam", WHERE, attention_kwargs={"select": name}) for name in ("rcr", "cgr", "cgr_max"))
 FORMS = {
     "gap": (GAP, "with the attention of EAM-DyNet's baseline"),

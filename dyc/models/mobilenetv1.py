@@ -21,4 +21,5 @@ for _name in VARIANTS:
         dynamic_builder(timm_builder("mobilenetv1_100"), DYC),
         "MobileNetV1 x1 with DYC convolutions, for ImageNet.",
         out_indices=(0, 1, 2, 3, 4),
+        feature_cls="list",
     )

@@ -28,4 +28,5 @@ for _kind, _recipe in (("dy", DY), ("dyc", DYC)):
             dynamic_builder(timm_builder(f"mobilenetv2_{_width}"), _recipe),
             f"MobileNetV2 x{int(_width) / 100:g} with {_kind.upper()} convolutions, for ImageNet.",
             out_indices=(0, 1, 2, 3, 4),
+            feature_cls="list",
         )

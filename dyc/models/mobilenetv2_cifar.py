@@ -121,4 +121,4 @@ default_cfgs = {
 }
 
 for _name, (_build, _doc) in VARIANTS.items():
-    register(__name__, _name, _build, _doc, out_indices=(0, 1, 2, 3))
+    register(__name__, _name, _build, _doc, out_indices=(0, 1, 2, 3), feature_cls="list")

@@ -41,4 +41,5 @@ for _name, (_size, _recipe) in VARIANTS.items():
         dynamic_builder(timm_builder(f"mobilenetv3_{_size}_100"), _recipe),
         f"MobileNetV3-{_size.capitalize()} with {_recipe.attention.upper()} convolutions, for ImageNet.",
         out_indices=(0, 1, 2, 3, 4),
+        feature_cls="list",
     )

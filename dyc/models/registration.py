@@ -107,7 +107,15 @@ def imagenet_cfg(first_conv: str, classifier: str) -> dict:
     }
 
 
-def register(module: str, name: str, build: Callable[..., nn.Module], doc: str, out_indices: tuple[int, ...]) -> None:
+def register(
+    module: str,
+    name: str,
+    build: Callable[..., nn.Module],
+    doc: str,
+    out_indices: tuple[int, ...],
+    feature_cls: str = "getter",
+    flatten_sequential: bool = True,
+) -> None:
     """Register ``name`` with timm as if ``module`` defined a function of that name.
 
     Args:
@@ -116,10 +124,18 @@ def register(module: str, name: str, build: Callable[..., nn.Module], doc: str, 
         build: Called with the model arguments; returns the network.
         doc: Docstring of the entry point.
         out_indices: Feature levels of ``features_only=True``.
+        feature_cls: timm's wrapper for ``features_only=True``. ``"list"``, for networks that call their children in
+            order, checkpoints activations too; ``"getter"`` needs ``forward_intermediates`` alone.
+        flatten_sequential: Levels are members of an ``nn.Sequential``, as in ``feature_info`` of ``blocks.2``; False
+            where they are attributes of the network.
     """
 
     def entry(pretrained: bool = False, **kwargs) -> nn.Module:
-        feature_cfg = {"out_indices": out_indices, "feature_cls": "getter", "flatten_sequential": True}
+        feature_cfg = {
+            "out_indices": out_indices,
+            "feature_cls": feature_cls,
+            "flatten_sequential": flatten_sequential,
+        }
         return build_model_with_cfg(build, name, pretrained, feature_cfg=feature_cfg, **kwargs)
 
     entry.__name__ = entry.__qualname__ = name

@@ -41,4 +41,6 @@ for _name, (_static, _recipe) in VARIANTS.items():
         dynamic_builder(_static, _recipe),
         f"{_name.split('_')[1]} with {_recipe.attention.upper()} convolutions, for ImageNet.",
         out_indices=(0, 1, 2, 3, 4),
+        feature_cls="list",
+        flatten_sequential=False,
     )

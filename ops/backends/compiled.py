@@ -19,11 +19,11 @@ from torch import Tensor
 from torch.torch_version import TorchVersion
 
 from ops import plane_taps, taps
-from ops.checks import is_channels_last
+from ops.checks import is_channels_last, output_size
 from ops.errors import BackendUnavailable
 from ops.problem import Pair, Problem
 from ops.registry import Backend
-from ops.taps import Window, output_size
+from ops.taps import Window
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _CXX = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")  # as Inductor looks for it
@@ -151,7 +151,7 @@ def _compute(
         function, constants = _formula(*facts)
         y = function(images, others, *constants)
     else:
-        ends = output_size(images, kernel, window) if kind == "forward" else others.shape
+        ends = output_size(images.shape[-2:], kernel, *window) if kind == "forward" else others.shape
         ones = (*(n == 1 for n in images.shape), *(n == 1 for n in ends))
         # The rest is what Dynamo looks at besides the arguments.
         state = (torch.is_inference_mode_enabled(), torch.is_autocast_enabled(device), torch.get_num_threads())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dyc.layers.attention import Attention
+from dyc.layers.attention import Attention, mirror_
 from dyc.layers.kinds import register_attention
 from dyc.layers.selection import build_selection
 from ops import ArgumentError
@@ -92,16 +92,10 @@ class EfficientAttention(Attention):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw both weights from He's normal distribution by their fan-in.
-
-        The second half of fc1 is the negative of the first: with ten units and no biases, one branch in a thousand
-        would otherwise start with every unit below zero for every image, and never learn.
-        """
+        """Draw both weights from He's normal distribution by their fan-in, hidden units in opposite pairs."""
         for layer in (self.fc1, self.fc2):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        half = self.fc1.out_features // 2
-        with torch.no_grad():
-            self.fc1.weight[half : 2 * half] = -self.fc1.weight[:half]
+        mirror_(self.fc1.weight)
 
     def logits(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to ``(B, K)``."""

@@ -1,0 +1,30 @@
+"""Backends of other installed distributions, found through their entry points."""
+
+import warnings
+from importlib.metadata import entry_points
+
+from torch import Tensor
+
+from ops.errors import BackendUnavailable
+from ops.registry import Backend, backends, register_backend
+
+GROUP = "dyc.ops_backends"
+
+
+def load_entry_points() -> None:
+    """Register the backends of installed distributions (entry-point group ``dyc.ops_backends``).
+
+    Each entry point names a :class:`Backend`. One that fails to load is listed with its reason, and warned of.
+    """
+    for entry in entry_points(group=GROUP):
+        try:
+            register_backend(entry.load())
+        except Exception as error:
+            warnings.warn(f"backend {entry.name!r} of {entry.value!r} failed to load: {error}", stacklevel=2)
+            broken = f"failed to load from {entry.value!r}: {error}"
+            if entry.name not in {status.name for status in backends()}:
+                register_backend(Backend(entry.name, _cannot_run, missing=(broken,)))
+
+
+def _cannot_run(*_: object) -> Tensor:
+    raise BackendUnavailable("this backend failed to load")
