@@ -27,6 +27,7 @@ def test_python_runs_in_the_order_in_which_it_is_read():
         "attention": torch.rand(2, 4),
         "bias": torch.randn(4, 64),
         "kernels": torch.randn(2, 64, 3, 3),
+        "own_kernels": torch.randn(2, 16, 64, 3, 3),
     }
     assert len(PYTHON) == 3
     for text in PYTHON:
@@ -50,7 +51,7 @@ def test_commands_parse(command, monkeypatch, capsys):
 
 def test_counts_of_the_table(capsys):
     rows = re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", README, re.M)
-    assert len(rows) == 4
+    assert len(rows) == 8
     for name, parameters in rows:
         assert main(["models", name, "--csv"]) == 0
         row = next(csv.DictReader(capsys.readouterr().out.splitlines()))
