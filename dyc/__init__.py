@@ -5,9 +5,10 @@
 
 from dyc import models
 from dyc.analysis import attention_statistics
-from dyc.convert import iter_dynamic, make_dynamic, set_backend, set_temperature
+from dyc.convert import iter_dynamic, make_dynamic, set_backend, set_mixing, set_temperature
 from dyc.layers import (
     Attention,
+    BlockCoefficients,
     DynamicConv2d,
     DynamicConv2dSame,
     GlobalAttention,
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Attention",
+    "BlockCoefficients",
     "DynamicConv2d",
     "DynamicConv2dSame",
     "GlobalAttention",
@@ -33,5 +35,6 @@ __all__ = [
     "profile",
     "register_attention",
     "set_backend",
+    "set_mixing",
     "set_temperature",
 ]

@@ -37,13 +37,19 @@ def attention_statistics(model: nn.Module, x: Tensor) -> dict[str, AttentionStat
     found: dict[str, AttentionStatistics] = {}
 
     def record(name: str):
-        def hook(_: nn.Module, __: tuple, weights: Tensor | KernelAttention) -> None:
+        def hook(_: nn.Module, inputs: tuple, weights: Tensor | KernelAttention | None = None) -> None:
+            weights = inputs[1] if weights is None else weights  # without a branch they come with the features
             kernels = weights.kernels if isinstance(weights, KernelAttention) else weights
             found[name] = _statistics(kernels.float())
 
         return hook
 
-    hooks = [layer.attention.register_forward_hook(record(name)) for name, layer in iter_dynamic(model)]
+    hooks = [
+        layer.register_forward_pre_hook(record(name))
+        if layer.attention is None
+        else layer.attention.register_forward_hook(record(name))
+        for name, layer in iter_dynamic(model)
+    ]
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:

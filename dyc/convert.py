@@ -10,11 +10,13 @@ from torch import nn
 
 from dyc.convertible import is_convolution, reasons, same_padding
 from dyc.fusing import keep_unfused
-from dyc.layers import DynamicConv2d, DynamicConv2dSame
+from dyc.layers import BlockCoefficients, DynamicConv2d, DynamicConv2dSame
 from dyc.layers.attention import check_temperature
+from dyc.layers.dynamic_conv import LAYER_MIXINGS
 from dyc.layers.kinds import AttentionFactory, check_attention, copy_scales
 from ops import ArgumentError, check_backend_name
 from ops.errors import unknown_name
+from ops.mixing import check_mixing
 
 Where = str | Callable[[str, nn.Conv2d], bool]
 
@@ -156,6 +158,8 @@ def make_dynamic(
     """
     if isinstance(attention, nn.Module):
         raise ArgumentError("attention", type(attention).__name__, "a name or a factory: each layer has its own branch")
+    if attention is None:
+        raise ArgumentError("attention", None, "a name or a factory: nothing would hand each layer its weights")
     check_attention(attention)
     check_backend_name(backend)
     check_temperature(temperature)
@@ -190,13 +194,18 @@ def iter_dynamic(model: nn.Module) -> Iterator[tuple[str, DynamicConv2d]]:
             yield name, module
 
 
+def iter_attention(model: nn.Module) -> Iterator[nn.Module]:
+    """Yield every module of ``model`` that predicts weights of kernels, once: layers may share one."""
+    found = [layer.attention for _, layer in iter_dynamic(model) if layer.attention is not None]
+    found += [module for module in model.modules() if isinstance(module, BlockCoefficients)]
+    yield from dict.fromkeys(found)
+
+
 def iter_temperatures(model: nn.Module) -> Iterator[torch.Tensor]:
     """Yield the temperature buffer of every attention branch of ``model``."""
-    seen = set()  # layers may share a branch
-    for _, layer in iter_dynamic(model):
-        for name, buffer in layer.attention.named_buffers():
-            if name.rsplit(".", 1)[-1] == "temperature" and id(buffer) not in seen:
-                seen.add(id(buffer))
+    for branch in iter_attention(model):
+        for name, buffer in branch.named_buffers():
+            if name.rsplit(".", 1)[-1] == "temperature":
                 yield buffer
 
 
@@ -230,4 +239,20 @@ def set_backend(model: nn.Module, backend: str) -> int:
     layers = [layer for _, layer in iter_dynamic(model)]
     for layer in layers:
         layer.backend = backend
+    return len(layers)
+
+
+def set_mixing(model: nn.Module, mixing: str) -> int:
+    """Set what every dynamic convolution of ``model`` mixes: ``"auto"``, ``"kernels"``, ``"features"`` or ``"mode"``.
+
+    Returns:
+        The number of layers that were set.
+
+    Raises:
+        ArgumentError: No such way of mixing.
+    """
+    check_mixing(mixing, LAYER_MIXINGS)
+    layers = [layer for _, layer in iter_dynamic(model)]
+    for layer in layers:
+        layer.mixing = mixing
     return len(layers)

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from dyc.conventions import CONVENTIONS
-from dyc.convert import set_backend
+from dyc.convert import set_backend, set_mixing
 from dyc.elements import ElementCount, ElementCounter
-from dyc.layers import Attention, DynamicConv2d
+from dyc.layers import Attention, BlockCoefficients, DynamicConv2d
 from ops import ArgumentError
 from ops.errors import unknown_name
 
@@ -105,7 +105,7 @@ def _macs(module: nn.Module, output: torch.Tensor) -> tuple[int, int]:
 def _roles(model: nn.Module) -> dict[str, str]:
     """Return the role of every module that is part of an attention branch or of the classifier."""
     named, roles = dict(model.named_modules()), {}
-    roots = {name: "attention" for name, module in named.items() if isinstance(module, Attention)}
+    roots = {name: "attention" for name, module in named.items() if isinstance(module, Attention | BlockCoefficients)}
     roots |= {f"{name}.attention": "attention" for name, module in named.items() if isinstance(module, DynamicConv2d)}
     if hasattr(model, "get_classifier"):
         found = model.get_classifier()  # a pair in models with a distillation head
@@ -138,6 +138,7 @@ def profile(model: nn.Module, input_size: tuple[int, int, int] = (3, 224, 224)) 
     """
     shell = copy.deepcopy(model).to("meta").eval()
     set_backend(shell, "eager")  # the others compute on real devices only
+    set_mixing(shell, "kernels")  # what a backend can do; the counts are those of the layers, whatever they mix
     result = Profile(sum(p.numel() for p in model.parameters()), tuple(input_size))
     result.has_classifier = hasattr(model, "get_classifier")
     roles = _roles(shell)

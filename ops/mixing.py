@@ -17,12 +17,12 @@ Window = tuple[Pair, Pair, Pair]
 """Stride, padding and dilation in pixels, each vertical and horizontal."""
 
 
-def check_mixing(name: str) -> str:
-    """Return ``name`` if it is one of :data:`MIXINGS`; raise :class:`ArgumentError` with suggestions if not."""
+def check_mixing(name: str, names: tuple[str, ...] = MIXINGS) -> str:
+    """Return ``name`` if it is one of ``names``; raise :class:`ArgumentError` with suggestions if not."""
     if not isinstance(name, str):
-        raise ArgumentError("mixing", repr(name), "one of " + ", ".join(map(repr, MIXINGS)))
-    if name not in MIXINGS:
-        raise unknown_name("mixing", name, MIXINGS)
+        raise ArgumentError("mixing", repr(name), "one of " + ", ".join(map(repr, names)))
+    if name not in names:
+        raise unknown_name("mixing", name, names)
     return name
 
 

@@ -39,6 +39,7 @@ def test_dynamic_layers_are_as_the_name_says(family):
     assert bool(layers) == (kind not in ("mobilenetv2", "fix"))
     if kind in ("dy", "dyc"):
         assert {layer.attention.per_channel for layer in layers} == {kind == "dyc"}
+    assert all((layer.attention is None) == (kind == "dynet") for layer in layers)
 
 
 def test_state_dict_round_trip(family, images):

@@ -75,16 +75,23 @@ def test_grad_checkpointing_gives_the_same_gradients(family, images):
     plain = gradients(model, x)
     model.set_grad_checkpointing()
     calls = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: calls.append(t.numel()) or t, lambda t: t):
+    parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+
+    def count(t: torch.Tensor) -> torch.Tensor:
+        if t.untyped_storage().data_ptr() not in parameters:
+            calls.append(t.numel())
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
         model(x)
     kept = sum(calls)
     calls.clear()
     for parameter, gradient in gradients(model, x).items():
         torch.testing.assert_close(gradient, plain[parameter])
     model.set_grad_checkpointing(False)
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: calls.append(t.numel()) or t, lambda t: t):
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
         model(x)
-    assert kept < sum(calls) / 2, "nothing was saved"
+    assert kept < sum(calls) * 2 / 3, "nothing was saved"
 
 
 def test_backbones_checkpoint_their_activations(images):

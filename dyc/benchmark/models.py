@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import dyc.models  # noqa: F401  (registers the networks)
-from dyc.convert import iter_dynamic, set_backend
+from dyc.convert import iter_attention, set_backend
 from ops.benchmark import LAYOUTS
 from ops.timing import measure
 
@@ -76,7 +76,7 @@ class _Network:
         channels = self.model.default_cfg["input_size"][0]
         x = torch.randn(case.batch, channels, case.size, case.size, device=case.device)
         self.x = x.contiguous(memory_format=memory_format)
-        self.attention = [p for _, layer in iter_dynamic(self.model) for p in layer.attention.parameters()]
+        self.attention = [p for branch in iter_attention(self.model) for p in branch.parameters()]
         self.parameters = sum(p.numel() for p in self.model.parameters())
         self.call = self._training() if case.mode == TRAINING else self._inference()
 

@@ -2,6 +2,7 @@
 
 from dyc.layers import attentions
 from dyc.layers.attention import Attention, GlobalAttention
+from dyc.layers.coefficients import BlockCoefficients
 from dyc.layers.dynamic_conv import DynamicConv2d
 from dyc.layers.kernel_attention import KernelAttention
 from dyc.layers.kinds import attention_kinds, build_attention, register_attention
@@ -9,6 +10,7 @@ from dyc.layers.same import DynamicConv2dSame
 
 __all__ = [
     "Attention",
+    "BlockCoefficients",
     "DynamicConv2d",
     "DynamicConv2dSame",
     "GlobalAttention",

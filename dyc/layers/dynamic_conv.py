@@ -13,7 +13,10 @@ from dyc.layers.kinds import AttentionFactory, build_attention
 from dyc.layers.scripting import scripted_conv2d
 from ops import ArgumentError, GlobalBranch, attended_conv2d, check_backend_name, dynamic_conv2d
 from ops.checks import IntPair, padding_pair, pair
-from ops.mixing import check_mixing
+from ops.mixing import MIXINGS, check_mixing
+
+LAYER_MIXINGS = (*MIXINGS, "mode")
+"""What a layer can mix: as :func:`ops.dynamic_conv2d`, or by its mode (feature maps in training, else kernels)."""
 
 
 @register_notrace_module  # torch.fx cannot trace the choice of an operator
@@ -32,9 +35,11 @@ class DynamicConv2d(nn.Module):
         groups: Groups; must divide both channel counts.
         bias: Give each kernel a bias, mixed by the same attention.
         num_kernels: Kernels in the bank, ``K``.
-        attention: A registered kind (``"dy"``, ``"dyc"``, ...), a factory, or a finished module.
+        attention: A registered kind (``"dy"``, ``"dyc"``, ...), a factory, or a finished module. None: the layer has
+            no branch, and its weights come with each call, ``layer(x, attention)``.
         temperature: Softmax temperature the attention starts with.
-        mixing: ``"kernels"``, ``"features"`` or ``"auto"``: what :func:`ops.dynamic_conv2d` mixes.
+        mixing: ``"kernels"``, ``"features"`` or ``"auto"``: what :func:`ops.dynamic_conv2d` mixes. ``"mode"``: features
+            while the module trains and kernels in evaluation, as DyNet does; the results are equal.
         backend: Backend of :func:`ops.depthwise_conv2d`.
         attention_kwargs: Further arguments of the attention kind.
 
@@ -65,7 +70,7 @@ class DynamicConv2d(nn.Module):
         bias: bool = True,
         *,
         num_kernels: int = 4,
-        attention: str | AttentionFactory | nn.Module = "dy",
+        attention: str | AttentionFactory | nn.Module | None = "dy",
         temperature: float = 30.0,
         mixing: str = "auto",
         backend: str = "auto",
@@ -91,20 +96,24 @@ class DynamicConv2d(nn.Module):
         self.groups = groups
         self.attention_kind = attention if isinstance(attention, str) else ""  # what listings call it
         self.num_kernels = num_kernels
-        self.mixing = check_mixing(mixing)
+        self.mixing = check_mixing(mixing, LAYER_MIXINGS)
         self.backend = check_backend_name(backend)
         self.weight = nn.Parameter(torch.empty(num_kernels, out_channels, in_channels // groups, *self.kernel_size))
         self.bias = nn.Parameter(torch.empty(num_kernels, out_channels)) if bias else None
-        self.attention = build_attention(
-            attention,
-            in_channels,
-            out_channels,
-            num_kernels,
-            temperature,
-            attention_kwargs,
-            kernel_size=self.kernel_size,
-            groups=groups,
-        )
+        self.attention = None
+        if attention is not None:
+            self.attention = build_attention(
+                attention,
+                in_channels,
+                out_channels,
+                num_kernels,
+                temperature,
+                attention_kwargs,
+                kernel_size=self.kernel_size,
+                groups=groups,
+            )
+        elif attention_kwargs:
+            raise ArgumentError("attention_kwargs", attention_kwargs, "nothing when the layer has no attention")
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -131,13 +140,16 @@ class DynamicConv2d(nn.Module):
         if self.bias is not None:
             self.bias.copy_(conv.bias * bias_scale)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve ``(B, C_in, H, W)``, each sample with its own mixture of the bank."""
+    def forward(self, x: Tensor, attention: Tensor | None = None) -> Tensor:
+        """Convolve ``(B, C_in, H, W)``, each sample with its own mixture of the bank.
+
+        A layer without a branch needs ``attention``, ``(B, K)`` or ``(B, K, C_out)``; one with a branch takes none.
+        """
         if torch.jit.is_scripting():
             return scripted_conv2d(
                 x,
                 self.weight,
-                self.attention(x),
+                torch.jit._unwrap_optional(attention) if self.attention is None else self.attention(x),
                 self.bias,
                 self.stride,
                 self.padding,
@@ -145,9 +157,15 @@ class DynamicConv2d(nn.Module):
                 self.groups,
             )
         else:  # not after the return: TorchScript would compile that
-            return self._forward(x)
+            return self._forward(x, attention)
 
-    def _forward(self, x: Tensor) -> Tensor:
+    def _forward(self, x: Tensor, given: Tensor | None) -> Tensor:
+        if self.attention is None:
+            if given is None:
+                raise ArgumentError("attention", None, "(B, K) or (B, K, C_out): the layer has no branch of its own")
+            return self._convolve(dynamic_conv2d, x, given)
+        if given is not None:
+            raise ArgumentError("attention", "a second one", "none: the layer has a branch of its own")
         attention = self.attention
         # Exactly this class: what a subclass overrides would be passed over.
         branch = attention.branch() if type(attention) is GlobalAttention else None
@@ -160,6 +178,9 @@ class DynamicConv2d(nn.Module):
     def _convolve(
         self, operator: Callable[..., Tensor], x: Tensor, attention: Tensor | KernelAttention | GlobalBranch
     ) -> Tensor:
+        mixing = self.mixing
+        if mixing == "mode":
+            mixing = "features" if self.training else "kernels"
         return operator(
             x,
             self.weight,
@@ -169,7 +190,7 @@ class DynamicConv2d(nn.Module):
             padding=self.padding,
             dilation=self.dilation,
             groups=self.groups,
-            mixing=self.mixing,
+            mixing=mixing,
             backend=self.backend,
         )
 
