@@ -5,7 +5,7 @@
 
 from dyc import models
 from dyc.analysis import attention_statistics
-from dyc.convert import iter_dynamic, make_dynamic, set_backend, set_mixing, set_temperature
+from dyc.convert import make_dynamic
 from dyc.layers import (
     Attention,
     BlockCoefficients,
@@ -16,6 +16,7 @@ from dyc.layers import (
     register_attention,
 )
 from dyc.profile import profile
+from dyc.settings import iter_dynamic, set_backend, set_mixing, set_temperature
 from dyc.table import dynamic_layers
 
 __version__ = "0.1.0"

@@ -1,22 +1,19 @@
-"""Turn convolutions of a finished model dynamic, in place, and set what all dynamic layers of a model share."""
+"""Turn convolutions of a finished model dynamic, in place."""
 
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Literal
 
-import torch
 from torch import nn
 
 from dyc.convertible import is_convolution, reasons, same_padding
 from dyc.fusing import keep_unfused
-from dyc.layers import BlockCoefficients, DynamicConv2d, DynamicConv2dSame
+from dyc.layers import DynamicConv2d, DynamicConv2dSame
 from dyc.layers.attention import check_temperature
-from dyc.layers.dynamic_conv import LAYER_MIXINGS
 from dyc.layers.kinds import AttentionFactory, check_attention, copy_scales
 from ops import ArgumentError, check_backend_name
 from ops.errors import unknown_name
-from ops.mixing import check_mixing
 
 Where = str | Callable[[str, nn.Conv2d], bool]
 
@@ -151,9 +148,9 @@ def make_dynamic(
             become dynamic (each is named with the reason); the model is then unchanged.
 
     Example:
-        >>> import timm
-        >>> model = make_dynamic(timm.create_model("mobilenetv2_035"), "dyc", where=r"^blocks\\.[56]\\..*conv_dw$")
-        >>> len(list(iter_dynamic(model)))
+        >>> import dyc, timm
+        >>> model = dyc.make_dynamic(timm.create_model("mobilenetv2_035"), "dyc", where=r"^blocks\\.[56]\\..*conv_dw$")
+        >>> len(list(dyc.iter_dynamic(model)))
         4
     """
     if isinstance(attention, nn.Module):
@@ -185,74 +182,3 @@ def make_dynamic(
             model.set_submodule(name, layers[module])
     keep_unfused(model)
     return model
-
-
-def iter_dynamic(model: nn.Module) -> Iterator[tuple[str, DynamicConv2d]]:
-    """Yield the name and layer of every dynamic convolution of ``model``."""
-    for name, module in model.named_modules():
-        if isinstance(module, DynamicConv2d):
-            yield name, module
-
-
-def iter_attention(model: nn.Module) -> Iterator[nn.Module]:
-    """Yield every module of ``model`` that predicts weights of kernels, once: layers may share one."""
-    found = [layer.attention for _, layer in iter_dynamic(model) if layer.attention is not None]
-    found += [module for module in model.modules() if isinstance(module, BlockCoefficients)]
-    yield from dict.fromkeys(found)
-
-
-def iter_temperatures(model: nn.Module) -> Iterator[torch.Tensor]:
-    """Yield the temperature buffer of every attention branch of ``model``."""
-    for branch in iter_attention(model):
-        for name, buffer in branch.named_buffers():
-            if name.rsplit(".", 1)[-1] == "temperature":
-                yield buffer
-
-
-def set_temperature(model: nn.Module, temperature: float) -> int:
-    """Set the softmax temperature of every attention branch of ``model``; a static model has none.
-
-    Returns:
-        The number of branches that were set.
-
-    Raises:
-        ArgumentError: The temperature is not positive.
-    """
-    check_temperature(temperature)
-    buffers = list(iter_temperatures(model))
-    with torch.no_grad():
-        for buffer in buffers:
-            buffer.fill_(temperature)
-    return len(buffers)
-
-
-def set_backend(model: nn.Module, backend: str) -> int:
-    """Set the backend of every dynamic convolution of ``model``.
-
-    Returns:
-        The number of layers that were set.
-
-    Raises:
-        ArgumentError: No such backend.
-    """
-    check_backend_name(backend)
-    layers = [layer for _, layer in iter_dynamic(model)]
-    for layer in layers:
-        layer.backend = backend
-    return len(layers)
-
-
-def set_mixing(model: nn.Module, mixing: str) -> int:
-    """Set what every dynamic convolution of ``model`` mixes: ``"auto"``, ``"kernels"``, ``"features"`` or ``"mode"``.
-
-    Returns:
-        The number of layers that were set.
-
-    Raises:
-        ArgumentError: No such way of mixing.
-    """
-    check_mixing(mixing, LAYER_MIXINGS)
-    layers = [layer for _, layer in iter_dynamic(model)]
-    for layer in layers:
-        layer.mixing = mixing
-    return len(layers)

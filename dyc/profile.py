@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from dyc.conventions import CONVENTIONS
-from dyc.convert import set_backend, set_mixing
 from dyc.elements import ElementCount, ElementCounter
 from dyc.layers import Attention, BlockCoefficients, DynamicConv2d
+from dyc.settings import set_backend, set_mixing
 from ops import ArgumentError
 from ops.errors import unknown_name
 

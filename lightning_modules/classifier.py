@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
-from dyc.convert import iter_temperatures
+from dyc.settings import iter_temperatures
 from lightning_modules.network import build_network, check_fits, check_model_name
 from lightning_modules.settings import OptimizerSettings, RegularizationSettings, ScheduleSettings
 from ops import ArgumentError

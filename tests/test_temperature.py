@@ -4,7 +4,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from dyc.convert import iter_temperatures
+from dyc.settings import iter_temperatures
 from lightning_modules import ImageClassifier, ImageData, TemperatureAnnealing
 from ops import ArgumentError
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import dyc.models  # noqa: F401  (registers the networks)
-from dyc.convert import iter_attention, set_backend
+from dyc.settings import iter_attention, set_backend
 from ops.benchmark import LAYOUTS
 from ops.timing import measure
 

@@ -7,7 +7,7 @@ import timm
 import torch
 
 from dyc.benchmark.models import BATCHES, DEFAULT_MODELS, INFERENCE, MODES, ModelCase, ModelTiming, time_models
-from dyc.convert import set_backend
+from dyc.settings import set_backend
 from lightning_modules.cli.bench.files import Rows, command_line
 from lightning_modules.cli.bench.options import (
     Parser,
