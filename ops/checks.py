@@ -21,6 +21,15 @@ def pair(argument: str, value: IntPair, minimum: int) -> tuple[int, int]:
     return both
 
 
+def positive_int(argument: str, value: int) -> int:
+    """Return ``value``; raise unless it is an int, at least 1 (True is none, though Python takes it for 1)."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ArgumentError(argument, repr(value), "an int, at least 1")
+    if value < 1:
+        raise ArgumentError(argument, value, "at least 1")
+    return value
+
+
 def padding_pair(padding: IntPair | str, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]):
     """Return the zero padding as ``(vertical, horizontal)``; ``"valid"`` and ``"same"`` mean what F.conv2d means."""
     if not isinstance(padding, str):

@@ -27,7 +27,9 @@ def unknown_name(argument: str, got: str, known: Iterable[str], *, listing: str 
         listing: Where to read all names, for lists too long to print.
     """
     known = sorted(known)
-    close = difflib.get_close_matches(got, known, n=3, cutoff=0.6) or [k for k in known if got and got in k][:3]
+    close: list[str] = []
+    if isinstance(got, str):
+        close = difflib.get_close_matches(got, known, n=3, cutoff=0.6) or [k for k in known if got and got in k][:3]
     hint = f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
     choices = listing if listing is not None else "one of " + ", ".join(map(repr, known))
     return ArgumentError(argument, f"{got!r}{hint}", choices)

@@ -120,12 +120,13 @@ class TestBlockCoefficients:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"out_channels": ()}, r"out_channels: got \(\); need at least one convolution"),
-            ({"out_channels": (8, 0)}, r"out_channels: got \(8, 0\); need at least one convolution"),
+            ({"out_channels": ()}, r"out_channels: got \(\); need the channels of at least one convolution"),
+            ({"out_channels": (8, 0)}, "out_channels: got 0; need at least 1"),
+            ({"out_channels": 8}, "out_channels: got 8; need the channels"),
             ({"num_kernels": 0}, "num_kernels: got 0; need at least 1"),
             ({"hidden": 0}, "hidden: got 0; need at least 1"),
         ],
-        ids=["none", "empty", "num_kernels", "hidden"],
+        ids=["none", "empty", "number", "num_kernels", "hidden"],
     )
     def test_arguments_that_cannot_be_used(self, changes, message):
         with pytest.raises(ops.ArgumentError, match=message):

@@ -45,7 +45,7 @@ def test_export(network, images):
     torch.testing.assert_close(exported(x), model(x))
 
 
-@pytest.mark.parametrize("attention", ["dy", "dyc"])
+@pytest.mark.parametrize("attention", ["dy", "dyc", "condconv", "eam"])
 @pytest.mark.parametrize(("channels", "groups"), [(8, 8), (12, 4)], ids=["depthwise", "grouped"])
 def test_a_layer_in_torchscript(attention, channels, groups):
     layer = dyc.DynamicConv2d(8, channels, 3, 2, (1, 0), 2, groups, attention=attention, temperature=1.0).eval()
@@ -53,7 +53,24 @@ def test_a_layer_in_torchscript(attention, channels, groups):
     torch.testing.assert_close(torch.jit.script(layer)(x), layer(x))
 
 
-@pytest.mark.parametrize("name", ["dy_mobilenetv3_small", "dyc_mobilenetv2_cifar"])
+@pytest.mark.parametrize("attention", ["dy", "condconv"])
+def test_padding_by_the_size_of_the_input_in_torchscript(attention):
+    layer = dyc.DynamicConv2dSame(8, 8, 3, 2, groups=8, attention=attention, temperature=1.0).eval()
+    script = torch.jit.script(layer)
+    for size in ((15, 16), (16, 9), (1, 2)):
+        x = torch.randn(2, 8, *size)
+        torch.testing.assert_close(script(x), layer(x))
+
+
+@pytest.mark.parametrize("select", ["rcr", "cgr", "cgr_max", "every", "quarter"])
+@pytest.mark.parametrize("rest", [{}, {"pool": "max"}, {"normalizer": "sigmoid"}], ids=str)
+def test_each_selection_in_torchscript(select, rest):
+    layer = dyc.DynamicConv2d(10, 8, 3, attention="eam", attention_kwargs={"select": select, **rest}).eval()
+    x = torch.randn(2, 10, 9, 8)
+    torch.testing.assert_close(torch.jit.script(layer)(x), layer(x))
+
+
+@pytest.mark.parametrize("name", ["dy_mobilenetv3_small", "dyc_mobilenetv2_cifar", "eam_mobilenetv1_025"])
 def test_torchscript(name, images):
     with set_scriptable(True):
         model = timm.create_model(name).eval()

@@ -97,3 +97,29 @@ def test_strides_of_the_cifar_network(option):
     assert model.forward_features(torch.randn(2, 3, 32, 32)).shape == (2, 1280, 2, 2)
     with pytest.raises(ValueError, match=f"{option}: got 3; need 1 or 2"):
         timm.create_model("mobilenetv2_cifar", **{option: 3})
+
+
+@pytest.mark.parametrize("attention", ["dy", "dyc", "eam", "condconv", "odconv"])
+@pytest.mark.parametrize(
+    "name", ["dy_mobilenetv2_035", "dyc_mobilenetv2_cifar", "eam_mobilenetv1_025", "gap_mobilenetv1_025"]
+)
+def test_every_kind_of_attention_on_every_mechanism(name, attention):
+    """The arguments that a network gives its own kind are no arguments of another one."""
+    model = timm.create_model(name, attention=attention)
+    kinds = {type(layer.attention) for _, layer in dyc.iter_dynamic(model)}
+    expected = dyc.DynamicConv2d(16, 16, 3, groups=16, attention=attention).attention
+    assert kinds == {type(expected)}
+
+
+@pytest.mark.parametrize(
+    ("name", "got", "need"),
+    [
+        ("dynet_mobile_100", 0, "at least 1"),
+        ("dynet_resnet18", "4", "an int"),
+        ("fix_mobile_100", 4, "static"),
+        ("fix_shuffle_100", 1, "static"),
+    ],
+)
+def test_numbers_of_kernels_that_a_network_cannot_have(name, got, need, raises):
+    with raises("num_kernels", repr(got), need):
+        timm.create_model(name, num_kernels=got)

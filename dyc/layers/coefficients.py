@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ops import ArgumentError
+from ops.checks import positive_int
 
 
 class BlockCoefficients(nn.Module):
@@ -43,12 +44,11 @@ class BlockCoefficients(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: Sequence[int], num_kernels: int = 6, hidden: int | None = None):
         super().__init__()
-        if not out_channels or min(out_channels) < 1:
-            raise ArgumentError("out_channels", tuple(out_channels), "at least one convolution, each of 1 channel")
+        if not isinstance(out_channels, Sequence) or not out_channels:
+            raise ArgumentError("out_channels", repr(out_channels), "the channels of at least one convolution")
         sizes = {"in_channels": in_channels, "num_kernels": num_kernels, "hidden": 1 if hidden is None else hidden}
-        for name, value in sizes.items():
-            if value < 1:
-                raise ArgumentError(name, value, "at least 1")
+        for name, value in (*sizes.items(), *(("out_channels", channels) for channels in out_channels)):
+            positive_int(name, value)
         self.num_kernels = num_kernels
         self.out_channels = tuple(out_channels)
         self.sizes = [num_kernels * channels for channels in self.out_channels]

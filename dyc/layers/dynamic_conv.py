@@ -7,12 +7,12 @@ import torch
 from timm.layers import register_notrace_module
 from torch import Tensor, nn
 
-from dyc.layers.attention import GlobalAttention
+from dyc.layers.attention import GlobalAttention, check_temperature
 from dyc.layers.kernel_attention import KernelAttention, scaled_conv2d
 from dyc.layers.kinds import AttentionFactory, build_attention
 from dyc.layers.scripting import scripted_conv2d
 from ops import ArgumentError, GlobalBranch, attended_conv2d, check_backend_name, dynamic_conv2d
-from ops.checks import IntPair, padding_pair, pair
+from ops.checks import IntPair, padding_pair, pair, positive_int
 from ops.mixing import MIXINGS, check_mixing
 
 LAYER_MIXINGS = (*MIXINGS, "mode")
@@ -79,10 +79,8 @@ class DynamicConv2d(nn.Module):
         super().__init__()
         sizes = {"in_channels": in_channels, "out_channels": out_channels, "groups": groups, "num_kernels": num_kernels}
         for name, value in sizes.items():
-            if not isinstance(value, int):
-                raise ArgumentError(name, repr(value), "an int")
-            if value < 1:
-                raise ArgumentError(name, value, "at least 1")
+            positive_int(name, value)
+        check_temperature(temperature)
         if in_channels % groups or out_channels % groups:
             raise ArgumentError(
                 "groups", groups, f"a divisor of in_channels {in_channels} and out_channels {out_channels}"
@@ -147,7 +145,7 @@ class DynamicConv2d(nn.Module):
         """
         if torch.jit.is_scripting():
             return scripted_conv2d(
-                x,
+                self._padded(x),
                 self.weight,
                 torch.jit._unwrap_optional(attention) if self.attention is None else self.attention(x),
                 self.bias,
@@ -180,7 +178,7 @@ class DynamicConv2d(nn.Module):
     ) -> Tensor:
         mixing = self.mixing
         if mixing == "mode":
-            mixing = "features" if self.training else "kernels"
+            mixing = "features" if self.training and self._can_mix_features(attention) else "kernels"
         return operator(
             x,
             self.weight,
@@ -193,6 +191,15 @@ class DynamicConv2d(nn.Module):
             mixing=mixing,
             backend=self.backend,
         )
+
+    def _can_mix_features(self, attention: Tensor | KernelAttention | GlobalBranch) -> bool:
+        """Tell whether no backend was named for a depthwise layer and no tap has a weight: both need mixed kernels."""
+        named = self.backend != "auto" and self.groups == self.in_channels == self.out_channels
+        return not named and getattr(attention, "taps", None) is None
+
+    def _padded(self, x: Tensor) -> Tensor:
+        """Return what the convolution sees of the features, of which the attention sees all."""
+        return x
 
     def _apply(self, fn, recurse: bool = True):
         """Let ``model.to(memory_format=torch.channels_last)``, which takes four dimensions, reach the bank.

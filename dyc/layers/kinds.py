@@ -8,7 +8,7 @@ import importlib
 import inspect
 import pkgutil
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib.metadata import entry_points
 
@@ -117,15 +117,18 @@ def build_attention(
         if attention_kwargs:
             raise ArgumentError("attention_kwargs", attention_kwargs, "nothing when attention is a finished module")
         return attention
+    if attention_kwargs is not None and not isinstance(attention_kwargs, Mapping):
+        raise ArgumentError("attention_kwargs", repr(attention_kwargs), "a dict")
     factory = check_attention(attention)
     offered = {"kernel_size": kernel_size, "groups": groups}
     named = _named_arguments(factory)
     options = {name: value for name, value in offered.items() if name in named and value is not None}
-    options |= attention_kwargs or {}
-    try:
-        branch = factory(in_channels, out_channels, num_kernels, temperature=temperature, **options)
+    options |= {"temperature": temperature, **(attention_kwargs or {})}
+    try:  # before the call, whose own errors are no fault of the arguments
+        _signature(factory).bind(in_channels, out_channels, num_kernels, **options)
     except TypeError as error:
         raise ArgumentError("attention_kwargs", attention_kwargs, f"what {attention!r} takes ({error})") from error
+    branch = factory(in_channels, out_channels, num_kernels, **options)
     if not isinstance(branch, nn.Module):
         raise ArgumentError("attention", f"a {type(branch).__name__} from {_describe(factory)}", "an nn.Module")
     return branch
@@ -154,11 +157,16 @@ def copy_scales(branch: nn.Module, attention: str | AttentionFactory) -> tuple[f
     return float(scale), float(scale if bias_scale is None else bias_scale)
 
 
-def _named_arguments(factory: AttentionFactory) -> set[str]:
+def _signature(factory: AttentionFactory) -> inspect.Signature:
     try:
-        return set(inspect.signature(factory).parameters)
-    except ValueError:  # some callables written in C have no signature
-        return set()
+        return inspect.signature(factory)
+    except ValueError:  # some callables written in C have none: anything goes
+        anything = {"args": inspect.Parameter.VAR_POSITIONAL, "options": inspect.Parameter.VAR_KEYWORD}
+        return inspect.Signature([inspect.Parameter(name, kind) for name, kind in anything.items()])
+
+
+def _named_arguments(factory: AttentionFactory) -> set[str]:
+    return set(_signature(factory).parameters)
 
 
 def _describe(factory: AttentionFactory) -> str:

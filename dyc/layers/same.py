@@ -60,12 +60,15 @@ class DynamicConv2dSame(DynamicConv2d):
         return super()._convolve(operator, self._padded(x), attention)
 
     def _padded(self, x: Tensor) -> Tensor:
-        sides = []
+        sides: list[int] = []
         for axis in (1, 0):  # F.pad starts with the last dimension
             size, step = x.shape[2 + axis], self.stride[axis]
             reach = (self.kernel_size[axis] - 1) * self.dilation[axis] + 1
-            # sym_max rather than max: a traced size stays a variable.
-            total = torch.sym_max((-(-size // step) - 1) * step + reach - size, 0)
+            total = (-(-size // step) - 1) * step + reach - size
+            if torch.jit.is_scripting():  # noqa: SIM108 (TorchScript would compile both sides of an expression)
+                total = max(total, 0)
+            else:  # rather than max: a traced size stays a variable
+                total = torch.sym_max(total, 0)
             sides += [total // 2, total - total // 2]
         return F.pad(x, sides)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ops import ArgumentError
+from ops.checks import positive_int
 from ops.errors import unknown_name
 
 
@@ -143,11 +144,12 @@ def build_selection(
         if value is not None and name not in SELECTIONS[select]:
             raise ArgumentError(name, repr(value), f"nothing with select={select!r}")
     channels = 4 if channels is None else channels
-    if not isinstance(channels, int) or channels < 1:
-        raise ArgumentError("channels", repr(channels), "an int, at least 1")
+    positive_int("channels", channels)
     quarter = 0 if quarter is None else quarter
-    if quarter not in (0, 1, 2, 3):
+    if not isinstance(quarter, int) or quarter not in (0, 1, 2, 3):
         raise ArgumentError("quarter", repr(quarter), "0, 1, 2 or 3")
+    if seed is not None and not isinstance(seed, int):
+        raise ArgumentError("seed", repr(seed), "an int")
     if select == "rcr":
         return RandomChannels(in_channels, channels, resample or "never", seed)
     if select == "every":

@@ -5,7 +5,7 @@ and kernels in evaluation (Eq. 1). The ``fix_*`` baselines have the same channel
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dyc.layers import BlockCoefficients, DynamicConv2d
 from ops import ArgumentError
+from ops.checks import positive_int
 
 
 class Conv(NamedTuple):
@@ -23,6 +24,19 @@ class Conv(NamedTuple):
     stride: int = 1
     groups: int = 1
     act: type[nn.Module] | None = None
+
+
+def with_kernels(network: Callable[..., nn.Module], dynamic: bool = True, **defaults) -> Callable[..., nn.Module]:
+    """Return a builder of the dynamic network, whose ``num_kernels`` users choose, or of its static baseline."""
+
+    def build(num_kernels: int | None = None, **kwargs) -> nn.Module:
+        if dynamic:
+            num_kernels = positive_int("num_kernels", 6 if num_kernels is None else num_kernels)
+        elif num_kernels is not None:
+            raise ArgumentError("num_kernels", repr(num_kernels), "nothing: the network's kernels are static")
+        return network(num_kernels=num_kernels or 0, **defaults, **kwargs)
+
+    return build
 
 
 def draw_kernels(conv: nn.Conv2d, gain: float) -> None:

@@ -9,14 +9,12 @@ The publication does not draw the blocks' norms and activations, nor the numbers
 here, which gives the published 129M and (with coefficients and mixing) 135M multiply-adds of Dy-mobile.
 """
 
-from functools import partial
-
 from timm.layers import DropPath, calculate_drop_path_rates
 from torch import Tensor, nn
 
 from dyc.models.base import StagedNetwork, stage_reductions
-from dyc.models.dynet import Conv, ConvChain
-from dyc.models.registration import imagenet_cfg, register
+from dyc.models.dynet import Conv, ConvChain, with_kernels
+from dyc.models.registration import Recipe, dynamic_builder, imagenet_cfg, register
 
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 """Expansion (MobileNetV2 only), channels, blocks and stride of each stage."""
@@ -88,10 +86,14 @@ class DyNetMobile(StagedNetwork):
         super().__init__(stages, widths, reductions, act=nn.ReLU6, **kwargs)
 
 
+FIX = with_kernels(DyNetMobile, dynamic=False)
+DYC = Recipe("dyc", r"^blocks\.[3-6]\..*convs\.1$")  # the stages that DYC chose in MobileNetV2
+
 VARIANTS = {
-    "dynet_mobile_100": (DyNetMobile, "Dy-mobile x1.0."),
-    "fix_mobile_100": (partial(DyNetMobile, num_kernels=0), "Fix-mobile x1.0: Dy-mobile with static kernels."),
-    "dynet_mobilenetv2_100": (partial(DyNetMobile, expand=True), "Dy-MobileNetV2 x1.0."),
+    "dynet_mobile_100": (with_kernels(DyNetMobile), "Dy-mobile x1.0."),
+    "fix_mobile_100": (FIX, "Fix-mobile x1.0: Dy-mobile with static kernels."),
+    "dyc_fix_mobile_100": (dynamic_builder(FIX, DYC), "Fix-mobile x1.0 with DYC in its grouped convolutions."),
+    "dynet_mobilenetv2_100": (with_kernels(DyNetMobile, expand=True), "Dy-MobileNetV2 x1.0."),
 }
 
 default_cfgs = {name: imagenet_cfg("conv_stem", "classifier") for name in VARIANTS}

@@ -13,7 +13,7 @@ from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 
 from dyc.layers import BlockCoefficients
-from dyc.models.dynet import dynamic_like
+from dyc.models.dynet import dynamic_like, with_kernels
 from dyc.models.registration import imagenet_cfg, register
 
 CHANNELS = (32, 64, 128, 256)
@@ -74,7 +74,7 @@ class DyNetBottleneck(Bottleneck):
 
 
 def _build(
-    block: type[nn.Module], layers: tuple[int, ...], num_kernels: int = 6, zero_init_last: bool = False, **kwargs
+    block: type[nn.Module], layers: tuple[int, ...], num_kernels: int, zero_init_last: bool = False, **kwargs
 ) -> ResNet:
     # timm would start a block's last norm at zero, where no kernel of the block has a gradient at first.
     block_args = {"num_kernels": num_kernels, **kwargs.pop("block_args", {})}
@@ -92,7 +92,7 @@ for _name, (_block, _layers, _doc) in VARIANTS.items():
     register(
         __name__,
         _name,
-        partial(_build, _block, _layers),
+        with_kernels(partial(_build, _block, _layers)),
         _doc,
         out_indices=(0, 1, 2, 3, 4),
         feature_cls="list",

@@ -9,15 +9,13 @@ A quarter of the first stage's 116 channels at width 1.0 is odd: 28 are convolve
 Dy-shuffle x1.0 takes the published 88 and 92 million (binary) multiply-adds; x1.5 takes 168 where 171 is published.
 """
 
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dyc.models.base import StagedNetwork, stage_reductions
-from dyc.models.dynet import Conv, ConvChain
-from dyc.models.registration import imagenet_cfg, register
+from dyc.models.dynet import Conv, ConvChain, with_kernels
+from dyc.models.registration import Recipe, dynamic_builder, imagenet_cfg, register
 
 STEM = 24
 BLOCKS = (4, 8, 4)
@@ -99,17 +97,19 @@ class DyNetShuffle(StagedNetwork):
         super().__init__(stages, (STEM, *widths), reductions, stem_channels=STEM, head_channels=HEAD, **kwargs)
 
 
-default_cfgs = {
-    f"{kind}_shuffle_{width}": imagenet_cfg("conv_stem", "classifier") for kind in ("dynet", "fix") for width in WIDTHS
-}
+DYC = Recipe("dyc", r"^blocks\.[23]\..*right\.convs\.1$")  # the last two stages, as in MobileNetV2
 
+VARIANTS = {}
 for _width, _channels in WIDTHS.items():
-    for _kind, _kernels, _doc in (("dynet", 6, "Dy-shuffle"), ("fix", 0, "Fix-shuffle: static kernels,")):
-        register(
-            __name__,
-            f"{_kind}_shuffle_{_width}",
-            partial(DyNetShuffle, widths=_channels, num_kernels=_kernels),
-            f"{_doc} x{int(_width) / 100:g}.",
-            out_indices=(0, 1, 2, 3),
-            feature_cls="list",
-        )
+    _fix = with_kernels(DyNetShuffle, dynamic=False, widths=_channels)
+    _times = f"x{int(_width) / 100:g}"
+    VARIANTS |= {
+        f"dynet_shuffle_{_width}": (with_kernels(DyNetShuffle, widths=_channels), f"Dy-shuffle {_times}."),
+        f"fix_shuffle_{_width}": (_fix, f"Fix-shuffle {_times}: Dy-shuffle with static kernels."),
+        f"dyc_fix_shuffle_{_width}": (dynamic_builder(_fix, DYC), f"Fix-shuffle {_times} with DYC convolutions."),
+    }
+
+default_cfgs = {name: imagenet_cfg("conv_stem", "classifier") for name in VARIANTS}
+
+for _name, (_build, _doc) in VARIANTS.items():
+    register(__name__, _name, _build, _doc, out_indices=(0, 1, 2, 3), feature_cls="list")

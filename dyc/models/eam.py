@@ -14,22 +14,15 @@ from collections.abc import Callable
 from functools import partial
 
 from timm.models import EfficientNet
-from timm.models._efficientnet_builder import decode_arch_def, round_channels
+from timm.models._efficientnet_builder import decode_arch_def
 from torch import nn
 
+from dyc.models.mobilenetv1 import mobilenetv1
 from dyc.models.registration import Recipe, dynamic_builder, imagenet_cfg, register, timm_builder
 from ops import ArgumentError
 
 SELECTION = ("select", "channels", "quarter", "resample", "seed", "pool_size", "pool", "normalizer")
 """Arguments of the attention that are model arguments too."""
-
-
-def mobilenetv1(width: float, **kwargs) -> EfficientNet:
-    """Build a static MobileNetV1 (https://arxiv.org/abs/1704.04861) with ReLU and ``width`` times the channels."""
-    stages = "dsa_r1_k3_s1_c64 dsa_r2_k3_s2_c128 dsa_r2_k3_s2_c256 dsa_r6_k3_s2_c512 dsa_r2_k3_s2_c1024"
-    blocks = decode_arch_def([[stage] for stage in stages.split()])
-    channels = partial(round_channels, multiplier=width)
-    return EfficientNet(blocks, num_features=0, round_chs_fn=channels, act_layer=nn.ReLU, **kwargs)
 
 
 def mobilenetv2(**kwargs) -> EfficientNet:
@@ -77,18 +70,19 @@ FORMS = {
 }
 
 WIDTHS = {"": 1.0, "_075": 0.75, "_050": 0.5, "_025": 0.25}
-NETWORKS = {  # the network, and the forms that the paper's first table has of it
-    **{("mobilenetv1", suffix): (partial(mobilenetv1, width), "cgr") for suffix, width in WIDTHS.items()},
-    ("mobilenetv2", ""): (mobilenetv2, "cgr_max"),
-    ("mobilenetv3_small", ""): (timm_builder("mobilenetv3_small_100"), "cgr_max"),
-    ("mobilenetv3_large", ""): (timm_builder("mobilenetv3_large_100"), "cgr_max"),
+NETWORKS = {
+    **{("mobilenetv1", suffix): partial(mobilenetv1, width) for suffix, width in WIDTHS.items()},
+    ("mobilenetv2", ""): mobilenetv2,
+    ("mobilenetv3_small", ""): timm_builder("mobilenetv3_small_100"),
+    ("mobilenetv3_large", ""): timm_builder("mobilenetv3_large_100"),
 }
 
 VARIANTS = {}
-for (_network, _suffix), (_static, _grouped) in NETWORKS.items():
+for (_network, _suffix), _static in NETWORKS.items():
     VARIANTS[f"gap_{_network}{_suffix}"] = (_static, "gap")
     VARIANTS[f"eam_{_network}{_suffix}"] = (_static, "eam")
-    VARIANTS[f"eam_{_network}_{_grouped}{_suffix}"] = (_static, _grouped)
+    VARIANTS[f"eam_{_network}_cgr{_suffix}"] = (_static, "cgr")
+    VARIANTS[f"eam_{_network}_cgr_max{_suffix}"] = (_static, "cgr_max")
 
 default_cfgs = {name: imagenet_cfg("conv_stem", "classifier") | {"num_classes": 100} for name in VARIANTS}
 

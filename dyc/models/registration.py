@@ -48,12 +48,14 @@ class Recipe:
     ) -> nn.Module:
         """Make ``model`` dynamic in place with these arguments, those left out being the recipe's."""
         where = self.where if where is None else where
+        # Another kind takes other arguments than the recipe's.
+        kwargs = self.attention_kwargs if attention in (None, self.attention) else {}
         options = {
             "num_kernels": num_kernels,
             "temperature": temperature,
             "init": init,
             "backend": backend,
-            "attention_kwargs": {**self.attention_kwargs, **(attention_kwargs or {})},
+            "attention_kwargs": {**kwargs, **(attention_kwargs or {})},
         }
         attention = attention or self.attention
         make_dynamic(model, attention, where=where, **options)

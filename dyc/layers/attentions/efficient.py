@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from dyc.layers.attention import Attention, mirror_
 from dyc.layers.kinds import register_attention
 from dyc.layers.selection import build_selection
-from ops import ArgumentError
+from ops.checks import positive_int
 from ops.errors import unknown_name
 
-POOLS = {"avg": F.adaptive_avg_pool2d, "max": F.adaptive_max_pool2d}
+POOLS = ("avg", "max")
 NORMALIZERS = ("softmax", "sigmoid")
 
 
@@ -78,8 +78,7 @@ class EfficientAttention(Attention):
         if normalizer not in NORMALIZERS:
             raise unknown_name("normalizer", normalizer, NORMALIZERS)
         for name, value in (("pool_size", pool_size), ("hidden", hidden)):
-            if not isinstance(value, int) or value < 1:
-                raise ArgumentError(name, repr(value), "an int, at least 1")
+            positive_int(name, value)
         self.pool_size, self.pool, self.normalizer = pool_size, pool, normalizer
         self.sums_to_one = normalizer == "softmax"
         if not self.sums_to_one:
@@ -99,12 +98,19 @@ class EfficientAttention(Attention):
 
     def logits(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to ``(B, K)``."""
-        pooled = POOLS[self.pool](self.select(x), self.pool_size)
+        chosen = self.select(x)
+        if self.pool == "max":
+            pooled = F.adaptive_max_pool2d(chosen, self.pool_size)
+        else:
+            pooled = F.adaptive_avg_pool2d(chosen, self.pool_size)
         return self.fc2(torch.relu(self.fc1(pooled.flatten(1))))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the weights of the kernels, ``(B, K)``."""
-        return super().forward(x) if self.sums_to_one else torch.sigmoid(self.logits(x))
+        if self.temperature is None:
+            return torch.sigmoid(self.logits(x))
+        else:  # not after the return: TorchScript would compile that
+            return torch.softmax(self.logits(x) / self.temperature, dim=1)
 
     def extra_repr(self) -> str:
         """Describe the arguments."""

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from dyc.layers.attention import check_temperature
 from dyc.layers.kernel_attention import KernelAttention
 from dyc.layers.kinds import register_attention
+from ops import ArgumentError
+from ops.checks import positive_int
 
 
 class ODConvAttention(nn.Module):
@@ -17,7 +19,7 @@ class ODConvAttention(nn.Module):
     of a depthwise convolution, whose filters are its input channels.
 
     The authors normalise ``fc1`` by BatchNorm, which fails in training with one sample per device; by default a bias
-    takes its place.
+    takes its place. Layers of this kind do not compile in TorchScript; they export, trace and ``torch.compile``.
 
     Args:
         in_channels: Channels of the features.
@@ -63,6 +65,9 @@ class ODConvAttention(nn.Module):
     ):
         super().__init__()
         self.register_buffer("temperature", torch.tensor(check_temperature(temperature)))
+        if not rd_ratio > 0:
+            raise ArgumentError("rd_ratio", rd_ratio, "a positive number")
+        positive_int("min_width", min_width)
         self.kernel_size = tuple(kernel_size)
         taps = self.kernel_size[0] * self.kernel_size[1]
         depthwise = groups == in_channels == out_channels
