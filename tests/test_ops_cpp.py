@@ -92,3 +92,28 @@ def test_what_it_cannot_run(call, reason):
 
 
 PAIR = (torch.randn(1, 2, 5, 5), torch.randn(1, 2, 3, 3))
+
+
+BAD_WINDOWS = {  # stride, padding, dilation
+    r"stride: got \[1\]; need two numbers >= 1": ((1,), (1, 1), (1, 1)),
+    r"stride: got \[0, 0\]; need": ((0, 0), (1, 1), (1, 1)),
+    r"padding: got \[1, -1\]; need two numbers >= 0": ((1, 1), (1, -1), (1, 1)),
+    r"padding: got \[1, 1, 1\]; need": ((1, 1), (1, 1, 1), (1, 1)),
+    r"dilation: got \[0, 1\]; need two numbers >= 1": ((1, 1), (1, 1), (0, 1)),
+    r"dilation: got \[1, -1\]; need": ((1, 1), (1, 1), (1, -1)),
+    r"kernel: got \[3, 3\] with dilation \[1, 4\]; need one within the image of \[9, 7\]": ((1, 2), (0, 0), (1, 4)),
+}
+
+
+@pytest.mark.parametrize("name", ["depthwise", "depthwise_grad_input", "depthwise_grad_weight", "attended_depthwise"])
+@pytest.mark.parametrize("message", BAD_WINDOWS)
+def test_operators_called_directly_refuse_a_bad_window(message, name, draw_layer):
+    x, weight, (_, _, bank, branch) = features(), torch.randn(3, 20, 3, 3), draw_layer()
+    arguments = {
+        "depthwise": (x, weight),
+        "depthwise_grad_input": (torch.randn_like(x), weight, x.shape[2:]),
+        "depthwise_grad_weight": (torch.randn_like(x), x, weight.shape[2:]),
+        "attended_depthwise": (x, bank, *branch),
+    }[name]
+    with torch.no_grad(), pytest.raises(RuntimeError, match=message):
+        getattr(torch.ops.dyc, name)(*arguments, *BAD_WINDOWS[message])

@@ -142,6 +142,20 @@ def test_each_gradient_is_the_same_whichever_others_are_asked_for(draw_layer):
         assert torch.equal(alone, want)
 
 
+@pytest.mark.parametrize("name", ["grad", "pooled", "hidden", "attention", "mixed"])
+def test_the_gradient_called_directly_refuses_tensors_of_other_sizes(name, draw_layer):
+    _, x, weight, branch = draw_layer()
+    window = ((1, 1), (1, 1), (1, 1))
+    with torch.no_grad():
+        y, *kept = torch.ops.dyc.attended_depthwise_keeping(x, weight, *branch, *window)
+        given = dict(zip(("grad", "pooled", "hidden", "attention", "mixed"), (y, *kept)))
+        given[name] = given[name][:, 1:]
+        grad, *kept = given.values()
+        fixed = (x, weight, branch.fc1_weight, branch.fc2_weight, branch.temperature)
+        with pytest.raises(RuntimeError, match=rf"{name}: got \[.*; need \["):
+            torch.ops.dyc.attended_depthwise_backward(grad, *fixed, *kept, [True] * 6, *window)
+
+
 @pytest.mark.parametrize(("per_channel", "frozen"), [(True, ""), (False, ""), (True, "bank"), (False, "x and biases")])
 def test_the_operator_keeps_the_rules_of_pytorch(per_channel, frozen, draw_layer):
     _, x, weight, branch = draw_layer(per_channel=per_channel, biases="biases" not in frozen)

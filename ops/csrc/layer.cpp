@@ -47,6 +47,10 @@ void check(const Tensor& x, const Tensor& bank, const Tensor& fc1, const optiona
   TORCH_CHECK(temperature.numel() == 1, "temperature: got ", temperature.sizes(), "; need one number");
 }
 
+void check_size(const char* name, const Tensor& t, IntArrayRef size) {
+  TORCH_CHECK(t.sizes() == size, name, ": got ", t.sizes(), "; need ", size);
+}
+
 Five keeping_cpu(const Tensor& x, const Tensor& bank, const Tensor& fc1, const optional<Tensor>& bias1, const Tensor& fc2,
                  const optional<Tensor>& bias2, const Tensor& temperature, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
   at::AutoDispatchBelowAutograd below;
@@ -79,15 +83,22 @@ Tensor attended_cpu(const Tensor& x, const Tensor& bank, const Tensor& fc1, cons
 
 // The gradients that are needed; the others stay undefined, and so does what only they would be made of.
 Six backward_cpu(const Tensor& grad, const Tensor& x, const Tensor& bank, const Tensor& fc1, const Tensor& fc2,
-                 const Tensor& temperature, const Tensor& pooled, const Tensor& hidden, const Tensor& attention,
-                 const Tensor& mixed, Needs needs, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
+                 const Tensor& temperature, const Tensor& pooled, const Tensor& hidden, const Tensor& kept_attention,
+                 const Tensor& kept_mixed, Needs needs, IntArrayRef s, IntArrayRef p, IntArrayRef d) {
   at::AutoDispatchBelowAutograd below;
+  check(x, bank, fc1, std::nullopt, fc2, std::nullopt, temperature);
   const auto [for_x, for_bank, for_fc1, for_bias1, for_fc2, for_bias2] = needs;
   const bool for_hidden = for_x || for_fc1 || for_bias1, for_logits = for_hidden || for_fc2 || for_bias2;
-  const Tensor gy = grad.contiguous(kLast), kernels = channels_last_bank(bank);
+  const Tensor kernels = channels_last_bank(bank);
   const branch::Sizes sizes = sizes_of(x, kernels, fc2);
   const Call call{x.sizes().slice(2), kernels.sizes().slice(2), s, p, d};
   const Geometry g = call.geometry(sizes.batch, sizes.channels);
+  check_size("grad", grad, {g.batch, g.channels, g.out_height, g.out_width});
+  check_size("pooled", pooled, {g.batch, g.channels});
+  check_size("hidden", hidden, {g.batch, fc1.size(0)});
+  check_size("attention", kept_attention, {g.batch, fc2.size(0)});
+  check_size("mixed", kept_mixed, {g.batch, g.channels, g.kernel_h, g.kernel_w});
+  const Tensor gy = grad.contiguous(kLast), attention = kept_attention.contiguous(), mixed = kept_mixed.contiguous(kLast);
 
   Tensor gx, gbank, gfc1, gbias1, gfc2, gbias2, gmixed, glogits;
   if (for_bank || for_logits) {

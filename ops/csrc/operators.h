@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
+#include <c10/util/Exception.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "geometry.h"
@@ -20,15 +21,30 @@ inline int64_t out_size(int64_t size, int64_t kernel, int64_t stride, int64_t pa
   return (size + 2 * pad - dilation * (kernel - 1) - 1) / stride + 1;
 }
 
+inline void check_pair(const char* name, IntArrayRef pair, int64_t least) {
+  TORCH_CHECK(pair.size() == 2 && pair[0] >= least && pair[1] >= least, name, ": got ", pair, "; need two numbers >= ", least);
+}
+
 struct Call {
   IntArrayRef size, kernel, stride, padding, dilation;  // (H, W) each
 
+  // Python has checked the window, but whoever calls the operator itself may not have.
   Geometry geometry(int64_t batch, int64_t channels) const {
-    return {batch, channels, size[0], size[1],
-            out_size(size[0], kernel[0], stride[0], padding[0], dilation[0]),
-            out_size(size[1], kernel[1], stride[1], padding[1], dilation[1]),
-            kernel[0], kernel[1], stride[0], stride[1], padding[0], padding[1], dilation[0], dilation[1]};
+    check_pair("size", size, 0);
+    check_pair("kernel", kernel, 1);
+    check_pair("stride", stride, 1);
+    check_pair("padding", padding, 0);
+    check_pair("dilation", dilation, 1);
+    const int64_t out_height = out_size(size[0], kernel[0], stride[0], padding[0], dilation[0]);
+    const int64_t out_width = out_size(size[1], kernel[1], stride[1], padding[1], dilation[1]);
+    // A division rounds towards zero, so that a kernel a little too large would still seem to give one output.
+    TORCH_CHECK(fits(0) && fits(1), "kernel: got ", kernel, " with dilation ", dilation, "; need one within the image of ",
+                size, " with padding ", padding);
+    return {batch, channels, size[0], size[1], out_height, out_width, kernel[0], kernel[1],
+            stride[0], stride[1], padding[0], padding[1], dilation[0], dilation[1]};
   }
+
+  bool fits(int i) const { return size[i] + 2 * padding[i] > dilation[i] * (kernel[i] - 1); }
 };
 
 // Asked of symbolic sizes too, while a compiler traces.

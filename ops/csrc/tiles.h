@@ -28,11 +28,12 @@ inline void tile(const Geometry& g, const T* image, const Vec* taps, T* out, int
   DYC_UNROLL
   for (int i = 0; i < (M - 1) * S + KH; ++i) {
     if (top + i < 0 || top + i >= height) continue;
-    const T* from = image + ((top + i) * width + left) * channels;
+    const int64_t from = ((top + i) * width + left) * channels;  // below 0 left of the image: not yet a pointer
     DYC_UNROLL
     for (int p = 0; p < (N - 1) * S + KW; ++p) {
       if (!kInside && (left + p < 0 || left + p >= width)) continue;
-      const Vec v = kWhole ? load(from + p * channels) : load(from + p * channels, lanes);
+      const T* pixel = image + (from + p * channels);
+      const Vec v = kWhole ? load(pixel) : load(pixel, lanes);
       DYC_UNROLL
       for (int m = 0; m < M; ++m) {
         const int u = i - m * S;
