@@ -149,7 +149,7 @@ class TestRefusals:
         assert "layer1.0.conv1" in message, "the model's own names help to write an expression"
 
     def test_a_preset_that_matches_nothing_is_no_misspelling(self):
-        message = "where: got 'depthwise', which matches none of its 15 convolutions; need a preset"
+        message = "where: got 'depthwise', which matches none of its 14 convolutions; need a preset"
         assert "did you mean" not in self.refuse("resnet10t", message, where="depthwise")
 
     def test_nothing_left_to_convert(self):

@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
         "--num-classes",
         metavar="N",
         type=whole_or_zero,
-        help="classes; 0 is no classifier (default: each network's own)",
+        help="classes; 0 is no classifier (default: each network's own, 10, 100 or 1000)",
     )
     result.add_argument(
         "--image-size", metavar="N", type=whole, help="height and width in pixels (default: each network's own)"
