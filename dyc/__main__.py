@@ -38,6 +38,10 @@ def _module_exists(name: str) -> bool:
         return False
 
 
+def _has_main(folder: str) -> bool:
+    return any(os.path.isfile(os.path.join(folder, f"__main__.py{compiled}")) for compiled in ("", "c"))
+
+
 def _run_path(path: str) -> None:
     """Run a file, folder or zip file as ``python PATH`` does, in the module that is ``__main__`` to everybody."""
     if not getattr(sys.flags, "safe_path", sys.flags.isolated):  # as of Python 3.11; else there is none to replace
@@ -74,6 +78,8 @@ def main(arguments: list[str]) -> int:
         return _fail(f"unknown option {program!r}" if program else "which script?")
     elif not os.path.exists(program):
         return _fail(f"there is no script {program!r}")
+    elif os.path.isdir(program) and not _has_main(program):
+        return _fail(f"there is no __main__.py in the folder {program!r}")
     else:
         sys.argv = arguments
         _run_path(program)

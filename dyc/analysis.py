@@ -33,6 +33,9 @@ def attention_statistics(model: nn.Module, x: Tensor) -> dict[str, AttentionStat
 
     Returns:
         Statistics by layer name, in the order of the network.
+
+    Raises:
+        ArgumentError: ``model`` is no module.
     """
     found: dict[str, AttentionStatistics] = {}
 

@@ -12,6 +12,7 @@ from dyc.fusing import keep_unfused
 from dyc.layers import DynamicConv2d, DynamicConv2dSame
 from dyc.layers.attention import check_temperature
 from dyc.layers.kinds import AttentionFactory, check_attention, copy_scales
+from dyc.settings import check_model, iter_dynamic
 from ops import ArgumentError, check_backend_name
 from ops.errors import unknown_name
 
@@ -48,6 +49,8 @@ def _select(model: nn.Module, where: Where) -> dict[str, nn.Module]:
     convs = {name: module for name, module in model.named_modules() if is_convolution(module)}
     if callable(where):
         chosen = where
+    elif not isinstance(where, str) or not where:  # an empty expression would match everything
+        raise ArgumentError("where", repr(where), _needs_where(convs))
     elif where in PRESETS:
         chosen = PRESETS[where]
     else:
@@ -65,14 +68,18 @@ def _select(model: nn.Module, where: Where) -> dict[str, nn.Module]:
         stem = _stem(model, convs)
         picked = {name: conv for name, conv in picked.items() if name not in stem}
     if not picked:
+        shown = getattr(where, "__name__", type(where).__name__) if callable(where) else repr(where)
+        dynamic = len(list(iter_dynamic(model)))
+        already = f" ({dynamic} layers are dynamic already)" if dynamic else ""
+        got = f"{shown}, which matches none of its {len(convs)} convolutions{already}"
         if isinstance(where, str) and where.isidentifier() and where not in PRESETS:
             raise unknown_name("where", where, PRESETS, listing=_needs_where(convs))
-        raise ArgumentError("where", repr(where), _needs_where(convs))
+        raise ArgumentError("where", got, _needs_where(convs))
     return picked
 
 
 def _needs_where(convs: dict[str, nn.Conv2d]) -> str:
-    names = ", ".join(list(convs)[:6]) + (", ..." if len(convs) > 6 else "")
+    names = ", ".join(list(convs)[:6] or ["it has none"]) + (", ..." if len(convs) > 6 else "")
     presets = ", ".join(map(repr, PRESETS))
     return f"a preset ({presets}), an expression or a callable that matches a convolution of the model ({names})"
 
@@ -157,6 +164,7 @@ def make_dynamic(
         raise ArgumentError("attention", type(attention).__name__, "a name or a factory: each layer has its own branch")
     if attention is None:
         raise ArgumentError("attention", None, "a name or a factory: nothing would hand each layer its weights")
+    check_model(model)
     check_attention(attention)
     check_backend_name(backend)
     check_temperature(temperature)

@@ -75,9 +75,16 @@ def _operation(function: str, args: tuple) -> str | None:
         return "activation"
     if function in POOLINGS:
         return "pooling"
-    if function in REDUCTIONS and len(args) > 1 and args[0].dim() == 4 and {d % 4 for d in args[1]} == {2, 3}:
+    if function in REDUCTIONS and args[0].dim() == 4 and _reduced(args) == {2, 3}:
         return "pooling"
     return None
+
+
+def _reduced(args: tuple) -> set[int]:
+    """Return the dimensions of ``(B, C, H, W)`` that a reduction removes: all of them if it names none."""
+    dims = args[1] if len(args) > 1 else None
+    dims = [dims] if isinstance(dims, int) else dims
+    return {d % 4 for d in dims or range(4)}
 
 
 class ElementCounter(TorchDispatchMode):

@@ -8,15 +8,27 @@ from torch import nn
 from dyc.layers import BlockCoefficients, DynamicConv2d
 from dyc.layers.attention import check_temperature
 from dyc.layers.dynamic_conv import LAYER_MIXINGS
-from ops import check_backend_name
+from ops import ArgumentError, check_backend_name
 from ops.mixing import check_mixing
 
 
+def check_model(model: nn.Module) -> None:
+    """Raise ArgumentError unless ``model`` is a module; a name, which other functions take, is the usual mistake."""
+    if not isinstance(model, nn.Module):
+        got = repr(model) if isinstance(model, str) else f"a {type(model).__name__}"
+        if isinstance(model, type):
+            got = f"the class {model.__name__}"
+        raise ArgumentError("model", got, "a torch.nn.Module, as timm.create_model(...) returns")
+
+
 def iter_dynamic(model: nn.Module) -> Iterator[tuple[str, DynamicConv2d]]:
-    """Yield the name and layer of every dynamic convolution of ``model``."""
-    for name, module in model.named_modules():
-        if isinstance(module, DynamicConv2d):
-            yield name, module
+    """Yield the name and layer of every dynamic convolution of ``model``.
+
+    Raises:
+        ArgumentError: ``model`` is no module; at the call already.
+    """
+    check_model(model)
+    return ((name, module) for name, module in model.named_modules() if isinstance(module, DynamicConv2d))
 
 
 def iter_attention(model: nn.Module) -> Iterator[nn.Module]:
@@ -41,7 +53,7 @@ def set_temperature(model: nn.Module, temperature: float) -> int:
         The number of branches that were set.
 
     Raises:
-        ArgumentError: The temperature is not positive.
+        ArgumentError: The temperature is not positive, or ``model`` is no module.
     """
     check_temperature(temperature)
     buffers = list(iter_temperatures(model))
@@ -58,7 +70,7 @@ def set_backend(model: nn.Module, backend: str) -> int:
         The number of layers that were set.
 
     Raises:
-        ArgumentError: No such backend.
+        ArgumentError: No such backend, or ``model`` is no module.
     """
     check_backend_name(backend)
     layers = [layer for _, layer in iter_dynamic(model)]
@@ -74,7 +86,7 @@ def set_mixing(model: nn.Module, mixing: str) -> int:
         The number of layers that were set.
 
     Raises:
-        ArgumentError: No such way of mixing.
+        ArgumentError: No such way of mixing, or ``model`` is no module.
     """
     check_mixing(mixing, LAYER_MIXINGS)
     layers = [layer for _, layer in iter_dynamic(model)]

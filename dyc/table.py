@@ -8,6 +8,7 @@ from torch.nn.parameter import is_lazy
 
 from dyc.convertible import is_convolution, reasons
 from dyc.layers import DynamicConv2d, DynamicConv2dSame
+from dyc.settings import check_model
 
 
 @dataclass(frozen=True)
@@ -104,12 +105,16 @@ def dynamic_layers(model: nn.Module, *, static: bool = False) -> LayerTable:
     Returns:
         A list of :class:`LayerRow` in the order of the network; ``print`` it for a table.
 
+    Raises:
+        ArgumentError: ``model`` is no module.
+
     Example:
         >>> import dyc, timm
         >>> table = dynamic_layers(timm.create_model("dyc_mobilenetv2_cifar"))
         >>> len(table), table[0].name, table[0].num_kernels, table[0].attention
         (11, 'blocks.3.0.conv_dw', 4, 'dyc')
     """
+    check_model(model)
     table = LayerTable(_dynamic_rows(model))
     if not static:
         return table

@@ -174,6 +174,11 @@ def test_models_compares_at_the_papers_size_only(capsys):
     [
         (["modles"], "command: got 'modles' (did you mean 'models'?)"),
         (["models", "nothing*"], "filter: got 'nothing*'"),
+        (["models", "resnet18"], "need --timm as well"),
+        (["models", "--image-size=0"], "--image-size: got '0'; need an int, at least 1"),
+        (["models", "--image-size", "-3"], "--image-size: got '-3'; need an int, at least 1"),
+        (["models", "--num-classes", "-1"], "--num-classes: got '-1'; need an int, at least 0"),
+        (["models", "--published", "--num-classes=0"], "--published: got --num-classes, --image-size or --layers"),
         (["models", "--published", "--layers"], "--published: got --num-classes, --image-size or --layers"),
         (["fit"], "model.model: got None"),
         ([*FIT, "--model.model=dyc_mobilnetv2"], "model.model: got 'dyc_mobilnetv2' (did you mean 'dyc_mobilenetv2'"),

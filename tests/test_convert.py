@@ -149,14 +149,27 @@ class TestRefusals:
         assert "layer1.0.conv1" in message, "the model's own names help to write an expression"
 
     def test_a_preset_that_matches_nothing_is_no_misspelling(self):
-        assert "did you mean" not in self.refuse("resnet10t", "where: got 'depthwise'; need", where="depthwise")
+        message = "where: got 'depthwise', which matches none of its 14 convolutions; need a preset"
+        assert "did you mean" not in self.refuse("resnet10t", message, where="depthwise")
+
+    def test_nothing_left_to_convert(self):
+        model = dyc.make_dynamic(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, groups=4)))
+        with pytest.raises(ops.ArgumentError, match=r"none of its 1 convolutions \(1 layers are dynamic already\)"):
+            dyc.make_dynamic(model)
 
     @pytest.mark.parametrize(
         ("kwargs", "message"),
         [
-            ({"where": r"^nothing\."}, r"where: got '\^nothing\\\\\.'; need a preset"),
+            (
+                {"where": r"^nothing\."},
+                r"where: got '\^nothing\\\\\.', which matches none of its \d+ convolutions; need a preset",
+            ),
             ({"where": "(conv"}, r"where: got '\(conv'; need a valid regular expression"),
-            ({"where": lambda name, conv: False}, "where: got <function .*; need a preset"),
+            ({"where": lambda name, conv: False}, "where: got <lambda>, which matches none of .*; need a preset"),
+            ({"where": ""}, "where: got ''; need a preset"),
+            ({"where": 3}, "where: got 3; need a preset"),
+            ({"where": None}, "where: got None; need a preset"),
+            ({"where": []}, r"where: got \[\]; need a preset"),
             ({"attention": "dycc"}, r"attention: got 'dycc' \(did you mean 'dyc'"),
             ({"attention_kwargs": {"ratio": 1}}, "attention_kwargs: got {'ratio': 1}; need what 'dyc' takes"),
             ({"num_kernels": 0}, "num_kernels: got 0; need at least 1"),

@@ -105,6 +105,13 @@ class TestErrors:
         assert capsys.readouterr().err == f"python -m dyc: {problem}\n\n{USAGE}"
         assert (sys.argv, sys.path) == before
 
+    def test_a_folder_without_a_program(self, tmp_path, capsys):
+        from dyc.__main__ import USAGE, main
+
+        assert main([str(tmp_path)]) == 2
+        problem = f"there is no __main__.py in the folder {str(tmp_path)!r}"
+        assert capsys.readouterr().err == f"python -m dyc: {problem}\n\n{USAGE}"
+
     def test_help(self, capsys):
         from dyc.__main__ import USAGE, main
 

@@ -1,5 +1,6 @@
 """dynamic_layers: a row for every convolution, and counts that add up."""
 
+import pytest
 import timm
 import torch
 from torch import nn
@@ -85,3 +86,32 @@ def test_a_module_as_attention_is_called_by_its_class():
 
     (row,) = dyc.dynamic_layers(nn.Sequential(dyc.DynamicConv2d(4, 4, 1, num_kernels=2, attention=Even())))
     assert (row.attention, row.branch, row.temperature) == ("Even", 0, None)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        dyc.make_dynamic,
+        dyc.dynamic_layers,
+        dyc.iter_dynamic,
+        dyc.profile,
+        lambda model: dyc.set_backend(model, "auto"),
+        lambda model: dyc.set_mixing(model, "auto"),
+        lambda model: dyc.set_temperature(model, 1.0),
+        lambda model: dyc.attention_statistics(model, torch.zeros(1, 3, 8, 8)),
+    ],
+)
+def test_what_is_no_model_is_named(function, raises):
+    need = "a torch.nn.Module, as timm.create_model(...) returns"
+    with raises("model", "'mobilenetv2_100'", need):
+        function("mobilenetv2_100")
+    with raises("model", "the class Conv2d", need):
+        function(nn.Conv2d)
+    with raises("model", "a NoneType", need):
+        function(None)
+
+
+@pytest.mark.parametrize("size", [224, (3, 224), (3, 0, 224), (3, 8.0, 8), "333", None])
+def test_what_is_no_image_size_is_named(size, raises):
+    with raises("input_size", repr(size), "(C, H, W)"):
+        dyc.profile(nn.Conv2d(3, 4, 1), size)

@@ -15,6 +15,7 @@ import dyc
 from dyc.conventions import CONVENTIONS
 from dyc.profile import Profile
 from dyc.published import Figure, figures
+from lightning_modules.cli.bench.options import whole, whole_or_zero
 from ops import ArgumentError
 from ops.errors import unknown_name
 
@@ -63,8 +64,15 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--timm", action="store_true", help="choose among all of timm's models, not this package's only"
     )
-    result.add_argument("--num-classes", type=int, help="classes (default: each network's own, 10, 100 or 1000)")
-    result.add_argument("--image-size", type=int, help="height and width in pixels (default: each network's own)")
+    result.add_argument(
+        "--num-classes",
+        metavar="N",
+        type=whole_or_zero,
+        help="classes; 0 is no classifier (default: each network's own, 10, 100 or 1000)",
+    )
+    result.add_argument(
+        "--image-size", metavar="N", type=whole, help="height and width in pixels (default: each network's own)"
+    )
     result.add_argument("--layers", action="store_true", help="print one row per layer as well")
     result.add_argument("--published", action="store_true", help="print one row per published figure instead")
     result.add_argument("--csv", action="store_true", help="print comma-separated values")
@@ -81,7 +89,8 @@ def build(name: str, **kwargs) -> nn.Module:
 def count(model: nn.Module, image_size: int | None = None) -> Profile:
     """Profile a network at its own image size or another one."""
     channels, height, width = model.default_cfg["input_size"]
-    return dyc.profile(model, (channels, image_size or height, image_size or width))
+    size = (height, width) if image_size is None else (image_size, image_size)
+    return dyc.profile(model, (channels, *size))
 
 
 def compare(figure: Figure, counts: Profile) -> dict:
@@ -171,6 +180,9 @@ def main(argv: Sequence[str]) -> None:
     options = command.parse_args(argv[1:])
     names = timm.list_models() if options.timm else dyc.models.model_names()
     chosen = [name for name in names if fnmatch(name, options.filter)]
+    if not chosen and any(fnmatch(name, options.filter) for name in timm.list_models()):
+        got = f"{options.filter!r}, which matches none of this package's networks but some of timm's"
+        raise ArgumentError("filter", got, "--timm as well, which lists all of timm's models")
     if not chosen:
         raise unknown_name("filter", options.filter, names, listing="a pattern that matches a network, as '*cifar*'")
     if not options.published:
@@ -178,7 +190,7 @@ def main(argv: Sequence[str]) -> None:
         rows = ((row, str(counts) if options.layers else "") for row, counts in described)
         write(rows, NETWORK, options.csv)
         return
-    if options.num_classes or options.image_size or options.layers:
+    if options.num_classes is not None or options.image_size is not None or options.layers:
         need = "neither, nor --layers: figures are about the papers' own classes and image sizes"
         raise ArgumentError("--published", "--num-classes, --image-size or --layers as well", need)
     write(listed_figures(chosen), FIGURE, options.csv)

@@ -31,6 +31,13 @@ def whole(text: str) -> int:
     return int(text)
 
 
+def whole_or_zero(text: str) -> int:
+    """Return an int of at least 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"got {text!r}; need an int, at least 0")
+    return int(text)
+
+
 def odd(text: str) -> int:
     """Return an odd int of at least 1."""
     if not text.isdecimal() or int(text) % 2 == 0:
