@@ -1,8 +1,10 @@
 """Every CUDA kernel compiles for every architecture, and none keeps in memory what belongs into registers."""
 
+import os
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -59,11 +61,27 @@ ptxas info    : Used 32 registers"""
     assert resources(log) == {"first": (40, 12, 16), "second": (32, 0, 0)}
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """Compile everything for every architecture, as many at a time as there are processors."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield {
+            (storage, architecture): pool.submit(
+                notes,
+                cuda_kernels.program(cuda_kernels.every_kernel(storage)),
+                architecture,
+                tmp_path_factory.mktemp(f"{storage}_{architecture}"),
+            )
+            for storage in cuda_kernels.BYTES
+            for architecture in ARCHITECTURES
+        }
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("storage", cuda_kernels.BYTES)
-def test_every_kernel_compiles_and_none_spills(storage, architecture, tmp_path):
+def test_every_kernel_compiles_and_none_spills(storage, architecture, compiled):
     kernels = cuda_kernels.every_kernel(storage)
-    found = resources(notes(cuda_kernels.program(kernels), architecture, tmp_path))
+    found = resources(compiled[storage, architecture].result())
     assert set(found) == {kernel.name for kernel in kernels}
     assert {name: numbers for name, numbers in found.items() if numbers[1] or numbers[2]} == {}
     assert all(0 < used <= 65536 // (k.per_sm * cuda_kernels.THREADS) for k in kernels for used, *_ in [found[k.name]])

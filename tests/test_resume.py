@@ -63,16 +63,16 @@ def test_resumed_run_equals_an_uninterrupted_one(fit, tmp_path, capsys):
 def test_training_on_follows_the_longer_schedule(fit, tmp_path, per_update):
     """A schedule restored from the first run would end at its end: the last epochs would train at a rate of zero."""
     cosine = ["--model.schedule.sched=cosine", f"--model.schedule.per_update={per_update}"]
-    whole = fit("whole", 4, *cosine)
-    fit("parts", 2, *cosine)
-    parts = fit("parts", 4, "--ckpt_path=last", *cosine)
+    whole = fit("whole", 3, *cosine)
+    fit("parts", 1, *cosine)
+    parts = fit("parts", 3, "--ckpt_path=last", *cosine)
 
     def rates(folder):
         rows = csv.DictReader((tmp_path / "runs" / folder / "metrics.csv").open())
         return {row["step"]: row["lr-SGD/pg1"] for row in rows if row["lr-SGD/pg1"]}
 
     expected = rates("whole/version_0")
-    assert len(expected) == 4
+    assert len(expected) == 3
     assert len(rates("parts/version_1")) == 2
     assert rates("parts/version_1").items() <= expected.items()
     assert all(float(rate) > 0 for rate in expected.values())
