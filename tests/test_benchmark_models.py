@@ -29,6 +29,12 @@ def test_inference_has_a_floor_and_one_entry_per_backend():
         assert t.peak_mib * 2**20 > 4 * t.parameters
 
 
+def test_beside_another_network_there_is_no_floor():
+    found = time_models(ModelCase("inference", 1, 64, **QUICK), ["mobilenetv2_035", "dynet_shuffle_100"])
+    assert found[1].attention_parameters > 0
+    assert [(t.floor_ms, "floor" in t.ratios) for t in found] == [(0.0, False)] * 2
+
+
 def test_attention_parameters_are_those_of_the_layers():
     network = _Network("dyc_mobilenetv2_cifar", "auto", ModelCase("inference", 1, 32))
     expected = [p for name, p in network.model.named_parameters() if ".attention." in name]

@@ -63,14 +63,24 @@ def test_one_kernel_is_channel_attention(form):
     torch.testing.assert_close(layer(x, a), a.transpose(1, 2)[..., None] * static)
 
 
-@pytest.mark.parametrize(("training", "other"), [(True, "by_kernels"), (False, "by_features")])
-def test_the_mode_says_what_is_mixed(training, other, monkeypatch):
-    def fail(*_):
-        raise AssertionError("the other way was taken")
-
-    monkeypatch.setattr(f"ops.functional.{other}", fail)
+@pytest.mark.parametrize("training", [True, False])
+def test_the_mode_says_what_is_mixed(training, monkeypatch):
+    taken = []
+    for way in ("by_kernels", "by_features"):
+        mix = getattr(ops.functional, way)
+        monkeypatch.setattr(ops.functional, way, lambda *args, way=way, mix=mix: taken.append(way) or mix(*args))
     layer = shared(FORMS["dense"]).train(training)
     layer(torch.randn(2, 12, 5, 5).double(), torch.rand(2, 6, 8).double())
+    assert taken == ["by_features" if training else "by_kernels"]
+
+
+def test_a_named_backend_trains_depthwise_layers_that_go_by_their_mode():
+    """A backend mixes kernels, so this is what they do in training too; it is not an error of the user's."""
+    layer = dyc.DynamicConv2d(8, 8, 3, padding=1, groups=8, attention=None, mixing="mode")
+    x, a = torch.randn(2, 8, 5, 5), torch.rand(2, 4, 8)
+    by_maps = layer(x, a)
+    assert dyc.set_backend(layer, "eager") == 1
+    torch.testing.assert_close(layer(x, a), by_maps)
 
 
 def test_set_mixing_sets_every_dynamic_layer():

@@ -1,7 +1,8 @@
 """Time whole networks, inference and training steps, beside a baseline.
 
-A network with dynamic convolutions enters once per backend. In inference the floor stands beside it: one pass that
-does nothing but read the parameters of its attention branches, which no implementation can do without.
+A network with dynamic convolutions enters once per backend. In inference, if its convolutions are the baseline's, the
+floor stands beside it: one pass that does nothing but read the parameters of its attention branches, which no
+implementation can do without.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import dyc.models  # noqa: F401  (registers the networks)
+from dyc.profile import profile
 from dyc.settings import iter_attention, set_backend
 from ops.benchmark import LAYOUTS
 from ops.timing import measure
@@ -49,7 +51,7 @@ class ModelTiming:
 
     The peak counts what the network holds between calls (parameters, buffers, momentum, images) and what a call takes
     on top. ``floor_ms`` is the time to read the parameters of the attention, ``attention_parameters`` their number;
-    both are 0 for a static network, and the time is in training, where it is no floor.
+    both are 0 for a static network; the time also where it is no floor: in training, and beside another network.
     """
 
     case: ModelCase
@@ -78,6 +80,7 @@ class _Network:
         self.x = x.contiguous(memory_format=memory_format)
         self.attention = [p for branch in iter_attention(self.model) for p in branch.parameters()]
         self.parameters = sum(p.numel() for p in self.model.parameters())
+        self.convolutions = profile(self.model, tuple(x.shape[1:])).count("conv")
         self.call = self._training() if case.mode == TRAINING else self._inference()
 
     def _forward(self, network: Callable[[Tensor], Tensor]) -> Tensor:
@@ -165,10 +168,9 @@ def time_models(
         backends: Backends of the dynamic convolutions; a network that has some enters once for each.
 
     Returns:
-        One timing per contestant; the ratios ``"time"`` and ``"memory"`` are to the baseline. ``"floor"`` is what
-        the time of a dynamic network would be if it took the baseline's and the reading of its attention's
-        parameters, no more. Memory is always that
-        of a call without a CUDA graph.
+        One timing per contestant; the ratios ``"time"`` and ``"memory"`` are to the baseline. ``"floor"``, for a
+        dynamic form of the baseline, is what its time would be if it took the baseline's and the reading of its
+        attention's parameters, no more. Memory is always that of a call without a CUDA graph.
 
     Raises:
         ArgumentError: Unknown backend.
@@ -179,7 +181,8 @@ def time_models(
     networks = _networks(names, backends, case)
     calls: dict[str, Callable[[], object]] = {n.label: n.call for n in networks}
     if case.mode == INFERENCE:
-        calls |= {f"{FLOOR} {n.label}": _read(n.attention) for n in networks if n.attention}
+        alike = [n for n in networks if n.attention and n.convolutions == networks[0].convolutions]
+        calls |= {f"{FLOOR} {n.label}": _read(n.attention) for n in alike}
     plain = {n.label: n.plain for n in networks}
     found = measure(calls, device=case.device, seconds=case.seconds, in_memory=plain)
     base = found[networks[0].label]

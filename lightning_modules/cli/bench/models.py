@@ -25,7 +25,8 @@ from ops.timing import machine
 
 NOTES = (
     "Medians in one run, the first network being the baseline. memory: parameters, buffers, momentum, images, and what "
-    "a call takes on top at its peak. floor: the baseline plus the time to read the parameters of the attention once."
+    "a call takes on top at its peak. floor, for dynamic forms of the baseline: the baseline plus the time to read the "
+    "parameters of the attention once."
 )
 
 
