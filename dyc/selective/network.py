@@ -30,12 +30,17 @@ def iter_selective(model: nn.Module) -> Iterator[tuple[str, SelectiveConv2d]]:
     return ((name, module) for name, module in model.named_modules() if isinstance(module, SelectiveConv2d))
 
 
+def _measured(layer: SelectiveConv2d) -> tuple[Tensor, Tensor, Tensor]:
+    """Return summed kernels ``(C_out, C_in, 1, 1)``, expected activations and mask ``(C_in,)`` on the CPU."""
+    kernels = layer.conv.weight.sum((2, 3), keepdim=True, dtype=torch.float32)
+    activity = activity_level(layer.norm.bias.float(), layer.norm.weight.float())
+    return kernels.cpu(), activity.cpu(), layer.mask.cpu()
+
+
+@torch.no_grad()
 def layer_shares(layer: SelectiveConv2d) -> Tensor:
-    """Return the share of each input channel of a layer in each of its outputs, ``(C_out, C_in)``."""
-    norm = layer.norm
-    return channel_damage(
-        layer.conv.weight.detach(), activity_level(norm.bias.detach(), norm.weight.detach()), layer.mask
-    )
+    """Return the share of each input channel of a layer in each of its outputs, ``(C_out, C_in)``, on the CPU."""
+    return channel_damage(*_measured(layer))
 
 
 @torch.no_grad()
@@ -67,11 +72,12 @@ def plan_rewiring(
         raise ArgumentError("model", "a network without selective layers", "one with some; see dyc.make_selective")
     plan = {}
     for name, layer in layers.items():
-        shares = layer_shares(layer).float().cpu()
-        closed = dealloc(shares, gamma)
+        kernels, activity, mask = _measured(layer)
+        closed = dealloc(channel_damage(kernels, activity, mask), gamma)
+        scores = channel_scores(channel_damage(kernels, activity, ~closed))  # shares among those that stay open
         pointers = layer.pointers.cpu().masked_fill(closed, -1)
         sources = num_sources if layer.reallocates else 0
-        drawn = realloc(channel_scores(shares), ~closed, pointers, sources, max_uses, generator)
+        drawn = realloc(scores, ~closed, pointers, sources, max_uses, generator)
         plan[name] = Rewiring(closed, drawn)
     return plan
 
