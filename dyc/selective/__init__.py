@@ -1,7 +1,15 @@
 """Selective allocation of channels (SelectConv): which channels a network can do without, and what to do with them."""
 
 from dyc.selective.importance import activity_level, channel_damage, channel_scores
-from dyc.selective.network import Rewiring, apply_rewiring, iter_selective, plan_rewiring, rewire
+from dyc.selective.network import (
+    Rewiring,
+    apply_rewiring,
+    iter_selective,
+    layer_scores,
+    layer_shares,
+    plan_rewiring,
+    rewire,
+)
 from dyc.selective.rewiring import Reallocation, dealloc, realloc
 
 __all__ = [
@@ -13,6 +21,8 @@ __all__ = [
     "channel_scores",
     "dealloc",
     "iter_selective",
+    "layer_scores",
+    "layer_shares",
     "plan_rewiring",
     "realloc",
     "rewire",
