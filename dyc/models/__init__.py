@@ -1,6 +1,7 @@
 """The networks, one family per file; importing this package registers them with timm."""
 
 from dyc.models import (
+    densenet,
     dynet_mobile,
     dynet_resnet,
     dynet_shuffle,
@@ -14,6 +15,7 @@ from dyc.models import (
 from dyc.models.listing import model_names
 
 __all__ = [
+    "densenet",
     "dynet_mobile",
     "dynet_resnet",
     "dynet_shuffle",
