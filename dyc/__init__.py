@@ -13,9 +13,11 @@ from dyc.layers import (
     DynamicConv2dSame,
     GlobalAttention,
     KernelAttention,
+    SelectiveConv2d,
     register_attention,
 )
 from dyc.profile import profile
+from dyc.selective import apply_rewiring, iter_selective, plan_rewiring, rewire
 from dyc.settings import iter_dynamic, set_backend, set_mixing, set_temperature
 from dyc.table import dynamic_layers
 
@@ -28,13 +30,18 @@ __all__ = [
     "DynamicConv2dSame",
     "GlobalAttention",
     "KernelAttention",
+    "SelectiveConv2d",
+    "apply_rewiring",
     "attention_statistics",
     "dynamic_layers",
     "iter_dynamic",
+    "iter_selective",
     "make_dynamic",
     "models",
+    "plan_rewiring",
     "profile",
     "register_attention",
+    "rewire",
     "set_backend",
     "set_mixing",
     "set_temperature",

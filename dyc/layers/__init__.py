@@ -7,6 +7,7 @@ from dyc.layers.dynamic_conv import DynamicConv2d
 from dyc.layers.kernel_attention import KernelAttention
 from dyc.layers.kinds import attention_kinds, build_attention, register_attention
 from dyc.layers.same import DynamicConv2dSame
+from dyc.layers.selective_conv import MaskedConv2d, SelectiveConv2d
 
 __all__ = [
     "Attention",
@@ -15,6 +16,8 @@ __all__ = [
     "DynamicConv2dSame",
     "GlobalAttention",
     "KernelAttention",
+    "MaskedConv2d",
+    "SelectiveConv2d",
     "attention_kinds",
     "attentions",
     "build_attention",

@@ -1,0 +1,229 @@
+"""Convolutions whose input channels can be closed, and re-used for shifted copies of other channels."""
+
+from typing import Any
+
+import torch
+from timm.layers import register_notrace_module
+from torch import Tensor, nn
+
+from ops import ArgumentError, rewire_channels
+from ops.checks import IntPair
+
+
+class MaskedConv2d(nn.Conv2d):
+    """A :class:`torch.nn.Conv2d` without the contribution of closed input channels.
+
+    ``F.conv2d(x * mask[:, None, None], weight, ...)``, computed as ``F.conv2d(x, weight * mask[:, None, None], ...)``:
+    the same sums, but the kernels are far smaller than the features. While every channel is open, it is the plain
+    convolution.
+
+    Args:
+        args: As :class:`torch.nn.Conv2d`; ``groups`` must be 1.
+        kwargs: Likewise.
+
+    The buffer ``mask`` ``(C_in,)`` is True for open channels; call :meth:`refresh` after changing it in place.
+    """
+
+    mask: Tensor
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if self.groups != 1:
+            raise ArgumentError("groups", self.groups, "1: in a grouped convolution an input serves few outputs only")
+        self.register_buffer("mask", torch.ones(self.in_channels, dtype=torch.bool, device=self.weight.device))
+        self.has_closed = False
+
+    @classmethod
+    def from_conv(cls, conv: nn.Conv2d) -> "MaskedConv2d":
+        """Return a masked convolution that owns the very parameters of ``conv``, all channels open."""
+        with torch.device("meta"):
+            masked = cls(
+                conv.in_channels,
+                conv.out_channels,
+                conv.kernel_size,
+                conv.stride,
+                conv.padding,
+                conv.dilation,
+                conv.groups,
+                conv.bias is not None,
+                conv.padding_mode,
+            )
+        masked.weight, masked.bias = conv.weight, conv.bias
+        masked.mask = torch.ones(conv.in_channels, dtype=torch.bool, device=conv.weight.device)
+        return masked.train(conv.training)
+
+    def refresh(self) -> None:
+        """Note whether a channel is closed, so that the forward pass need not look."""
+        if not self.mask.is_meta:
+            self.has_closed = not bool(self.mask.all())
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self.refresh()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C_in, H, W)`` to ``(B, C_out, H', W')``."""
+        weight = self.weight
+        if self.has_closed:
+            weight = weight * self.mask[:, None, None]
+        return self._conv_forward(x, weight, self.bias)
+
+
+class _WithoutGradient(torch.autograd.Function):
+    """Pass features on and give a parameter that took no part a gradient of zero, as gradient reducers expect."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, parameter: Tensor) -> Tensor:
+        ctx.save_for_backward(parameter)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        return grad, torch.zeros_like(ctx.saved_tensors[0])
+
+
+@register_notrace_module  # torch.fx cannot trace the choice of an operator
+class SelectiveConv2d(nn.Module):
+    """BatchNorm, ReLU and convolution with selective allocation of input channels: SelectConv.
+
+    ``conv(mask * drop(act(norm(rewired(x)))))``. A closed channel contributes nothing. A re-allocated one reads another
+    channel of the same input, shifted by a learned fraction of pixels; channels are closed and re-allocated by
+    :func:`dyc.rewire` between epochs. As long as none is, the layer costs what its parts cost.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: One int or ``(vertical, horizontal)``.
+        stride: Step in pixels.
+        padding: Zero padding in pixels, or ``"same"`` / ``"valid"``.
+        dilation: Distance of the taps in pixels.
+        bias: Give the convolution a bias.
+        reallocate: Closed channels can be re-used; adds the parameter ``shift``. False: they can only be closed.
+        drop_rate: Dropout between activation and convolution.
+
+    Shape:
+        ``(B, C_in, H, W)`` to ``(B, C_out, H', W')``.
+
+    State: ``conv.mask`` ``(C_in,)``, True for open channels; ``pointers`` ``(C_in,)``, the channel that each slot
+    reads, -1 for its own; ``shift`` ``(C_in, 2)``, horizontal and vertical in pixels, used where there is a pointer.
+    Call :meth:`refresh` after changing mask or pointers by hand.
+
+    Source: Jeong and Shin, ICML 2019, http://proceedings.mlr.press/v97/jeong19c.html
+
+    Example:
+        >>> import torch
+        >>> layer = SelectiveConv2d(64, 48, 1)
+        >>> layer(torch.randn(2, 64, 8, 8)).shape
+        torch.Size([2, 48, 8, 8])
+    """
+
+    pointers: Tensor
+    slots: Tensor
+    sources: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntPair,
+        stride: IntPair = 1,
+        padding: IntPair | str = 0,
+        dilation: IntPair = 1,
+        bias: bool = False,
+        *,
+        reallocate: bool = True,
+        drop_rate: float = 0.0,
+    ):
+        super().__init__()
+        conv = MaskedConv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, 1, bias)
+        self._assemble(nn.BatchNorm2d(in_channels), nn.ReLU(inplace=True), conv, reallocate, drop_rate)
+
+    @classmethod
+    def wrap(
+        cls, norm: nn.BatchNorm2d, act: nn.Module, conv: nn.Conv2d, *, reallocate: bool = True, drop_rate: float = 0.0
+    ) -> "SelectiveConv2d":
+        """Build the layer around existing modules, whose parameters it takes over.
+
+        Args:
+            norm: BatchNorm with scale, offset and running statistics.
+            act: ReLU, or ``nn.Identity()`` where ``norm`` has its own as timm's ``BatchNormAct2d``.
+            conv: The convolution.
+            reallocate: As in the constructor.
+            drop_rate: As in the constructor.
+        """
+        layer = cls.__new__(cls)
+        nn.Module.__init__(layer)
+        layer._assemble(norm, act, MaskedConv2d.from_conv(conv), reallocate, drop_rate)
+        return layer.train(conv.training)
+
+    def _assemble(
+        self, norm: nn.BatchNorm2d, act: nn.Module, conv: MaskedConv2d, reallocate: bool, drop_rate: float
+    ) -> None:
+        if not 0 <= drop_rate < 1:
+            raise ArgumentError("drop_rate", drop_rate, "a probability in [0, 1)")
+        if norm.weight is None or norm.running_mean is None:
+            raise ArgumentError("norm", norm, "a BatchNorm with affine=True and track_running_stats=True")
+        if norm.num_features != conv.in_channels:
+            raise ArgumentError(
+                "norm", f"{norm.num_features} channels", f"{conv.in_channels}, those of the convolution"
+            )
+        self.norm, self.act, self.drop, self.conv = norm, act, nn.Dropout(drop_rate) if drop_rate else None, conv
+        channels, device = conv.in_channels, conv.weight.device
+        self.register_buffer("pointers", torch.full((channels,), -1, dtype=torch.long, device=device))
+        # What the forward pass reads; follows from the pointers.
+        self.register_buffer("slots", torch.empty(0, dtype=torch.long, device=device), persistent=False)
+        self.register_buffer("sources", torch.empty(0, dtype=torch.long, device=device), persistent=False)
+        shift = nn.Parameter(torch.zeros(channels, 2, device=device, dtype=conv.weight.dtype)) if reallocate else None
+        self.register_parameter("shift", shift)
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the input."""
+        return self.conv.in_channels
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the output."""
+        return self.conv.out_channels
+
+    @property
+    def mask(self) -> Tensor:
+        """``(C_in,)``, True for open channels."""
+        return self.conv.mask
+
+    @property
+    def reallocates(self) -> bool:
+        """Whether closed channels can be re-used."""
+        return self.shift is not None
+
+    def refresh(self) -> None:
+        """Recompute what the forward pass derives from mask and pointers."""
+        self.conv.refresh()
+        if not self.pointers.is_meta:
+            self.slots = (self.pointers >= 0).nonzero().flatten()
+            self.sources = self.pointers[self.slots]
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self.refresh()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, C_in, H, W)`` to ``(B, C_out, H', W')``."""
+        if self.shift is not None:
+            if self.slots.shape[0] > 0:
+                x = rewire_channels(x, self.slots, self.sources, self.shift[self.slots])
+            elif self.training and not torch.jit.is_scripting():
+                x = self._unshifted(x)
+        x = self.act(self.norm(x))
+        if self.drop is not None:
+            x = self.drop(x)
+        return self.conv(x)
+
+    @torch.jit.unused
+    def _unshifted(self, x: Tensor) -> Tensor:
+        shift = self.shift
+        return _WithoutGradient.apply(x, shift) if shift.requires_grad and torch.is_grad_enabled() else x
+
+    def extra_repr(self) -> str:
+        """Describe what is not in the parts."""
+        return f"{self.in_channels}, {self.out_channels}, reallocate={self.reallocates}"

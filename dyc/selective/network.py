@@ -1,0 +1,150 @@
+"""Close and re-use channels of every selective layer of a network, weights and optimiser state included."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dyc.layers.selective_conv import SelectiveConv2d
+from dyc.selective.importance import activity_level, channel_damage, channel_scores
+from dyc.selective.rewiring import Reallocation, check_rule, dealloc, realloc
+from dyc.settings import check_model
+from ops import ArgumentError
+
+
+class Rewiring(NamedTuple):
+    """What happens to one layer: ``closed`` ``(C_in,)`` is True for channels that close, some of which re-open."""
+
+    closed: Tensor
+    reallocation: Reallocation
+
+
+def iter_selective(model: nn.Module) -> Iterator[tuple[str, SelectiveConv2d]]:
+    """Yield the name and layer of every selective convolution of ``model``.
+
+    Raises:
+        ArgumentError: ``model`` is no module; at the call already.
+    """
+    check_model(model)
+    return ((name, module) for name, module in model.named_modules() if isinstance(module, SelectiveConv2d))
+
+
+def _measured(layer: SelectiveConv2d) -> tuple[Tensor, Tensor, Tensor]:
+    """Return summed kernels ``(C_out, C_in, 1, 1)``, expected activations and mask ``(C_in,)`` on the CPU."""
+    kernels = layer.conv.weight.sum((2, 3), keepdim=True, dtype=torch.float32)
+    activity = activity_level(layer.norm.bias.float(), layer.norm.weight.float())
+    return kernels.cpu(), activity.cpu(), layer.mask.cpu()
+
+
+@torch.no_grad()
+def layer_shares(layer: SelectiveConv2d) -> Tensor:
+    """Return the share of each input channel of a layer in each of its outputs, ``(C_out, C_in)``, on the CPU."""
+    return channel_damage(*_measured(layer))
+
+
+@torch.no_grad()
+def plan_rewiring(
+    model: nn.Module,
+    gamma: float = 1e-3,
+    num_sources: int = 3,
+    max_uses: int | None = None,
+    generator: torch.Generator | None = None,
+) -> dict[str, Rewiring]:
+    """Decide for every selective layer which channels close and which are re-used; nothing changes yet.
+
+    Args:
+        model: A network with selective layers; see :func:`dyc.make_selective`.
+        gamma: Largest share of any output that a layer may lose; see :func:`dealloc`.
+        num_sources: Channels to choose sources from, ``K``; 0 only closes channels (compression).
+        max_uses: How often a channel may be read by others, ``N_max``; see :func:`realloc`.
+        generator: Source of random numbers, on the CPU.
+
+    Returns:
+        A :class:`Rewiring` per layer, its tensors on the CPU, so that one process can decide for all.
+
+    Raises:
+        ArgumentError: An argument is out of range, or the model has no selective layer.
+    """
+    check_rule(gamma, num_sources, max_uses)
+    layers = dict(iter_selective(model))
+    if not layers:
+        raise ArgumentError("model", "a network without selective layers", "one with some; see dyc.make_selective")
+    plan = {}
+    for name, layer in layers.items():
+        kernels, activity, mask = _measured(layer)
+        closed = dealloc(channel_damage(kernels, activity, mask), gamma)
+        scores = channel_scores(channel_damage(kernels, activity, ~closed))  # shares among those that stay open
+        pointers = layer.pointers.cpu().masked_fill(closed, -1)
+        sources = num_sources if layer.reallocates else 0
+        drawn = realloc(scores, ~closed, pointers, sources, max_uses, generator)
+        plan[name] = Rewiring(closed, drawn)
+    return plan
+
+
+@torch.no_grad()
+def apply_rewiring(model: nn.Module, plan: dict[str, Rewiring], optimizer: torch.optim.Optimizer | None = None) -> None:
+    """Change the selective layers of ``model`` as decided, in place.
+
+    A re-used channel copies norm and running statistics of its source and starts with weights of zero, so that opening
+    it changes no output.
+
+    Args:
+        model: The network, or one of the same layers such as its moving average.
+        plan: What :func:`plan_rewiring` returned.
+        optimizer: Zero its state (momentum and the like) of the channels that are re-used: of the weights' columns, of
+            scale and offset of the norm, and of the shift. None leaves it, as the authors' code does, where
+            what a channel learned before it was closed moves it once more.
+    """
+    layers = dict(iter_selective(model))
+    for name, (closed, new) in plan.items():
+        layer = layers[name]
+        device = layer.pointers.device
+        slots, sources, pointers, shifts = (t.to(device) for t in new)
+        layer.pointers.masked_fill_(closed.to(device), -1)
+        layer.mask.copy_(~closed)
+        layer.mask[slots] = True
+        layer.pointers[slots] = pointers
+        norm = layer.norm
+        for values in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            values[slots] = values[sources]
+        layer.conv.weight[:, slots] = 0
+        if layer.shift is not None:
+            layer.shift[slots] = shifts.to(layer.shift.dtype)
+        layer.refresh()
+        if optimizer is not None:
+            _forget(optimizer, layer, slots)
+
+
+def _forget(optimizer: torch.optim.Optimizer, layer: SelectiveConv2d, slots: Tensor) -> None:
+    """Zero what the optimiser remembers of these channels."""
+    for parameter, dim in ((layer.conv.weight, 1), (layer.norm.weight, 0), (layer.norm.bias, 0), (layer.shift, 0)):
+        for value in optimizer.state.get(parameter, {}).values() if parameter is not None else ():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:  # not a step count
+                value.index_fill_(dim, slots, 0)
+
+
+def rewire(
+    model: nn.Module,
+    gamma: float = 1e-3,
+    num_sources: int = 3,
+    max_uses: int | None = None,
+    generator: torch.Generator | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+) -> dict[str, Rewiring]:
+    """Close channels that no output needs, and re-use them for shifted copies of important ones.
+
+    :func:`plan_rewiring` and :func:`apply_rewiring` in one; see there for the arguments, the result and errors.
+
+    Example:
+        >>> import dyc
+        >>> layer = dyc.SelectiveConv2d(8, 4, 1)
+        >>> with torch.no_grad():
+        ...     layer.conv.weight[:, 5] = 0
+        >>> _ = rewire(layer, num_sources=0)
+        >>> layer.mask.tolist()
+        [True, True, True, True, True, False, True, True]
+    """
+    plan = plan_rewiring(model, gamma, num_sources, max_uses, generator)
+    apply_rewiring(model, plan, optimizer)
+    return plan
