@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from dyc.models.preactivation import PreActivationNetwork, cifar10_cfg, small_stem
+from dyc.models.preactivation import PreActivationNetwork, cifar10_cfg
 from dyc.models.registration import register
 from ops import ArgumentError
 
@@ -61,11 +61,10 @@ class DenseNet(PreActivationNetwork):
         groups: Groups of the 3x3 convolutions.
         layer_drop_rate: Dropout before the 1x1 convolutions.
         stem_channels: Channels of the stem; twice the first stage's growth unless given.
-        stem_stride: Stride of the stem, 1 for 32x32 images, 2 for 64x64.
-        in_chans: Channels of the images.
         device: Device of the weights.
         dtype: Type of the weights.
-        kwargs: As :class:`PreActivationNetwork`: ``num_classes``, ``drop_rate``, ``global_pool``.
+        kwargs: As :class:`PreActivationNetwork`: ``stem_stride`` (1 for 32x32 images, 2 for 64x64), ``num_classes``,
+            ``in_chans``, ``drop_rate``, ``global_pool``.
 
     Shape:
         ``(B, in_chans, H, W)`` to ``(B, num_classes)``.
@@ -79,20 +78,15 @@ class DenseNet(PreActivationNetwork):
         groups: int = 1,
         layer_drop_rate: float = 0.0,
         stem_channels: int | None = None,
-        stem_stride: int = 1,
-        in_chans: int = 3,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         **kwargs,
     ):
         rates = (growth,) * len(layers) if isinstance(growth, int) else tuple(growth)
         if len(rates) != len(layers):
-            raise ArgumentError(
-                "growth", rates, f"one number, or {len(layers)} for the stages of {tuple(layers)} layers"
-            )
+            raise ArgumentError("growth", rates, f"one number, or one for each of {len(layers)} stages")
         place = {"device": device, "dtype": dtype}
-        channels = 2 * rates[0] if stem_channels is None else stem_channels
-        stem = small_stem(in_chans, channels, stem_stride, **place)
+        channels = stem_channels = 2 * rates[0] if stem_channels is None else stem_channels
         stages, widths = [], []
         for count, rate in zip(layers, rates):
             stage = [nn.AvgPool2d(2)] if stages else []
@@ -101,7 +95,7 @@ class DenseNet(PreActivationNetwork):
                 channels += rate
             stages.append(nn.Sequential(*stage))
             widths.append(channels)
-        super().__init__(stem, stages, widths, stem_stride, **place, **kwargs)
+        super().__init__(stages, widths, stem_channels=stem_channels, **place, **kwargs)
 
 
 VARIANTS = {

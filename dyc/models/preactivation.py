@@ -19,11 +19,12 @@ class PreActivationNetwork(Staged):
     :func:`dyc.make_selective` looks for.
 
     Args:
-        conv_stem: The stem.
         stages: The blocks, one sequence per stage; all but the first stage halve the resolution.
         channels: Channels after each stage.
-        stem_reduction: Pixels of the image per pixel of what the first stage gets, along one side.
-        pool_stem: Pooling after the stem.
+        stem_channels: Channels of the stem.
+        stem_size: Side of the stem's kernel, an odd number.
+        stem_stride: Stride of the stem, 1 or 2.
+        stem_pool: Whether the stem ends with max pooling, 3x3 of stride 2.
         num_classes: Outputs of the classifier; 0 removes it.
         in_chans: Channels of the images.
         drop_rate: Dropout before the classifier.
@@ -37,28 +38,35 @@ class PreActivationNetwork(Staged):
 
     def __init__(
         self,
-        conv_stem: nn.Conv2d,
         stages: Sequence[nn.Sequential],
         channels: Sequence[int],
-        stem_reduction: int,
         *,
-        pool_stem: nn.Module | None = None,
+        stem_channels: int,
+        stem_size: int = 3,
+        stem_stride: int = 1,
+        stem_pool: bool = False,
         num_classes: int = 10,
+        in_chans: int = 3,
         drop_rate: float = 0.0,
         global_pool: str = "avg",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ):
-        super().__init__(num_classes, conv_stem.in_channels, drop_rate)
-        self.conv_stem = conv_stem
-        self.pool_stem = nn.Identity() if pool_stem is None else pool_stem
-        self.add_stages(stages, channels, stage_reductions([1, *[2] * (len(stages) - 1)], stem_reduction))
-        self.norm_head = nn.BatchNorm2d(channels[-1], device=device, dtype=dtype)
+        super().__init__(num_classes, in_chans, drop_rate)
+        if stem_stride not in (1, 2):
+            raise ArgumentError("stem_stride", stem_stride, "1 or 2")
+        place = {"device": device, "dtype": dtype}
+        self.conv_stem = nn.Conv2d(in_chans, stem_channels, stem_size, stem_stride, stem_size // 2, bias=False, **place)
+        self.pool_stem = nn.MaxPool2d(3, 2, 1) if stem_pool else nn.Identity()
+        strides = [2 if stem_pool else 1, *[2] * (len(stages) - 1)]
+        self.add_stages(stages, channels, stage_reductions(strides, stem_stride))
+        self.norm_head = nn.BatchNorm2d(channels[-1], **place)
         self.act_head = nn.ReLU(inplace=True)
-        self.add_classifier(channels[-1], global_pool, device=device, dtype=dtype)
+        self.add_classifier(channels[-1], global_pool, **place)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=math.sqrt(2 / (math.prod(module.kernel_size) * module.out_channels)))
+                fan_out = math.prod(module.kernel_size) * module.out_channels
+                nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
             elif isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
 
@@ -76,13 +84,6 @@ class PreActivationNetwork(Staged):
 
     def _remove_head(self) -> None:
         self.norm_head, self.act_head = nn.Identity(), nn.Identity()
-
-
-def small_stem(in_chans: int, channels: int, stride: int, **kwargs) -> nn.Conv2d:
-    """Return the 3x3 stem for small images, of stride 1 or 2; ``kwargs`` are its ``device`` and ``dtype``."""
-    if stride not in (1, 2):
-        raise ArgumentError("stem_stride", stride, "1 or 2")
-    return nn.Conv2d(in_chans, channels, 3, stride, 1, bias=False, **kwargs)
 
 
 def cifar10_cfg() -> dict:
