@@ -18,7 +18,7 @@ from dyc.models.preactivation import cifar10_cfg
 from dyc.models.registration import register
 
 VARIANTS = {
-    "condensenet182": partial(DenseNet, (30, 30, 30), (12, 24, 48), groups=4, layer_drop_rate=0.1),
+    "condensenet182": partial(DenseNet, layers=(30, 30, 30), growth=(12, 24, 48), groups=4, layer_drop_rate=0.1),
 }
 
 default_cfgs = {name: cifar10_cfg() for name in VARIANTS}

@@ -99,8 +99,8 @@ class DenseNet(PreActivationNetwork):
 
 
 VARIANTS = {
-    "densenet40": partial(DenseNet, (6, 6, 6)),
-    "densenet100": partial(DenseNet, (16, 16, 16)),
+    "densenet40": partial(DenseNet, layers=(6, 6, 6)),
+    "densenet100": partial(DenseNet, layers=(16, 16, 16)),
 }
 
 default_cfgs = {name: cifar10_cfg() for name in VARIANTS}

@@ -110,6 +110,7 @@ class PreResNet(PreActivationNetwork):
 
 
 IMAGENET = {
+    "layers": (3, 4, 6, 3),
     "planes": (64, 128, 256, 512),
     "stem_channels": 64,
     "stem_size": 7,
@@ -121,7 +122,7 @@ IMAGENET = {
 VARIANTS = {
     "preresnet164": (PreResNet, cifar10_cfg(), 3, "ResNet-164 with pre-activation for 32x32 images."),
     "preresnet50": (
-        partial(PreResNet, (3, 4, 6, 3), **IMAGENET),
+        partial(PreResNet, **IMAGENET),
         imagenet_cfg("conv_stem", "classifier"),
         4,
         "ResNet-50 with pre-activation and shortcuts without weights, for ImageNet.",

@@ -14,7 +14,7 @@ from dyc.models.preresnet import PreResNet
 from dyc.models.registration import register
 
 VARIANTS = {
-    "resnext29_8x64d": partial(PreResNet, (3, 3, 3), (64, 128, 256), groups=8, stem_channels=64),
+    "resnext29_8x64d": partial(PreResNet, layers=(3, 3, 3), planes=(64, 128, 256), groups=8, stem_channels=64),
 }
 
 default_cfgs = {name: cifar10_cfg() for name in VARIANTS}
