@@ -16,6 +16,7 @@ DY = "Dynamic Convolution, https://arxiv.org/abs/1912.03458"
 DYC = "Jung, Dynamic Channel-wise Convolution, 2020"
 DYNET = "DyNet, https://arxiv.org/abs/2004.10694"
 EAM = "EAM-DyNet, https://doi.org/10.3390/app11073111"
+SELECT = "SelectConv, http://proceedings.mlr.press/v97/jeong19c.html"
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ _REVISED = "inferred from percentages in the revised text, to within 1"
 _ROUNDED = "counts to the authors' unit differ; how they counted is not known"
 _SHUFFLE = "the structure that gives 88 and 92 at x1.0 gives 168.2 here; unresolved"
 _T2, _DY, _FIRST, _TEXT = "table2_params_flops", "table_imagenet", "table1_imagenet", "revised text"
+_SMALL, _LARGE = "table1_small_datasets", "table2_imagenet"
 _T4, _T5 = "table4_dynamic_vs_fixed", "table5_quarter_vs_rcr_cgr"
 _EVERY, _CGR = {"select": "every"}, {"select": "cgr"}
 
@@ -146,6 +148,13 @@ FIGURES = (
     Figure("eam_mobilenetv2", "327.42", "M", "eam", EAM, _T2),
     Figure("eam_mobilenetv2", "8.98", "M", "", EAM, _T2, arguments=_CGR),
     Figure("eam_mobilenetv2", "327.42", "M", "eam", EAM, _T2, arguments=_CGR),
+    # SelectConv, 10 classes in its first table
+    Figure("densenet40", "0.21", "M", "", SELECT, _SMALL),
+    Figure("densenet100", "1.00", "M", "", SELECT, _SMALL),
+    Figure("preresnet164", "1.66", "M", "", SELECT, _SMALL),
+    Figure("resnext29_8x64d", "33.8", "M", "", SELECT, _SMALL),
+    Figure("densenet121", "7.98", "M", "", SELECT, _LARGE),
+    Figure("preresnet50", "22.8", "M", "", SELECT, _LARGE),
 )
 
 

@@ -72,19 +72,26 @@ def draw_layer():
 
 
 SIZE_WORDS = {"tiny": -2, "small": -1, "base": 1, "large": 2}
+SAME_NETWORK = {"condensenet": "densenet", "resnext": "preresnet"}
+"""Files that only give the network of another file other numbers."""
 
 
 def family_and_size(name: str) -> tuple[tuple[str, str], tuple]:
     """Return a model's family, that is its file and the first word of its name, and its place in it by size.
 
-    Sizes are words, and numbers of two digits or more (depths, widths in percent); a version such as ``v2`` is none.
+    Sizes are pixels, words, and numbers of two digits or more (depths, widths in percent); a version such as ``v2`` is
+    none.
     """
     import timm
 
     kind, *words = name.split("_")
     rank = sum(SIZE_WORDS.get(word, 0) for word in words)
+    pixels = timm.models.get_pretrained_cfg(name).input_size[-1]
     numbers = [int(number) for number in re.findall(r"(?<![v\d])\d{2,}", name)] or [100]
-    return (timm.model_entrypoint(name).__module__, kind), (rank, numbers, len(words), name)
+    file = timm.model_entrypoint(name).__module__.rsplit(".", 1)[-1]
+    kind = re.sub(r"\d{2,}$", "", kind)
+    family = (SAME_NETWORK.get(file, file), SAME_NETWORK.get(kind, kind))
+    return family, (file in SAME_NETWORK, rank, pixels, numbers, len(words), name)
 
 
 @functools.cache
@@ -117,7 +124,9 @@ def families():
 def images():
     def draw(name: str, batch: int = 2, channels: int = 3) -> torch.Tensor:
         """Draw images of a size that suits the model."""
-        pixels = 32 if "cifar" in name else 64
+        import timm
+
+        pixels = min(64, timm.models.get_pretrained_cfg(name).input_size[-1])
         return torch.randn(batch, channels, pixels, pixels)
 
     return draw

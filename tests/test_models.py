@@ -8,10 +8,15 @@ from torch import nn
 import dyc
 from dyc.models import model_names
 
+# Networks for 32x32 images and 10 classes whose names do not say so.
+SMALL = {"densenet40", "densenet100", "preresnet164", "resnext29_8x64d", "condensenet182"}
+
 
 def test_the_registry_is_not_empty(families):
     assert {"dy_mobilenetv2", "dyc_mobilenetv2", "mobilenetv2_cifar", "dyc_mobilenetv2_cifar"} <= set(model_names())
-    assert {"dy_mobilenetv2_035", "dyc_mobilenetv2_cifar"} <= set(families)
+    assert set(model_names()) >= SMALL
+    assert {"dy_mobilenetv2_035", "dyc_mobilenetv2_cifar", "densenet40", "preresnet164"} <= set(families)
+    assert not {"densenet100", "resnext29_8x64d", "condensenet182"} & set(families)
 
 
 @pytest.mark.parametrize("name", model_names())
@@ -21,8 +26,9 @@ def test_registration(name):
     assert entry.__doc__
     model = timm.create_model(name, device="meta").eval()
     assert model.default_cfg["architecture"] == name
-    assert config.input_size == ((3, 32, 32) if "cifar" in name else (3, 224, 224))
-    classes = 10 if "cifar" in name else 100 if name.startswith(("eam_", "gap_")) else 1000
+    small = "cifar" in name or name.removeprefix("select_") in SMALL
+    assert config.input_size == ((3, 32, 32) if small else (3, 224, 224))
+    classes = 10 if small else 100 if name.startswith(("eam_", "gap_")) else 1000
     assert config.num_classes == classes == model.num_classes
     assert len(config.mean) == len(config.std) == config.input_size[0]
     assert 0 < config.crop_pct <= 1
@@ -36,7 +42,7 @@ def test_registration(name):
 def test_dynamic_layers_are_as_the_name_says(family):
     layers = [layer for _, layer in dyc.iter_dynamic(timm.create_model(family, device="meta"))]
     kind = family.split("_")[0]
-    assert bool(layers) == (kind not in ("mobilenetv2", "fix"))
+    assert bool(layers) == (kind in ("dy", "dyc", "dynet", "eam", "gap"))
     if kind in ("dy", "dyc"):
         assert {layer.attention.per_channel for layer in layers} == {kind == "dyc"}
     assert all((layer.attention is None) == (kind == "dynet") for layer in layers)

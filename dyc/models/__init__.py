@@ -1,6 +1,8 @@
 """The networks, one family per file; importing this package registers them with timm."""
 
 from dyc.models import (
+    condensenet,
+    densenet,
     dynet_mobile,
     dynet_resnet,
     dynet_shuffle,
@@ -9,11 +11,15 @@ from dyc.models import (
     mobilenetv2,
     mobilenetv2_cifar,
     mobilenetv3,
+    preresnet,
     resnet,
+    resnext,
 )
 from dyc.models.listing import model_names
 
 __all__ = [
+    "condensenet",
+    "densenet",
     "dynet_mobile",
     "dynet_resnet",
     "dynet_shuffle",
@@ -23,5 +29,7 @@ __all__ = [
     "mobilenetv2_cifar",
     "mobilenetv3",
     "model_names",
+    "preresnet",
     "resnet",
+    "resnext",
 ]

@@ -12,9 +12,10 @@ here, which gives the published 129M and (with coefficients and mixing) 135M mul
 from timm.layers import DropPath, calculate_drop_path_rates
 from torch import Tensor, nn
 
-from dyc.models.base import StagedNetwork, stage_reductions
+from dyc.models.base import StagedNetwork
 from dyc.models.dynet import Conv, ConvChain, with_kernels
 from dyc.models.registration import Recipe, dynamic_builder, imagenet_cfg, register
+from dyc.models.staged import stage_reductions
 
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 """Expansion (MobileNetV2 only), channels, blocks and stride of each stage."""

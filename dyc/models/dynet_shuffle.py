@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dyc.models.base import StagedNetwork, stage_reductions
+from dyc.models.base import StagedNetwork
 from dyc.models.dynet import Conv, ConvChain, with_kernels
 from dyc.models.registration import Recipe, dynamic_builder, imagenet_cfg, register
+from dyc.models.staged import stage_reductions
 
 STEM = 24
 BLOCKS = (4, 8, 4)

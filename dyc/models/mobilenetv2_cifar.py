@@ -10,8 +10,9 @@ four stages (11 of 17 blocks); with a hidden width of C//4 + 1 and no bias in fc
 from timm.layers import DropPath, calculate_drop_path_rates
 from torch import Tensor, nn
 
-from dyc.models.base import StagedNetwork, stage_reductions
+from dyc.models.base import StagedNetwork
 from dyc.models.registration import Recipe, dynamic_builder, register
+from dyc.models.staged import stage_reductions
 from ops import ArgumentError
 
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
