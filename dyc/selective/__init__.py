@@ -3,10 +3,13 @@
 from dyc.selective.importance import activity_level, channel_damage, channel_scores
 from dyc.selective.network import Rewiring, apply_rewiring, iter_selective, plan_rewiring, rewire
 from dyc.selective.rewiring import Reallocation, dealloc, realloc
+from dyc.selective.table import SelectiveRow, SelectiveTable, selective_layers
 
 __all__ = [
     "Reallocation",
     "Rewiring",
+    "SelectiveRow",
+    "SelectiveTable",
     "activity_level",
     "apply_rewiring",
     "channel_damage",
@@ -16,4 +19,5 @@ __all__ = [
     "plan_rewiring",
     "realloc",
     "rewire",
+    "selective_layers",
 ]
