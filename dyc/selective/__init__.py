@@ -11,10 +11,13 @@ from dyc.selective.network import (
     rewire,
 )
 from dyc.selective.rewiring import Reallocation, dealloc, realloc
+from dyc.selective.table import SelectiveRow, SelectiveTable, selective_layers
 
 __all__ = [
     "Reallocation",
     "Rewiring",
+    "SelectiveRow",
+    "SelectiveTable",
     "activity_level",
     "apply_rewiring",
     "channel_damage",
@@ -26,4 +29,5 @@ __all__ = [
     "plan_rewiring",
     "realloc",
     "rewire",
+    "selective_layers",
 ]
