@@ -1,5 +1,6 @@
 """Selective allocation of channels (SelectConv): which channels a network can do without, and what to do with them."""
 
+from dyc.selective.convert import make_selective
 from dyc.selective.importance import activity_level, channel_damage, channel_scores
 from dyc.selective.network import Rewiring, apply_rewiring, iter_selective, plan_rewiring, rewire
 from dyc.selective.rewiring import Reallocation, dealloc, realloc
@@ -13,6 +14,7 @@ __all__ = [
     "channel_scores",
     "dealloc",
     "iter_selective",
+    "make_selective",
     "plan_rewiring",
     "realloc",
     "rewire",
