@@ -63,10 +63,8 @@ def _select(model: nn.Module, where: Where) -> dict[str, nn.Module]:
 
 
 def _needs_where(convs: dict[str, nn.Conv2d]) -> str:
-    presets = ", ".join(map(repr, PRESETS))
-    return (
-        f"a preset ({presets}), an expression or a callable that matches a convolution of the model ({listed(convs)})"
-    )
+    presets, names = ", ".join(map(repr, PRESETS)), listed(convs)
+    return f"a preset ({presets}), an expression or a callable that matches a convolution of the model ({names})"
 
 
 def _refuse(model: nn.Module, picked: dict[str, nn.Module], unsupported: str) -> dict[str, nn.Conv2d]:

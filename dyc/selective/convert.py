@@ -34,22 +34,23 @@ def _static(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def _chosen(model: nn.Module, convs: dict[str, nn.Module], where: Where) -> dict[str, nn.Module]:
-    need = f"an expression or a callable that matches a convolution of the model ({listed(convs)}), or None for all that fit"
+    some = f"an expression or a callable that matches a convolution of the model ({listed(convs)})"
+    need = f"{some}, or None for all that fit"
     meant = chooser("where", where, {}, need)
     picked = {name: conv for name, conv in convs.items() if meant(name, conv)}
     if not picked:
         count = len(list(iter_selective(model)))
         already = f" ({count} layers are selective already)" if count else ""
-        raise ArgumentError(
-            "where", f"{shown(where)}, which matches none of its {len(convs)} convolutions{already}", need
-        )
+        got = f"{shown(where)}, which matches none of its {len(convs)} convolutions{already}"
+        raise ArgumentError("where", got, need)
     return picked
 
 
 def _reallocating(reallocate: bool | Where, convs: Iterable[str]):
     if isinstance(reallocate, bool):
         return lambda name, conv: reallocate
-    need = f"True, False, 'pointwise', an expression or a callable that matches convolutions of the model ({listed(convs)})"
+    some = f"an expression or a callable that matches convolutions of the model ({listed(convs)})"
+    need = f"True, False, 'pointwise', {some}"
     meant = chooser("reallocate", reallocate, _PRESETS, need)
     if isinstance(reallocate, str) and reallocate not in _PRESETS and not any(re.search(reallocate, c) for c in convs):
         raise unknown_name("reallocate", reallocate, _PRESETS, listing=need)

@@ -198,11 +198,10 @@ def trace(model: nn.Module, input_size: tuple[int, int, int] | None = None) -> D
         with torch.no_grad(), _Dropouts(recorder), recorder:
             output = shell(image)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, NotImplementedError) as error:
-        reason = str(error).split("\n")[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        got = f"{tuple(size)}, with which a copy without data fails ({reason})"
         need = "(C, H, W) of an image that the model takes"
-        raise ArgumentError(
-            "input_size", f"{tuple(size)}, with which a copy without data fails ({reason})", need
-        ) from error
+        raise ArgumentError("input_size", got, need) from error
     for value in recorder.value_of(output):
         value.is_output = True
     return flow

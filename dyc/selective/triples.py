@@ -7,7 +7,6 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from dyc.convertible import altered, has_hooks, shared_parameters
-from dyc.layers.selective_conv import SelectiveConv2d
 from dyc.selective.dataflow import Dataflow, Value
 
 _NORMS = (nn.BatchNorm2d.forward, nn.SyncBatchNorm.forward, BatchNormAct2d.forward)
@@ -97,33 +96,27 @@ class TripleFinder:
         if conv in self.shared:
             raise _Unfit(f"it shares parameters with {self.shared[conv]}")
 
-    def _producer(self, value: Value, what: str) -> tuple[str, str]:
-        """Return what made ``value``: the operator and the innermost module."""
+    def _producer(self, value: Value, what: str) -> tuple[nn.Module, str, str]:
+        """Return the module that made ``value``, its name, and what a message calls it."""
         if value.producer is None:
-            raise _Unfit(f"{what} is the model's input")
-        return value.producer.function, value.producer.module
+            raise _Unfit(f"{what} does not come from the model's input")
+        name = value.producer.module
+        module = self.modules[name]
+        if module is self.model or (module._modules and not isinstance(module, nn.modules.batchnorm._BatchNorm)):
+            return module, name, f"the function {value.producer.function} in {name or 'the model'}"
+        return module, name, f"{name} ({type(module).__name__})"
 
     def _activation(self, value: Value) -> str:
-        function, name = self._producer(value, "its input")
-        module = self.modules[name]
+        module, name, shown = self._producer(value, "its input")
         if type(module).forward is not nn.ReLU.forward or "forward" in module.__dict__:
-            if module is self.model or module._modules or function.startswith("relu"):
-                raise _Unfit(f"its input comes from {function}, a function in {name or 'the model'}, not a ReLU module")
-            raise _Unfit(f"its input comes from {name} ({type(module).__name__}), not a ReLU")
+            raise _Unfit(f"its input comes from {shown}, not from a ReLU module")
         _called_once(self.flow, name, f"its activation {name}")
         return name
 
     def _norm(self, value: Value, act: str) -> str:
-        function, name = self._producer(value, f"the input of {act}")
-        module = self.modules[name]
-        kind = type(module).__name__
+        module, name, shown = self._producer(value, f"the input of {act}")
         if not isinstance(module, nn.modules.batchnorm._BatchNorm) or type(module).forward not in _NORMS:
-            what = (
-                f"{name} ({kind})"
-                if not module._modules and module is not self.model
-                else f"{function} in {name or 'the model'}"
-            )
-            raise _Unfit(f"{act} activates {what}, not a BatchNorm")
+            raise _Unfit(f"{act} activates {shown}, not a BatchNorm")
         _called_once(self.flow, name, f"its norm {name}")
         if "forward" in module.__dict__ or is_parametrized(module):
             raise _Unfit(f"its norm {name} was altered")
