@@ -1,5 +1,6 @@
 """Selective allocation of channels (SelectConv): which channels a network can do without, and what to do with them."""
 
+from dyc.selective.convert import make_selective
 from dyc.selective.importance import activity_level, channel_damage, channel_scores
 from dyc.selective.network import (
     Rewiring,
@@ -26,6 +27,7 @@ __all__ = [
     "iter_selective",
     "layer_scores",
     "layer_shares",
+    "make_selective",
     "plan_rewiring",
     "realloc",
     "rewire",
