@@ -19,6 +19,7 @@ from ops.registry import (
     select_backend,
     use_backend,
 )
+from ops.rewiring import rewire_channels
 
 __all__ = [
     "ArgumentError",
@@ -37,6 +38,7 @@ __all__ = [
     "mix_kernels",
     "per_sample_conv2d",
     "register_backend",
+    "rewire_channels",
     "select_backend",
     "use_backend",
 ]
