@@ -17,7 +17,7 @@ from dyc.layers import (
     register_attention,
 )
 from dyc.profile import profile
-from dyc.selective import apply_rewiring, iter_selective, plan_rewiring, rewire
+from dyc.selective import apply_rewiring, iter_selective, make_selective, plan_rewiring, rewire, selective_layers
 from dyc.settings import iter_dynamic, set_backend, set_mixing, set_temperature
 from dyc.table import dynamic_layers
 
@@ -37,11 +37,13 @@ __all__ = [
     "iter_dynamic",
     "iter_selective",
     "make_dynamic",
+    "make_selective",
     "models",
     "plan_rewiring",
     "profile",
     "register_attention",
     "rewire",
+    "selective_layers",
     "set_backend",
     "set_mixing",
     "set_temperature",

@@ -13,10 +13,9 @@ from dyc.layers import DynamicConv2d, DynamicConv2dSame
 from dyc.layers.attention import check_temperature
 from dyc.layers.kinds import AttentionFactory, check_attention, copy_scales
 from dyc.settings import check_model, iter_dynamic
+from dyc.where import Where, chooser, listed, shown
 from ops import ArgumentError, check_backend_name
 from ops.errors import unknown_name
-
-Where = str | Callable[[str, nn.Conv2d], bool]
 
 
 def _depthwise(name: str, conv: nn.Conv2d) -> bool:
@@ -47,31 +46,16 @@ def _select(model: nn.Module, where: Where) -> dict[str, nn.Module]:
     if is_convolution(model):
         raise ArgumentError("model", "a convolution", "a module that holds convolutions, such as nn.Sequential")
     convs = {name: module for name, module in model.named_modules() if is_convolution(module)}
-    if callable(where):
-        chosen = where
-    elif not isinstance(where, str) or not where:  # an empty expression would match everything
-        raise ArgumentError("where", repr(where), _needs_where(convs))
-    elif where in PRESETS:
-        chosen = PRESETS[where]
-    else:
-        # A bare word is a misspelt preset rather than an expression that was meant to match nothing.
-        try:
-            pattern = re.compile(where)
-        except re.error as error:
-            raise ArgumentError("where", repr(where), f"a valid regular expression ({error})") from error
-
-        def chosen(name: str, conv: nn.Conv2d) -> bool:
-            return pattern.search(name) is not None
-
+    chosen = chooser("where", where, PRESETS, _needs_where(convs))
     picked = {name: conv for name, conv in convs.items() if chosen(name, conv)}
     if where in ("all_but_stem", "blocks"):  # some models keep their stem among their blocks
         stem = _stem(model, convs)
         picked = {name: conv for name, conv in picked.items() if name not in stem}
     if not picked:
-        shown = getattr(where, "__name__", type(where).__name__) if callable(where) else repr(where)
         dynamic = len(list(iter_dynamic(model)))
         already = f" ({dynamic} layers are dynamic already)" if dynamic else ""
-        got = f"{shown}, which matches none of its {len(convs)} convolutions{already}"
+        got = f"{shown(where)}, which matches none of its {len(convs)} convolutions{already}"
+        # A bare word is a misspelt preset rather than an expression that was meant to match nothing.
         if isinstance(where, str) and where.isidentifier() and where not in PRESETS:
             raise unknown_name("where", where, PRESETS, listing=_needs_where(convs))
         raise ArgumentError("where", got, _needs_where(convs))
@@ -79,8 +63,7 @@ def _select(model: nn.Module, where: Where) -> dict[str, nn.Module]:
 
 
 def _needs_where(convs: dict[str, nn.Conv2d]) -> str:
-    names = ", ".join(list(convs)[:6] or ["it has none"]) + (", ..." if len(convs) > 6 else "")
-    presets = ", ".join(map(repr, PRESETS))
+    presets, names = ", ".join(map(repr, PRESETS)), listed(convs)
     return f"a preset ({presets}), an expression or a callable that matches a convolution of the model ({names})"
 
 

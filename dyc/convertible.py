@@ -4,7 +4,7 @@ from timm.layers import Conv2dSame
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from dyc.layers import DynamicConv2d
+from dyc.layers import DynamicConv2d, MaskedConv2d
 
 _OWN = ("forward", "_conv_forward", "__call__", "__getattr__", "weight", "bias")
 """What a subclass of nn.Conv2d redefines if it computes anything else."""
@@ -47,11 +47,18 @@ def _computes_more(kind: type) -> bool:
     return any(getattr(kind, name, None) is not getattr(plain, name, None) for name in _OWN)
 
 
-def why_not(conv: nn.Module) -> str | None:
-    """Return why a convolution by itself cannot become dynamic, or None if it can."""
+def has_hooks(module: nn.Module) -> bool:
+    """Tell whether somebody registered a hook on ``module``."""
+    return any(getattr(module, name) for name in _HOOKS)
+
+
+def altered(conv: nn.Module) -> str | None:
+    """Return what makes ``conv`` another thing than an :class:`torch.nn.Conv2d` that another layer can stand for."""
     kind = type(conv).__name__
     if not isinstance(conv, nn.Conv2d):
         return f"its class {kind} is not an nn.Conv2d"
+    if isinstance(conv, MaskedConv2d):
+        return "it belongs to a SelectiveConv2d, which opens and closes its input channels"
     if is_parametrized(conv):
         return f"{' and '.join(conv.parametrizations)} is computed by torch.nn.utils.parametrize; remove that first"
     if _computes_more(type(conv)):
@@ -65,26 +72,42 @@ def why_not(conv: nn.Module) -> str | None:
     held = [*conv._parameters, *conv._buffers, *conv._modules]
     if len(held) > 2:
         return f"it holds more than weight and bias: {', '.join(held[2:])}"
-    if any(getattr(conv, name) for name in _HOOKS):
-        return "it has hooks, which would be lost; register them on the dynamic layer"
+    if has_hooks(conv):
+        return "it has hooks, which would be lost; register them on the layer that replaces it"
+    return None
+
+
+def why_not(conv: nn.Module) -> str | None:
+    """Return why a convolution by itself cannot become dynamic, or None if it can."""
+    reason = altered(conv)
+    if reason is not None:
+        return reason
     if conv.padding_mode != "zeros":
         return f"its padding_mode {conv.padding_mode!r} is not 'zeros'"
     return None
 
 
+def shared_parameters(model: nn.Module) -> dict[nn.Module, str]:
+    """Return the modules of ``model`` that hold a parameter which others hold too, and the names of those others."""
+    holders: dict[int, list[tuple[str, nn.Module]]] = {}
+    for name, module in model.named_modules():
+        for parameter in filter(lambda p: p is not None, module._parameters.values()):
+            holders.setdefault(id(parameter), []).append((name, module))
+    others: dict[nn.Module, set[str]] = {}
+    for held in filter(lambda group: len(group) > 1, holders.values()):
+        for _, module in held:
+            others.setdefault(module, set()).update(name for name, other in held if other is not module)
+    return {module: ", ".join(sorted(names)) for module, names in others.items() if names}
+
+
 def reasons(model: nn.Module, convs: dict[str, nn.Module]) -> dict[str, str]:
     """Return by name why convolutions of ``model`` cannot become dynamic; those that can are left out."""
-    holders: dict[int, list[str]] = {}
-    for name, module in model.named_modules():
-        for parameter in module._parameters.values():
-            holders.setdefault(id(parameter), []).append(name)
+    shared = shared_parameters(model)
     found = {}
     for name, conv in convs.items():
         reason = why_not(conv)
-        if reason is None:
-            own = [conv.weight] if conv.bias is None else [conv.weight, conv.bias]
-            others = sorted({other for p in own for other in holders[id(p)] if model.get_submodule(other) is not conv})
-            reason = f"it shares parameters with {', '.join(others)}" if others else None
+        if reason is None and conv in shared:
+            reason = f"it shares parameters with {shared[conv]}"
         if reason is not None:
             found[name] = reason
     return found

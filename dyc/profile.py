@@ -1,10 +1,7 @@
 """Parameters and operations per layer, counted without computing anything."""
 
-import copy
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 
 import torch
 from torch import nn
@@ -12,7 +9,8 @@ from torch import nn
 from dyc.conventions import CONVENTIONS
 from dyc.elements import ElementCount, ElementCounter
 from dyc.layers import Attention, BlockCoefficients, DynamicConv2d
-from dyc.settings import check_model, set_backend, set_mixing
+from dyc.meta import check_input_size, meta_copy
+from dyc.settings import check_model
 from ops import ArgumentError
 from ops.errors import unknown_name
 
@@ -118,12 +116,6 @@ def _roles(model: nn.Module) -> dict[str, str]:
     return roles
 
 
-def _check_input_size(size: tuple[int, int, int]) -> None:
-    listed = isinstance(size, Sequence) and len(size) == 3
-    if not listed or not all(isinstance(n, Integral) and n >= 1 for n in size):
-        raise ArgumentError("input_size", repr(size), "(C, H, W) of one image: three whole numbers of at least 1")
-
-
 def profile(model: nn.Module, input_size: tuple[int, int, int] = (3, 224, 224)) -> Profile:
     """Count the parameters and operations of a model for one image.
 
@@ -148,10 +140,8 @@ def profile(model: nn.Module, input_size: tuple[int, int, int] = (3, 224, 224)) 
         3504872
     """
     check_model(model)
-    _check_input_size(input_size)
-    shell = copy.deepcopy(model).to("meta").eval()
-    set_backend(shell, "eager")  # the others compute on real devices only
-    set_mixing(shell, "kernels")  # what a backend can do; the counts are those of the layers, whatever they mix
+    check_input_size(input_size)
+    shell = meta_copy(model)
     result = Profile(sum(p.numel() for p in model.parameters()), tuple(input_size))
     result.has_classifier = hasattr(model, "get_classifier")
     roles = _roles(shell)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from dyc.columns import aligned
 from dyc.convertible import is_convolution, reasons
 from dyc.layers import DynamicConv2d, DynamicConv2dSame
 from dyc.settings import check_model
@@ -76,22 +77,10 @@ class LayerTable(list[LayerRow]):
     def __str__(self) -> str:
         bank, branch = (f"{sum(counts):,}" for counts in ([r.bank for r in self], [r.branch for r in self]))
         total = ("total", *[""] * 6, bank, branch, *[""] * 3)
-        rows = [HEADER, *(row.cells() for row in self), total]
+        rows = [*(row.cells() for row in self), total]
         # The reason of a static layer may run on over the last columns.
-        short = [
-            [cell for row, cell in zip([None, *self, None], column) if row is None or not row.static]
-            if title == "mixing"
-            else column
-            for title, column in zip(HEADER, zip(*rows))
-        ]
-        widths = [max(map(len, column)) for column in short]
-        return "\n".join(
-            "  ".join(
-                cell.rjust(width) if title in _RIGHT else cell.ljust(width)
-                for title, cell, width in zip(HEADER, row, widths)
-            ).rstrip()
-            for row in rows
-        )
+        reasons_why = {(number, "mixing") for number, row in enumerate(self) if row.static}
+        return aligned(HEADER, rows, _RIGHT, reasons_why)
 
 
 def dynamic_layers(model: nn.Module, *, static: bool = False) -> LayerTable:

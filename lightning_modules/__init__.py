@@ -7,6 +7,7 @@ from importlib import import_module
 
 _HOMES = {
     "AttentionMonitor": "lightning_modules.callbacks",
+    "ChannelRewiring": "lightning_modules.callbacks",
     "EpochReport": "lightning_modules.callbacks",
     "ImageClassifier": "lightning_modules.classifier",
     "ImageData": "lightning_modules.data",

@@ -7,8 +7,6 @@ import torch
 from lightning.pytorch import LightningModule
 from timm.data import Mixup
 from timm.loss import SoftTargetCrossEntropy
-from timm.optim import create_optimizer_v2
-from timm.scheduler import create_scheduler_v2
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
@@ -16,6 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from dyc.settings import iter_temperatures
 from lightning_modules.network import build_network, check_fits, check_model_name
+from lightning_modules.optimizers import build_optimizer, build_schedule, move_schedule
 from lightning_modules.settings import OptimizerSettings, RegularizationSettings, ScheduleSettings
 from ops import ArgumentError
 
@@ -226,52 +225,19 @@ class ImageClassifier(LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Build the optimiser and the schedule with timm's factories."""
-        settings, schedule = self.optimizer_settings, self.schedule_settings
-        optimizer = create_optimizer_v2(
-            self.net,
-            opt=settings.opt,
-            lr=settings.lr,
-            weight_decay=settings.weight_decay,
-            momentum=settings.momentum,
-            filter_bias_and_bn=settings.filter_bias_and_bn,
-            layer_decay=settings.layer_decay,
-            **settings.kwargs,
-        )
-        if schedule.sched == "none":
-            return {"optimizer": optimizer}
-        epochs = self.trainer.max_epochs
-        if epochs is None or epochs < 1:
-            raise ArgumentError("trainer.max_epochs", epochs, f"at least 1, as the {schedule.sched} schedule needs it")
-        options = {k: v for k, v in asdict(schedule).items() if k != "per_update"}
-        updates = -(-int(self.trainer.estimated_stepping_batches) // epochs) if schedule.per_update else 0
-        # timm decays one count before a milestone; PyTorch, and the papers' recipes, exactly at it.
-        options["decay_milestones"] = [m + (1 / updates if updates else 1) for m in schedule.decay_milestones]
-        scheduler, _ = create_scheduler_v2(
-            optimizer,
-            num_epochs=epochs,
-            step_on_epochs=not schedule.per_update,
-            updates_per_epoch=updates,
-            **options,
-        )
-        interval = "step" if schedule.per_update else "epoch"
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
+        optimizer = build_optimizer(self.net, self.optimizer_settings)
+        return {"optimizer": optimizer, **build_schedule(optimizer, self.schedule_settings, self.trainer)}
 
     def on_train_start(self) -> None:
         """Put a resumed schedule, and the count of the moving average, where the training is."""
         self._averaged_step = self.trainer.global_step
         if self.trainer.global_step > 0:
             for config in self.trainer.lr_scheduler_configs:
-                if self.schedule_settings.per_update:
-                    config.scheduler.step_update(num_updates=self.trainer.global_step)
-                else:
-                    config.scheduler.step(epoch=self.current_epoch)
+                move_schedule(config.scheduler, self.schedule_settings, self.trainer.global_step, self.current_epoch)
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Tell timm's scheduler, which counts from outside, how far the training is."""
-        if self.schedule_settings.per_update:
-            scheduler.step_update(num_updates=self.trainer.global_step)
-        else:
-            scheduler.step(epoch=self.current_epoch + 1)
+        """Move timm's scheduler on after a step or an epoch."""
+        move_schedule(scheduler, self.schedule_settings, self.trainer.global_step, self.current_epoch + 1)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint whose weights do not fit the network, with one message instead of a list of keys."""

@@ -1,9 +1,13 @@
 """Groups of training settings: what timm's optimiser, scheduler and mixing factories take, checked early."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from timm.optim import list_optimizers
+import torch
+from timm.optim import create_optimizer_v2, list_optimizers
+from torch import nn
+from torch.optim import Optimizer
 
 from ops import ArgumentError
 from ops.errors import unknown_name
@@ -23,6 +27,13 @@ class OptimizerSettings:
         filter_bias_and_bn: Leave biases, normalisation and whatever the model lists out of weight decay.
         layer_decay: Factor by which the learning rate falls per layer towards the input; none by default.
         kwargs: Further arguments of the optimiser, such as ``betas``.
+        groups: Options of some parameters, such as ``{"\\\\.shift$": {"weight_decay": 1.0e-5}}``: regular expressions,
+            searched for in the names of the network's parameters, and the options that replace those above. The first
+            expression that matches decides; options that it does not name stay as above, or as
+            ``filter_bias_and_bn`` and ``layer_decay`` set them. Every learning rate follows the schedule.
+
+    Raises:
+        ArgumentError: An unknown name, a value out of range, or an expression or option of ``groups`` that is not one.
     """
 
     opt: str = "momentum"
@@ -32,6 +43,7 @@ class OptimizerSettings:
     filter_bias_and_bn: bool = True
     layer_decay: float | None = None
     kwargs: dict[str, Any] = field(default_factory=dict)
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         known = list_optimizers()
@@ -39,6 +51,30 @@ class OptimizerSettings:
             raise unknown_name("model.optimizer.opt", self.opt, known, listing="a name of timm.optim.list_optimizers()")
         if not self.lr > 0:
             raise ArgumentError("model.optimizer.lr", self.lr, "a positive number")
+        for pattern, options in self.groups.items():
+            self._check_group(pattern, options)
+
+    def _check_group(self, pattern: str, options: dict[str, Any]) -> None:
+        argument = f"model.optimizer.groups[{pattern!r}]"
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ArgumentError(argument, f"{pattern!r} ({error})", "a regular expression") from error
+        known = self._try_options({}).defaults
+        for name in options:
+            if name not in known:
+                raise unknown_name(argument, name, known)
+        if not options or any(value is None and known[name] is not None for name, value in options.items()):
+            raise ArgumentError(argument, options, f"a value for one or more of {', '.join(sorted(known))}")
+        try:
+            self._try_options(options)
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(argument, f"{options} ({error})", f"values that {self.opt!r} can use") from error
+
+    def _try_options(self, options: dict[str, Any]) -> Optimizer:
+        """Build the optimiser for one parameter of its own: it knows what it takes, and checks it."""
+        own = {"lr": self.lr, "momentum": self.momentum, "weight_decay": self.weight_decay, **self.kwargs}
+        return create_optimizer_v2([nn.Parameter(torch.zeros(2, 2))], opt=self.opt, **{**own, **options})
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,10 @@ class SelectiveConv2d(nn.Module):
         layer = cls.__new__(cls)
         nn.Module.__init__(layer)
         layer._assemble(norm, act, MaskedConv2d.from_conv(conv), reallocate, drop_rate)
-        return layer.train(conv.training)
+        layer.training = conv.training
+        if layer.drop is not None:
+            layer.drop.train(conv.training)
+        return layer  # the norm keeps its mode: it may be frozen
 
     def _assemble(
         self, norm: nn.BatchNorm2d, act: nn.Module, conv: MaskedConv2d, reallocate: bool, drop_rate: float

@@ -1,19 +1,35 @@
 """Selective allocation of channels (SelectConv): which channels a network can do without, and what to do with them."""
 
+from dyc.selective.convert import make_selective
 from dyc.selective.importance import activity_level, channel_damage, channel_scores
-from dyc.selective.network import Rewiring, apply_rewiring, iter_selective, plan_rewiring, rewire
+from dyc.selective.network import (
+    Rewiring,
+    apply_rewiring,
+    iter_selective,
+    layer_scores,
+    layer_shares,
+    plan_rewiring,
+    rewire,
+)
 from dyc.selective.rewiring import Reallocation, dealloc, realloc
+from dyc.selective.table import SelectiveRow, SelectiveTable, selective_layers
 
 __all__ = [
     "Reallocation",
     "Rewiring",
+    "SelectiveRow",
+    "SelectiveTable",
     "activity_level",
     "apply_rewiring",
     "channel_damage",
     "channel_scores",
     "dealloc",
     "iter_selective",
+    "layer_scores",
+    "layer_shares",
+    "make_selective",
     "plan_rewiring",
     "realloc",
     "rewire",
+    "selective_layers",
 ]

@@ -43,6 +43,11 @@ def layer_shares(layer: SelectiveConv2d) -> Tensor:
     return channel_damage(*_measured(layer))
 
 
+def layer_scores(layer: SelectiveConv2d) -> Tensor:
+    """Return the importance of each input channel of a layer, ``(C_in,)``, on the CPU."""
+    return channel_scores(layer_shares(layer))
+
+
 @torch.no_grad()
 def plan_rewiring(
     model: nn.Module,

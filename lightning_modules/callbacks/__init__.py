@@ -5,12 +5,14 @@ from lightning_modules.callbacks.checkpoint import BestCheckpoint, LastCheckpoin
 from lightning_modules.callbacks.predictions import PredictionTable
 from lightning_modules.callbacks.report import EpochReport
 from lightning_modules.callbacks.reproducibility import EpochSeed
+from lightning_modules.callbacks.rewiring import ChannelRewiring
 from lightning_modules.callbacks.temperature import TemperatureAnnealing
 from lightning_modules.callbacks.throughput import Throughput
 
 __all__ = [
     "AttentionMonitor",
     "BestCheckpoint",
+    "ChannelRewiring",
     "EpochReport",
     "EpochSeed",
     "LastCheckpoint",

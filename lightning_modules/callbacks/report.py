@@ -3,7 +3,7 @@
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
-from dyc import iter_dynamic, profile
+from dyc import iter_dynamic, iter_selective, profile
 
 
 class EpochReport(Callback):
@@ -15,20 +15,23 @@ class EpochReport(Callback):
         ("val/top1", "val top-1", "{:.2%}"),
         ("attention/temperature", "temperature", "{:.3g}"),
         ("attention/entropy", "attention entropy", "{:.3f}"),
+        ("channels/closed", "closed", "{:.0f}"),
+        ("channels/reallocated", "re-allocated", "{:.0f}"),
         ("train/images_per_second", "images/s", "{:,.0f}"),
         ("train/data_time_share", "data time", "{:.1%}"),
     )
 
     @rank_zero_only
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print what is trained: parameters, MACs at the size of the data, dynamic layers, device and precision."""
+        """Print what is trained: parameters, MACs at the size of the data, layers, device and precision."""
         net, data = pl_module.net, trainer.datamodule
         counts = profile(net, (pl_module.in_chans, data.image_size, data.image_size))
+        selective = len(list(iter_selective(net)))
         self._print(
             trainer,
             f"{pl_module.model_name}: {counts.parameters:,} parameters, {counts.macs:,} MACs at "
             f"{data.image_size}x{data.image_size}, {len(list(iter_dynamic(net)))} dynamic layers, "
-            f"on {pl_module.device} at {trainer.precision}",
+            f"{f'{selective} selective layers, ' if selective else ''}on {pl_module.device} at {trainer.precision}",
         )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

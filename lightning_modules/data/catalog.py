@@ -8,6 +8,7 @@ import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, create_dataset
 
 from lightning_modules.data.tensors import ImageTensors
+from lightning_modules.data.tiny_imagenet import CLASSES, open_tiny_imagenet
 from ops import ArgumentError
 from ops.errors import unknown_name
 
@@ -30,8 +31,9 @@ IN_MEMORY = {
     "torch/mnist": Known(10, (0.1307,), (0.3081,)),
     "torch/fashion_mnist": Known(10, (0.2860,), (0.3530,)),
     "torch/kmnist": Known(10, (0.1918,), (0.3483,)),
+    "tiny_imagenet": Known(CLASSES, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
 }
-"""Statistics of the training splits, computed over all their pixels."""
+"""Statistics of the training splits, computed over all their pixels; of Tiny ImageNet, those of ImageNet."""
 
 IMAGENET = Known(0, IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
 
@@ -59,9 +61,11 @@ def open_in_memory(name: str, root: Path, download: bool) -> tuple[ImageTensors,
     Raises:
         ArgumentError: The files are missing, damaged, or cannot be downloaded.
     """
-    return (
-        _digits() if name == "digits" else (_torch(name, root, "train", download), _torch(name, root, "test", download))
-    )
+    if name == "digits":
+        return _digits()
+    if name == "tiny_imagenet":
+        return open_tiny_imagenet(root, download)
+    return _torch(name, root, "train", download), _torch(name, root, "test", download)
 
 
 def _digits() -> tuple[ImageTensors, ImageTensors]:

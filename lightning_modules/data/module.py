@@ -24,9 +24,9 @@ class ImageData(LightningDataModule):
     """Images with one label each, for training, validation, test and prediction.
 
     ``digits`` (scikit-learn's handwritten digits) and ``torch/cifar10``, ``torch/cifar100``, ``torch/mnist``,
-    ``torch/fashion_mnist``, ``torch/kmnist`` are kept in memory and augmented as whole batches on the training
-    device (random crop, flip). ``folder``, ``wds/NAME`` and ``hfds/NAME`` are read image by image with timm's
-    ImageNet augmentation (random resized crop, flip, AutoAugment, erasing).
+    ``torch/fashion_mnist``, ``torch/kmnist``, ``tiny_imagenet`` are kept in memory and augmented as whole batches on
+    the training device (random crop, flip). ``folder``, ``wds/NAME`` and ``hfds/NAME`` are read image by image with
+    timm's ImageNet augmentation (random resized crop, flip, AutoAugment, erasing).
 
     Without a validation split and with ``val_fraction=0``, the test split is validated on, as the papers do.
 
@@ -129,9 +129,9 @@ class ImageData(LightningDataModule):
         self.hparams.update(mean=list(self.mean), std=list(self.std), crop_scale=list(crop_scale))
 
     def prepare_data(self) -> None:
-        """Download what is missing, on one process only."""
-        if self.in_memory and self.download:
-            open_in_memory(self.dataset, Path(self.root), download=True)
+        """Download what is missing, and decode what is kept decoded, on one process only."""
+        if self.in_memory and (self.download or self.dataset == "tiny_imagenet"):
+            open_in_memory(self.dataset, Path(self.root), self.download)
 
     def setup(self, stage: str) -> None:
         """Open the splits and hold out the validation share."""

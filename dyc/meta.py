@@ -1,0 +1,48 @@
+"""A copy of a model without data, which is run to see what happens in it and computes nothing."""
+
+import copy
+from collections.abc import Sequence
+from itertools import chain
+from numbers import Integral
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from dyc.settings import set_backend, set_mixing
+from ops import ArgumentError
+
+
+def meta_copy(model: nn.Module) -> nn.Module:
+    """Return ``model`` in evaluation mode on the meta device; the model is not changed, and its data not copied."""
+    empty = {}
+    for tensor in chain(model.parameters(), model.buffers()):
+        if type(tensor) in (nn.Parameter, torch.Tensor) and not is_lazy(tensor):
+            # The values alone: a tensor may have a gradient or hooks.
+            bare = torch.empty_like(tensor.detach(), device="meta")
+            empty[id(tensor)] = nn.Parameter(bare, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else bare
+    shell = copy.deepcopy(model, empty).to("meta").eval()
+    set_backend(shell, "eager")  # the others compute on real devices only
+    set_mixing(shell, "kernels")  # what a backend can do; the layers are the same, whatever they mix
+    return shell
+
+
+def check_input_size(size: tuple[int, int, int]) -> None:
+    """Raise ArgumentError unless ``size`` is that of an image: channels, height, width."""
+    listed = isinstance(size, Sequence) and len(size) == 3
+    if not listed or not all(isinstance(n, Integral) and n >= 1 for n in size):
+        raise ArgumentError("input_size", repr(size), "(C, H, W) of one image: three whole numbers of at least 1")
+
+
+def usual_input_size(model: nn.Module) -> tuple[int, int, int]:
+    """Return the size of an image that ``model`` takes: timm's description of it, or else 224 pixels.
+
+    The channels are those of the first convolution: timm's description does not follow ``in_chans``.
+    """
+    config = getattr(model, "pretrained_cfg", None) or {}
+    channels, height, width = config.get("input_size") or (3, 224, 224)
+    convs = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
+    first = config.get("first_conv")
+    conv = convs.get(first) if isinstance(first, str) else None
+    conv = conv or next(iter(convs.values()), None)
+    return (conv.in_channels if conv is not None and conv.groups == 1 else channels), height, width

@@ -1,0 +1,158 @@
+"""Turn BatchNorm, ReLU and convolution of a finished model into selective layers, in place."""
+
+import re
+import warnings
+from collections.abc import Iterable
+from typing import Literal
+
+from torch import nn
+
+from dyc.convertible import is_convolution
+from dyc.fusing import keep_unfused
+from dyc.layers.selective_conv import MaskedConv2d, SelectiveConv2d
+from dyc.selective.dataflow import trace
+from dyc.selective.network import iter_selective
+from dyc.selective.triples import Triple, TripleFinder
+from dyc.settings import check_model
+from dyc.where import Where, chooser, listed, shown
+from ops import ArgumentError
+from ops.errors import unknown_name
+
+_PRESETS = {"pointwise": lambda name, conv: conv.kernel_size == (1, 1)}
+"""What ``reallocate`` takes by name: the authors re-use channels of 1x1 convolutions, and close those of others."""
+
+
+def _static(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the convolutions by name that are not selective."""
+    if is_convolution(model) or isinstance(model, SelectiveConv2d):
+        raise ArgumentError("model", "a convolution", "a module that holds convolutions behind BatchNorm and ReLU")
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if is_convolution(module) and not isinstance(module, MaskedConv2d)
+    }
+
+
+def _chosen(model: nn.Module, convs: dict[str, nn.Module], where: Where) -> dict[str, nn.Module]:
+    some = f"an expression or a callable that matches a convolution of the model ({listed(convs)})"
+    need = f"{some}, or None for all that fit"
+    meant = chooser("where", where, {}, need)
+    picked = {name: conv for name, conv in convs.items() if meant(name, conv)}
+    if not picked:
+        count = len(list(iter_selective(model)))
+        already = f" ({count} layers are selective already)" if count else ""
+        got = f"{shown(where)}, which matches none of its {len(convs)} convolutions{already}"
+        raise ArgumentError("where", got, need)
+    return picked
+
+
+def _reallocating(reallocate: bool | Where, convs: Iterable[str]):
+    if isinstance(reallocate, bool):
+        return lambda name, conv: reallocate
+    some = f"an expression or a callable that matches convolutions of the model ({listed(convs)})"
+    need = f"True, False, 'pointwise', {some}"
+    meant = chooser("reallocate", reallocate, _PRESETS, need)
+    if isinstance(reallocate, str) and reallocate not in _PRESETS and not any(re.search(reallocate, c) for c in convs):
+        raise unknown_name("reallocate", reallocate, _PRESETS, listing=need)
+    return meant
+
+
+def _fitting(
+    model: nn.Module, where: Where | None, unsupported: str, input_size: tuple[int, int, int] | None
+) -> list[Triple]:
+    """Return the triples to convert; name the chosen convolutions without one in an error or a warning."""
+    convs = _static(model)
+    picked = convs if where is None else _chosen(model, convs, where)
+    finder = TripleFinder(model, trace(model, input_size))
+    if where is None:  # nobody means the layer that sees the image
+        picked = {name: conv for name, conv in convs.items() if not finder.sees_the_image(name)}
+    found = {name: finder.find(name) for name in picked}
+    triples = [triple for triple in found.values() if isinstance(triple, Triple)]
+    refused: dict[str, list[str]] = {}
+    for name, reason in found.items():
+        if isinstance(reason, str):
+            refused.setdefault(reason, []).append(name)
+    if refused or not triples:
+        reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in refused.items())
+        what = f"{len(found) - len(triples)} layers that cannot become selective ({reasons or 'it has no others'})"
+        if not triples:
+            argument = "model" if where is None else "where"
+            raise ArgumentError(argument, what, "a convolution behind a BatchNorm and a ReLU module of its own")
+        if unsupported == "raise":
+            raise ArgumentError("where", what, 'others only, or unsupported="warn", which leaves these as they are')
+        warnings.warn(f"where: {what} stay as they are", stacklevel=3)
+    return triples
+
+
+def make_selective(
+    model: nn.Module,
+    *,
+    where: Where | None = None,
+    reallocate: bool | Where = "pointwise",
+    drop_rate: float = 0.0,
+    unsupported: Literal["raise", "warn"] = "warn",
+    input_size: tuple[int, int, int] | None = None,
+) -> nn.Module:
+    """Turn every BatchNorm - ReLU - convolution of a model into a selective layer, in place.
+
+    The model computes what it computed before, and owns the same parameters; each selective layer is at the place of
+    its convolution, and ``nn.Identity()`` at those of norm and activation. A convolution fits if its input is the
+    output of a ReLU module, and that of a BatchNorm, neither of which goes anywhere else: pre-activation networks, and
+    the insides of the blocks of others. Which modules feed which is seen in one pass of a copy without data.
+
+    Args:
+        model: Any model that takes one image batch, such as timm's.
+        where: None converts all that fit; a regular expression searched in the names of the convolutions, or
+            ``where(name, conv) -> bool``, chooses.
+        reallocate: Which layers can re-use closed channels, where others can only close them: ``"pointwise"``
+            (1x1 convolutions, as the authors do), True, False, an expression or a callable.
+        drop_rate: Dropout between activation and convolution of the selective layers.
+        unsupported: What happens if chosen layers do not fit: ``"warn"`` once and convert the rest, or ``"raise"`` an
+            error; both give every name and reason. With ``where=None`` only the stem is left without a word.
+        input_size: ``(C, H, W)`` of one image in pixels; by default what the model says of itself, or 224 pixels.
+
+    Returns:
+        ``model`` itself.
+
+    Raises:
+        ArgumentError: An argument cannot be used, or no layer fits; the model is then unchanged.
+
+    Source: Jeong and Shin, ICML 2019, http://proceedings.mlr.press/v97/jeong19c.html
+
+    Example:
+        >>> import dyc, timm
+        >>> model = make_selective(timm.create_model("densenet121"))
+        >>> name, layer = next(dyc.iter_selective(model))
+        >>> name, layer.in_channels, layer.reallocates
+        ('features.denseblock1.denselayer1.conv1', 64, True)
+    """
+    check_model(model)
+    if not 0 <= drop_rate < 1:
+        raise ArgumentError("drop_rate", drop_rate, "a probability in [0, 1)")
+    if unsupported not in ("raise", "warn"):
+        raise unknown_name("unsupported", unsupported, ("raise", "warn"))
+    reused = _reallocating(reallocate, _static(model))
+    triples = _fitting(model, where, unsupported, input_size)
+    modules = dict(model.named_modules())
+    layers: dict[nn.Module, nn.Module] = {}
+    for triple in triples:
+        norm, act, conv = (modules[name] for name in (triple.norm, triple.act, triple.conv))
+        inside = triple.act.startswith(f"{triple.norm}.")
+        layer = SelectiveConv2d.wrap(
+            norm,
+            nn.Identity() if inside else act,
+            conv,
+            reallocate=bool(reused(triple.conv, conv)),
+            drop_rate=drop_rate,
+        )
+        if layer.shift is not None:
+            layer.shift.requires_grad_(conv.weight.requires_grad)
+        layers[conv] = layer
+        for module in (norm,) if inside else (norm, act):
+            layers[module] = nn.Identity().train(module.training)
+    # Only now, so that an error above leaves the model as it was; a module may have several names.
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if module in layers:
+            model.set_submodule(name, layers[module])
+    keep_unfused(model)
+    return model

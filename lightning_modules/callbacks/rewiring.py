@@ -1,0 +1,166 @@
+"""Selective allocation of channels while training goes on: the rule of SelectConv."""
+
+import math
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from dyc import apply_rewiring, iter_selective, plan_rewiring, selective_layers
+from dyc.selective.network import Rewiring
+from dyc.selective.rewiring import check_rule
+from ops import ArgumentError
+from ops.errors import unknown_name
+
+MODES = ("accuracy", "compression")
+
+
+class ChannelRewiring(Callback):
+    """Close channels that no output needs, and re-use them for shifted copies of important ones, between epochs.
+
+    This happens when an epoch starts, so that a checkpoint holds the very network that was evaluated, and a resumed
+    run goes on as if it had not stopped. Which epochs follows from the position in training, what is drawn from
+    ``seed`` and the epoch alone. The moving average of the weights, if there is one, is changed alike. Among several
+    processes the first one decides.
+
+    Logs ``channels/open``, ``channels/closed``, ``channels/reallocated`` and ``channels/parameters`` (those that open
+    channels hold), each for the network and with ``/LAYER`` for every layer, and ``channels/newly_closed`` and
+    ``channels/newly_reallocated``, what changed before this epoch.
+
+    Args:
+        mode: ``"accuracy"`` closes and re-uses channels, ``"compression"`` only closes them.
+        gamma: Largest share of any output that a layer may lose; see :func:`dyc.selective.dealloc`.
+        num_sources: How many of the most important channels are re-used (the publication's ``K``); without meaning in
+            compression.
+        max_uses: How often a channel may be read by others (``N_max``); None for no limit.
+        until: When to stop: a share of the training up to 1.0, or from 2 on a number of epochs. The network of the
+            epoch that reaches it is the last one that changes.
+        every: Epochs between two changes.
+        seed: Seed of the choices and shifts.
+        reset_momentum: Let the optimiser forget what it remembers of channels that are re-used. False, as the authors'
+            code: what a channel learned before it was closed moves its new weights once more.
+
+    Raises:
+        ArgumentError: An argument is out of range; when training starts: the network has no selective layer, or
+            ``until`` does not fit the length of the training.
+
+    Source: Jeong and Shin, ICML 2019, http://proceedings.mlr.press/v97/jeong19c.html
+    """
+
+    def __init__(
+        self,
+        mode: Literal["accuracy", "compression"] = "accuracy",
+        gamma: float = 1e-3,
+        num_sources: int = 3,
+        max_uses: int | None = None,
+        until: int | float = 0.5,
+        every: int = 1,
+        seed: int = 0,
+        reset_momentum: bool = True,
+    ):
+        if mode not in MODES:
+            raise unknown_name("ChannelRewiring.mode", mode, MODES)
+        try:
+            check_rule(gamma, num_sources, max_uses)
+        except ArgumentError as error:
+            raise ArgumentError(f"ChannelRewiring.{error}") from error
+        if isinstance(until, bool) or not isinstance(until, int | float) or not until > 0:
+            raise ArgumentError("ChannelRewiring.until", repr(until), "a share in (0, 1], or a number of epochs")
+        if isinstance(until, float) and until > 1:
+            raise ArgumentError(
+                "ChannelRewiring.until", repr(until), "a share of the training, at most 1.0, or an int for epochs"
+            )
+        if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+            raise ArgumentError("ChannelRewiring.every", repr(every), "an int, at least 1")
+        self.mode, self.gamma, self.max_uses, self.until = mode, gamma, max_uses, until
+        self.num_sources = 0 if mode == "compression" else num_sources
+        self.every, self.seed, self.reset_momentum = every, seed, reset_momentum
+        self._rewired: int | None = None  # the last epoch that started with a change
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget another training; what a checkpoint remembers is loaded after this."""
+        self._rewired = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {"rewired": self._rewired}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what a checkpoint kept: an epoch that goes on in its middle is not changed twice."""
+        self._rewired = state_dict["rewired"]
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check that the rule fits the network and the length of the training."""
+        layers = [layer for _, layer in iter_selective(pl_module.net)]
+        name = getattr(pl_module, "model_name", type(pl_module.net).__name__)
+        if not layers:
+            raise ArgumentError(
+                "model.model",
+                f"{name!r}, which has no selective layer",
+                "a selective network such as select_densenet40 for ChannelRewiring; dyc.make_selective converts others",
+            )
+        if self.num_sources and not any(layer.reallocates for layer in layers):
+            raise ArgumentError(
+                "ChannelRewiring.mode",
+                f"'accuracy' for {name!r}, whose layers were made without re-allocation",
+                "'compression', or a network made with reallocate=True",
+            )
+        self._changes(trainer)
+
+    def _changes(self, trainer: Trainer) -> int:
+        """Return the number of epochs after which the network changes."""
+        epochs = trainer.max_epochs
+        known = epochs is not None and epochs >= 0
+        if isinstance(self.until, int) and self.until > 1:
+            if known and self.until > epochs:
+                raise ArgumentError(
+                    "ChannelRewiring.until", f"{self.until} epochs", f"at most {epochs}, the trainer's max_epochs"
+                )
+            return self.until
+        if not known:
+            raise ArgumentError(
+                "trainer.max_epochs",
+                epochs,
+                f"a number, as ChannelRewiring.until={self.until} is a share of it, or an int of epochs for `until`",
+            )
+        return math.ceil(round(self.until * epochs, 6))  # 0.1 of 30 epochs is 3
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Change the network that the epoch before was evaluated with, and log what it is made of."""
+        epoch = trainer.current_epoch
+        newly_closed = newly_reallocated = 0
+        if 1 <= epoch <= self._changes(trainer) and epoch % self.every == 0 and self._rewired != epoch:
+            newly_closed, newly_reallocated = self._rewire(trainer, pl_module)
+            self._rewired = epoch
+        table = selective_layers(pl_module.net)
+        values = {"channels/newly_closed": newly_closed, "channels/newly_reallocated": newly_reallocated}
+        values["channels/parameters"] = table.effective_parameters
+        for count in ("open", "closed", "reallocated"):
+            values[f"channels/{count}"] = getattr(table.total, count)
+            values |= {f"channels/{count}/{row.name}": getattr(row, count) for row in table}
+        values |= {f"channels/parameters/{row.name}": row.effective_parameters for row in table}
+        pl_module.log_dict({key: float(value) for key, value in values.items()}, rank_zero_only=True)
+
+    def _rewire(self, trainer: Trainer, pl_module: LightningModule) -> tuple[int, int]:
+        """Return how many open channels were closed, and how many closed ones re-used."""
+        net = pl_module.net
+        plan: dict[str, Rewiring] | None = None
+        if trainer.is_global_zero:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + trainer.current_epoch)
+            plan = plan_rewiring(net, self.gamma, self.num_sources, self.max_uses, generator)
+        plan = trainer.strategy.broadcast(plan)
+        layers = dict(iter_selective(net))
+        newly_closed = sum(int((change.closed & layers[name].mask.cpu()).sum()) for name, change in plan.items())
+        shapes = self._shapes(net)
+        apply_rewiring(net, plan, trainer.optimizers[0] if self.reset_momentum else None)
+        if getattr(pl_module, "ema", None) is not None:
+            apply_rewiring(pl_module.ema.module, plan)
+        if net._compiled_call_impl is not None and self._shapes(net) != shapes:
+            # Each change would count towards the recompilations after which PyTorch runs a network uncompiled.
+            torch.compiler.reset()
+        return newly_closed, sum(len(change.reallocation.slots) for change in plan.values())
+
+    @staticmethod
+    def _shapes(net: torch.nn.Module) -> list[tuple[int, bool]]:
+        """Return what a compiled network depends on."""
+        return [(len(layer.slots), layer.conv.has_closed) for _, layer in iter_selective(net)]
