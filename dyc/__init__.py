@@ -17,7 +17,15 @@ from dyc.layers import (
     register_attention,
 )
 from dyc.profile import profile
-from dyc.selective import apply_rewiring, iter_selective, make_selective, plan_rewiring, rewire, selective_layers
+from dyc.selective import (
+    apply_rewiring,
+    compact,
+    iter_selective,
+    make_selective,
+    plan_rewiring,
+    rewire,
+    selective_layers,
+)
 from dyc.settings import iter_dynamic, set_backend, set_mixing, set_temperature
 from dyc.table import dynamic_layers
 
@@ -33,6 +41,7 @@ __all__ = [
     "SelectiveConv2d",
     "apply_rewiring",
     "attention_statistics",
+    "compact",
     "dynamic_layers",
     "iter_dynamic",
     "iter_selective",

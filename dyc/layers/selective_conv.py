@@ -13,8 +13,8 @@ from ops.checks import IntPair
 class MaskedConv2d(nn.Conv2d):
     """A :class:`torch.nn.Conv2d` without the contribution of closed input channels.
 
-    ``F.conv2d(x * mask[:, None, None], weight, ...)``, computed as ``F.conv2d(x, weight * mask[:, None, None], ...)``:
-    the same sums, but the kernels are far smaller than the features. While every channel is open, it is the plain
+    ``F.conv2d(x * mask[:, None, None], weight, ...)``, computed by masking the weights instead: the same
+    sums, but the kernels are far smaller than the features. While every channel is open, it is the plain
     convolution.
 
     Args:
@@ -65,7 +65,8 @@ class MaskedConv2d(nn.Conv2d):
         """Map ``(B, C_in, H, W)`` to ``(B, C_out, H', W')``."""
         weight = self.weight
         if self.has_closed:
-            weight = weight * self.mask[:, None, None]
+            # Not a product, in which a weight that is not finite would leave its mark.
+            weight = weight.masked_fill(~self.mask[:, None, None], 0.0)
         return self._conv_forward(x, weight, self.bias)
 
 

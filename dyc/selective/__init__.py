@@ -1,5 +1,6 @@
 """Selective allocation of channels (SelectConv): which channels a network can do without, and what to do with them."""
 
+from dyc.selective.compact import compact
 from dyc.selective.convert import make_selective
 from dyc.selective.importance import activity_level, channel_damage, channel_scores
 from dyc.selective.network import (
@@ -23,6 +24,7 @@ __all__ = [
     "apply_rewiring",
     "channel_damage",
     "channel_scores",
+    "compact",
     "dealloc",
     "iter_selective",
     "layer_scores",

@@ -1,0 +1,192 @@
+"""Take closed channels out of a network with selective layers: a smaller, ordinary network."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dyc.convertible import shared_parameters, why_not
+from dyc.layers.gathered import SelectChannels, ShiftChannels
+from dyc.layers.selective_conv import MaskedConv2d, SelectiveConv2d
+from dyc.selective.dataflow import Dataflow, Value, trace
+from dyc.selective.network import iter_selective
+from dyc.settings import check_model
+from ops import ArgumentError
+
+
+@dataclass
+class Plan:
+    """Channels of one selective layer, all ``(n,)`` int64.
+
+    ``kept`` are those that stay in norm and convolution; ``read`` what each of them reads from the layer's input, that
+    is itself or the source of a re-used channel; ``slots`` the positions in ``kept`` of re-used channels.
+    """
+
+    kept: Tensor
+    read: Tensor
+    slots: Tensor
+
+
+def _plan(layer: SelectiveConv2d) -> Plan:
+    kept = layer.mask.nonzero().flatten()
+    if not kept.shape[0]:  # no layer works without channels; the weights of this one are set to zero
+        kept = kept.new_zeros(1)
+        return Plan(kept, kept, kept[:0])
+    pointers = layer.pointers[kept]
+    return Plan(kept, torch.where(pointers >= 0, pointers, kept), (pointers >= 0).nonzero().flatten())
+
+
+def _parameter(old: nn.Parameter, values: Tensor) -> nn.Parameter:
+    """Return ``values`` as a parameter that is trained if ``old`` was."""
+    return nn.Parameter(values.detach().clone(memory_format=torch.preserve_format), old.requires_grad)
+
+
+def _narrow_norm(norm: nn.Module, kept: Tensor) -> nn.Module:
+    """Leave the channels ``kept`` in a BatchNorm, of whatever class."""
+    norm.weight, norm.bias = _parameter(norm.weight, norm.weight[kept]), _parameter(norm.bias, norm.bias[kept])
+    norm.running_mean, norm.running_var = norm.running_mean[kept], norm.running_var[kept]
+    norm.num_features = kept.shape[0]
+    return norm
+
+
+def _ordinary(conv: MaskedConv2d, kept: Tensor) -> nn.Conv2d:
+    """Return a convolution of the input channels ``kept``, in which closed ones have weights of zero."""
+    with torch.device("meta"):
+        plain = nn.Conv2d(
+            kept.shape[0],
+            conv.out_channels,
+            conv.kernel_size,
+            conv.stride,
+            conv.padding,
+            conv.dilation,
+            bias=conv.bias is not None,
+            padding_mode=conv.padding_mode,
+        )
+    plain.weight = _parameter(conv.weight, (conv.weight * conv.mask[:, None, None])[:, kept])
+    plain.bias = conv.bias
+    return plain.train(conv.training)
+
+
+def _narrow_outputs(conv: nn.Conv2d, kept: Tensor) -> None:
+    """Leave the output channels ``kept`` in a convolution."""
+    conv.weight = _parameter(conv.weight, conv.weight[kept])
+    if conv.bias is not None:
+        conv.bias = _parameter(conv.bias, conv.bias[kept])
+    conv.out_channels = kept.shape[0]
+
+
+def _compact_layer(layer: SelectiveConv2d, plan: Plan, produced: Tensor | None) -> nn.Sequential:
+    """Return ordinary modules in place of a selective layer.
+
+    Args:
+        layer: The layer, whose parts are used up.
+        plan: Its channels.
+        produced: The channels that its input will still have, ascending; None for all.
+    """
+    parts = nn.Sequential()
+    channels = layer.in_channels if produced is None else produced.shape[0]
+    read = plan.read if produced is None else torch.searchsorted(produced, plan.read)
+    slots = plan.slots
+    moved = slots.shape[0] > 0
+    if channels == plan.kept.shape[0] == layer.in_channels:
+        sources = read[slots]  # every channel is at its place
+    else:
+        sources = slots
+        if not torch.equal(read, torch.arange(channels, device=read.device)):
+            parts.add_module("select", SelectChannels(read))
+    if moved:
+        shift = ShiftChannels(slots, sources, layer.shift.detach()[plan.kept[slots]])
+        shift.shift.requires_grad_(layer.shift.requires_grad)
+        parts.add_module("shift", shift)
+    parts.add_module("norm", _narrow_norm(layer.norm, plan.kept))
+    if not isinstance(layer.act, nn.Identity):
+        parts.add_module("act", layer.act)
+    if layer.drop is not None:
+        parts.add_module("drop", layer.drop)
+    parts.add_module("conv", _ordinary(layer.conv, plan.kept))
+    for part in parts:
+        if isinstance(part, SelectChannels | ShiftChannels):
+            part.train(layer.training)
+    parts.training = layer.training
+    return parts
+
+
+def _producers(model: nn.Module, flow: Dataflow, layers: dict[str, SelectiveConv2d]) -> dict[str, str]:
+    """Return for selective layers the convolution that makes their input for them alone, both by name."""
+    modules = dict(model.named_modules())
+    shared = shared_parameters(model)
+    features = {info["module"] for info in getattr(model, "feature_info", None) or [] if "module" in info}
+    found = {}
+    for name in layers:
+        calls = flow.calls.get(name, ())
+        if len(calls) != 1 or not calls[0].inputs or not _used_by_one(calls[0].inputs[0], name):
+            continue
+        value = calls[0].inputs[0]
+        producer = value.producer.module if value.producer is not None else ""
+        conv = modules[producer]
+        plain = isinstance(conv, MaskedConv2d) or (isinstance(conv, nn.Conv2d) and why_not(conv) is None)
+        if not plain or conv.groups != 1 or conv in shared or len(flow.calls[producer]) != 1:
+            continue
+        if value not in flow.calls[producer][0].outputs or value.seen_by & features:
+            continue
+        found[name] = producer
+    return found
+
+
+def _used_by_one(value: Value, name: str) -> bool:
+    inside = all(op.module == name or op.module.startswith(f"{name}.") for op in value.consumers)
+    return inside and not value.is_output
+
+
+@torch.no_grad()
+def compact(model: nn.Module, *, input_size: tuple[int, int, int] | None = None) -> nn.Module:
+    """Return a smaller, ordinary network without the closed channels of ``model``.
+
+    Every selective layer becomes a BatchNorm, an activation and a convolution of its open channels. They are selected
+    from the layer's input; where a convolution makes that input for this layer alone, as in bottlenecks, it makes
+    only what is read instead. Re-used channels stay shifted copies of others. In evaluation mode the outputs are those
+    of ``model`` to rounding, and the network can be trained further.
+
+    Args:
+        model: A network with selective layers; it is not changed.
+        input_size: ``(C, H, W)`` of one image in pixels; by default what the model says of itself, or 224 pixels.
+
+    Returns:
+        A new network. A layer whose channels are all closed keeps one, with weights of zero.
+
+    Raises:
+        ArgumentError: The model has no selective layer or no data, or does not take an image of ``input_size``.
+
+    Example:
+        >>> import dyc, timm
+        >>> model = dyc.make_selective(timm.create_model("densenet121"))
+        >>> layer = model.features.denseblock1.denselayer1.conv1
+        >>> layer.mask[:32] = False
+        >>> layer.refresh()
+        >>> compact(model).features.denseblock1.denselayer1.conv1.conv
+        Conv2d(32, 128, kernel_size=(1, 1), stride=(1, 1), bias=False)
+    """
+    check_model(model)
+    if not any(True for _ in iter_selective(model)):
+        raise ArgumentError("model", "a network without selective layers", "one with some; see dyc.make_selective")
+    flow = trace(model, input_size)
+    model = copy.deepcopy(model)
+    layers = dict(iter_selective(model))
+    if any(layer.mask.is_meta for layer in layers.values()):
+        raise ArgumentError("model", "a network without data, on the meta device", "one whose channels are known")
+    plans = {name: _plan(layer) for name, layer in layers.items()}
+    producers = _producers(model, flow, layers)
+    produced = {name: plans[name].read.unique() for name in producers}
+    modules = dict(model.named_modules())
+    for name, producer in producers.items():
+        conv = modules[producer]
+        if produced[name].shape[0] < conv.out_channels:
+            _narrow_outputs(conv, produced[name])
+    replaced = {layer: _compact_layer(layer, plans[name], produced.get(name)) for name, layer in layers.items()}
+    if model in replaced:
+        return replaced[model]
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if module in replaced:
+            model.set_submodule(name, replaced[module])
+    return model
