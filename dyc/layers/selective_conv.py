@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ops import ArgumentError, rewire_channels
 from ops.checks import IntPair
+from ops.rewiring import rewire_eager
 
 
 class MaskedConv2d(nn.Conv2d):
@@ -215,7 +216,11 @@ class SelectiveConv2d(nn.Module):
         """Map ``(B, C_in, H, W)`` to ``(B, C_out, H', W')``."""
         if self.shift is not None:
             if self.slots.shape[0] > 0:
-                x = rewire_channels(x, self.slots, self.sources, self.shift[self.slots])
+                shift = self.shift[self.slots]
+                if torch.jit.is_scripting():  # which cannot follow the choice of a backend
+                    x = rewire_eager(x, self.slots, self.sources, shift)
+                else:
+                    x = rewire_channels(x, self.slots, self.sources, shift)
             elif self.training and not torch.jit.is_scripting():
                 x = self._unshifted(x)
         x = self.act(self.norm(x))
