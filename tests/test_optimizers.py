@@ -34,9 +34,7 @@ def options(optimizer, net):
     return dict(found)
 
 
-@pytest.mark.parametrize(
-    "others", [{}, {"filter_bias_and_bn": False}, {"layer_decay": 0.5}, {"opt": "lookahead_adamw"}]
-)
+@pytest.mark.parametrize("others", [{}, {"filter_bias_and_bn": False}, {"layer_decay": 0.5}, {"opt": "adamw"}])
 def test_a_group_changes_its_options_and_nothing_else(others):
     net = Net()
     plain = options(build_optimizer(net, OptimizerSettings(**others)), net)
