@@ -127,7 +127,7 @@ def make_selective(
         ('features.denseblock1.denselayer1.conv1', 64, True)
     """
     check_model(model)
-    if not 0 <= drop_rate < 1:
+    if not isinstance(drop_rate, int | float) or not 0 <= drop_rate < 1:
         raise ArgumentError("drop_rate", drop_rate, "a probability in [0, 1)")
     if unsupported not in ("raise", "warn"):
         raise unknown_name("unsupported", unsupported, ("raise", "warn"))
@@ -154,5 +154,6 @@ def make_selective(
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if module in layers:
             model.set_submodule(name, layers[module])
-    keep_unfused(model)
+    placed = set(layers.values())
+    keep_unfused(model, placed.__contains__, "its norms and activations have moved into selective layers")
     return model

@@ -58,7 +58,7 @@ class TripleFinder:
         self.model, self.flow = model, flow
         self.modules = dict(model.named_modules())
         self.shared = shared_parameters(model)
-        self.features = {info["module"] for info in _feature_info(model) if "module" in info}
+        self.features = feature_levels(model)
 
     def sees_the_image(self, name: str) -> bool:
         """Tell whether the model's input goes straight into the convolution."""
@@ -146,6 +146,7 @@ class TripleFinder:
             raise _Unfit(f"the input of {triple.norm} is changed in place before the convolution runs")
 
 
-def _feature_info(model: nn.Module) -> list[dict]:
+def feature_levels(model: nn.Module) -> set[str]:
+    """Return the names of the modules whose outputs a timm model offers as features."""
     info = getattr(model, "feature_info", None) or []
-    return list(getattr(info, "info", info))
+    return {level["module"] for level in getattr(info, "info", info) if "module" in level}
