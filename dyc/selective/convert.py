@@ -39,11 +39,14 @@ def _chosen(model: nn.Module, convs: dict[str, nn.Module], where: Where) -> dict
     meant = chooser("where", where, {}, need)
     picked = {name: conv for name, conv in convs.items() if meant(name, conv)}
     if not picked:
-        count = len(list(iter_selective(model)))
-        already = f" ({count} layers are selective already)" if count else ""
-        got = f"{shown(where)}, which matches none of its {len(convs)} convolutions{already}"
+        got = f"{shown(where)}, which matches none of its {len(convs)} convolutions{_already(model)}"
         raise ArgumentError("where", got, need)
     return picked
+
+
+def _already(model: nn.Module) -> str:
+    count = len(list(iter_selective(model)))
+    return f" ({count} layers are selective already)" if count else ""
 
 
 def _reallocating(reallocate: bool | Where, convs: Iterable[str]):
@@ -72,14 +75,17 @@ def _fitting(
     for name, reason in found.items():
         if isinstance(reason, str):
             refused.setdefault(reason, []).append(name)
-    if refused or not triples:
+    if refused:
         reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in refused.items())
-        what = f"{len(found) - len(triples)} layers that cannot become selective ({reasons or 'it has no others'})"
-        if not triples:
-            argument = "model" if where is None else "where"
-            raise ArgumentError(argument, what, "a convolution behind a BatchNorm and a ReLU module of its own")
-        if unsupported == "raise":
-            raise ArgumentError("where", what, 'others only, or unsupported="warn", which leaves these as they are')
+        what = f"{len(found) - len(triples)} layers that cannot become selective ({reasons})"
+    else:
+        what = "a network without convolutions behind others"
+    if not triples:
+        need = "a convolution behind a BatchNorm and a ReLU module of its own"
+        raise ArgumentError("model" if where is None else "where", what + _already(model), need)
+    if refused and unsupported == "raise":
+        raise ArgumentError("where", what, 'others only, or unsupported="warn", which leaves these as they are')
+    if refused:
         warnings.warn(f"where: {what} stay as they are", stacklevel=3)
     return triples
 

@@ -11,8 +11,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dyc.meta import check_input_size, meta_copy, usual_input_size
+from dyc.meta import check_input_size, meta_copy, usual_input_sizes
 from ops import ArgumentError
+
+
+_FAILURES = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
+"""What models raise when they get another image than they take."""
 
 
 @dataclass(eq=False)
@@ -190,21 +194,27 @@ def trace(model: nn.Module, input_size: tuple[int, int, int] | None = None) -> D
     """
     if input_size is not None:
         check_input_size(input_size)
-    size = usual_input_size(model) if input_size is None else input_size
+    sizes = usual_input_sizes(model) if input_size is None else [tuple(input_size)]
+    for size in sizes:
+        try:
+            return _follow_image(model, size)
+        except _FAILURES as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            got = f"{size}, with which a copy without data fails ({reason})"
+            failed = ArgumentError("input_size", got, "(C, H, W) of an image that the model takes")
+            failed.__cause__ = error
+    raise failed
+
+
+def _follow_image(model: nn.Module, size: tuple[int, int, int]) -> Dataflow:
     flow = Dataflow()
     recorder = _Recorder(flow)
     shell = meta_copy(model)
     _follow(shell, recorder)
     image = torch.empty(1, *size, device="meta")
     flow.inputs = [recorder.value(image)]
-    try:
-        with torch.no_grad(), _Functions(recorder), recorder:
-            output = shell(image)
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, NotImplementedError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        got = f"{tuple(size)}, with which a copy without data fails ({reason})"
-        need = "(C, H, W) of an image that the model takes"
-        raise ArgumentError("input_size", got, need) from error
+    with torch.no_grad(), _Functions(recorder), recorder:
+        output = shell(image)
     for value in recorder.value_of(output):
         value.is_output = True
     return flow
