@@ -1,27 +1,143 @@
-"""Channels that are read from other channels of the same features, shifted by a fraction of a pixel."""
+"""Channels replaced by shifted copies of others, the re-allocation of SelectConv: check, choose, and plain PyTorch."""
 
 import torch
 from torch import Tensor
 
+from ops import checks, rewiring_cpp
+from ops.errors import ArgumentError, BackendUnavailable, unknown_name
+from ops.registry import chosen_state
 
-def _interpolation(shift: Tensor, size: int) -> Tensor:
-    whole = shift.floor()
-    part = (shift - whole)[:, None, None]
-    here = torch.arange(size, device=shift.device)
-    first = (here + whole.long()[:, None]).clamp(0, size - 1)
-    second = (here + whole.long()[:, None] + 1).clamp(0, size - 1)
-    return (1 - part) * (first[:, :, None] == here) + part * (second[:, :, None] == here)
+BACKENDS = ("auto", "cpp", "eager")
+_PLAIN = (Tensor, torch.nn.Parameter)  # others, such as fake tensors, have no values to look at
 
 
 def rewire_channels(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor, *, backend: str = "auto") -> Tensor:
-    """Replace channels by shifted copies of others."""
-    if slots.numel() == 0:
+    """Replace some channels by copies of others, each shifted by a distance of its own.
+
+    Equivalent to ``x.index_copy(1, slots, moved)``, where ``moved[:, r]`` is channel ``sources[r]`` of ``x`` sampled
+    bilinearly at ``(h + shift[r, 1], w + shift[r, 0])``; positions outside take the border's pixels, as with
+    ``F.grid_sample(..., padding_mode="border", align_corners=False)``. All sources are read before any channel is
+    replaced. Differentiable in ``x`` and ``shift``; at a whole number of pixels the derivative by the shift is that
+    towards larger ones, and where both pixels are the border's it is zero.
+
+    Args:
+        x: Features, ``(B, C, H, W)``, floating point.
+        slots: Channels to replace, ``(R,)``, int64, all different. On the GPU, and while a compiler or tracer looks
+            on, the values of ``slots`` and ``sources`` are not checked here: that would wait for them.
+        sources: Channels to read, ``(R,)``, int64; any number of slots may share one.
+        shift: Distances in pixels, ``(R, 2)``, floating point: to the right, and down. Used in float32 (float64 where
+            ``x`` is), whatever ``x`` is stored in.
+        backend: ``"auto"``, ``"eager"`` (plain PyTorch, runs everywhere) or ``"cpp"`` (the CPU in float32 and
+            bfloat16; has no second derivatives). :func:`ops.use_backend` of one of these holds for ``"auto"``. Exported
+            and traced programs hold PyTorch's own operators; TorchScript compiles :func:`ops.rewiring.rewire_eager`.
+
+    Returns:
+        ``(B, C, H, W)`` in the memory format and dtype of ``x``, inside autocast too; ``x`` itself where ``R`` is 0.
+
+    Raises:
+        ArgumentError: Shapes, dtypes or devices disagree, a slot is named twice, or there is no such channel (a
+            ``ValueError``).
+        BackendUnavailable: The named backend cannot run this call; lists every reason.
+
+    Source: Jeong and Shin, Training CNNs with Selective Allocation of Channels, section 3.3,
+    https://arxiv.org/abs/1905.04509
+
+    Example:
+        >>> import torch
+        >>> x = torch.arange(6.0).view(1, 2, 1, 3)
+        >>> rewire_channels(x, torch.tensor([1]), torch.tensor([0]), torch.tensor([[0.5, 0.0]]))
+        tensor([[[[0.0000, 1.0000, 2.0000]],
+        <BLANKLINE>
+                 [[0.5000, 1.5000, 2.0000]]]])
+    """
+    _check(x, slots, sources, shift)
+    chosen = _choose(x, backend)
+    if slots.shape[0] == 0:
         return x
-    batch, _, height, width = x.shape
+    if chosen == "cpp":
+        return torch.ops.dyc.rewire(x, slots, sources, shift.to(torch.float32))
+    if checks.autocasts(x):  # which would compute the products in half precision
+        with torch.autocast(x.device.type, enabled=False):
+            return rewire_eager(x, slots, sources, shift)
+    return rewire_eager(x, slots, sources, shift)
+
+
+def _check(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor) -> None:
+    checks.features(x)
+    for name, tensor in (("slots", slots), ("sources", sources), ("shift", shift)):
+        if not isinstance(tensor, Tensor):
+            raise ArgumentError(name, type(tensor).__name__, "a tensor")
+        if tensor.device != x.device:
+            raise ArgumentError(name, f"a tensor on {tensor.device}", f"one on {x.device}, the device of x")
+    for name, tensor in (("slots", slots), ("sources", sources)):
+        if tensor.dim() != 1 or tensor.dtype != torch.int64:
+            raise ArgumentError(name, f"shape {tuple(tensor.shape)}, {tensor.dtype}", "(R,), torch.int64")
     count = slots.shape[0]
-    taken = x.permute(1, 2, 0, 3).index_select(0, sources)
-    rows = _interpolation(shift[:, 1], height).to(x.dtype)
-    columns = _interpolation(shift[:, 0], width).to(x.dtype)
-    y = torch.bmm(rows, taken.reshape(count, height, batch * width)).view(count, height * batch, width)
-    y = torch.bmm(y, columns.transpose(1, 2)).view(count, height, batch, width)
-    return x.index_copy(1, slots, y.permute(2, 0, 1, 3))
+    if sources.shape[0] != count:
+        raise ArgumentError("sources", f"shape {tuple(sources.shape)}", f"({count},), one for each slot")
+    if shift.dim() != 2 or shift.shape[0] != count or shift.shape[1] != 2 or not shift.is_floating_point():
+        raise ArgumentError("shift", f"shape {tuple(shift.shape)}, {shift.dtype}", f"({count}, 2), floating point")
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or checks.transformed():
+        return
+    if count and slots.device.type == "cpu" and all(type(t) in _PLAIN for t in (x, slots, sources)):
+        _check_values(x.shape[1], slots.tolist(), sources.tolist())
+
+
+def _check_values(channels: int, slots: list[int], sources: list[int]) -> None:
+    for name, values in (("slots", slots), ("sources", sources)):
+        wrong = values if min(values) < 0 or max(values) >= channels else ()
+        for value in wrong:
+            if not 0 <= value < channels:
+                raise ArgumentError(name, value, f"channels of x, from 0 to {channels - 1}")
+    if len(set(slots)) < len(slots):
+        twice = next(slot for slot in slots if slots.count(slot) > 1)
+        raise ArgumentError("slots", f"{twice} twice", "channels that differ")
+
+
+def _choose(x: Tensor, backend: str) -> str:
+    """Return ``"eager"`` or ``"cpp"``."""
+    if not isinstance(backend, str) or backend not in BACKENDS:
+        raise unknown_name("backend", backend, BACKENDS)
+    name = chosen_state()[0] if backend == "auto" else backend
+    if name == "eager":
+        return name
+    reasons = rewiring_cpp.unmet(x)
+    if name != "cpp":  # another one has no part in this operator
+        leaves = torch.compiler.is_exporting() or (not torch.compiler.is_compiling() and torch.jit.is_tracing())
+        return "eager" if leaves or reasons or rewiring_cpp.failure() else "cpp"
+    failed = () if reasons else rewiring_cpp.failure()
+    if reasons or failed:
+        raise BackendUnavailable("backend 'cpp' cannot run rewire_channels: " + "; ".join((*reasons, *failed)))
+    return name
+
+
+def rewire_eager(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor) -> Tensor:
+    """Do as :func:`rewire_channels` in plain PyTorch, which TorchScript can compile.
+
+    A shift is a product with a matrix of interpolation weights in either direction: two batched products over the
+    re-wired channels, in float32 at least. No gradient is summed up in an order that changes from run to run.
+    """
+    count, (batch, _, height, width) = slots.shape[0], x.shape
+    if count == 0:
+        return x
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    # Indexing has a deterministic gradient on the GPU, index_select on the CPU, where it is the faster one as well.
+    read = x[:, sources] if x.is_cuda else x.index_select(1, sources)
+    planes = read.to(dtype).permute(1, 2, 0, 3).reshape(count, height, batch * width)
+    distances = shift.to(dtype)
+    planes = torch.bmm(_interpolation(distances[:, 1], height), planes).reshape(count, height * batch, width)
+    moved = torch.bmm(planes, _interpolation(distances[:, 0], width).transpose(1, 2))
+    moved = moved.reshape(count, height, batch, width).permute(2, 0, 1, 3)
+    out = x.clone()  # index_copy itself would return NCHW
+    return out.index_copy_(1, slots, moved.to(x.dtype))
+
+
+def _interpolation(distance: Tensor, size: int) -> Tensor:
+    """Return ``(R, size, size)``: how much of pixel j each pixel i takes when moved by distances ``(R,)``."""
+    whole = distance.floor()
+    part = (distance - whole)[:, None, None]
+    pixels = torch.arange(size, device=distance.device, dtype=distance.dtype)
+    near = (pixels + whole.detach()[:, None]).clamp(0, size - 1)[:, :, None]
+    far = (pixels + whole.detach()[:, None] + 1).clamp(0, size - 1)[:, :, None]
+    # Products rather than a choice: a distance that is not finite gives pixels that are not.
+    return (near == pixels).to(distance.dtype) * (1 - part) + (far == pixels).to(distance.dtype) * part

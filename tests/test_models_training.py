@@ -41,7 +41,8 @@ def test_output_shape_and_a_gradient_for_every_parameter(name, images, build):
     for parameter, gradient in gradients(model, x).items():
         assert gradient is not None, parameter
         assert torch.isfinite(gradient).all(), parameter
-        assert gradient.abs().max() > 0, parameter
+        # A shift has no effect before its channel is re-allocated.
+        assert (gradient.abs().max() > 0) == (not parameter.endswith(".shift")), parameter
 
 
 def test_one_sample_trains(family, images):

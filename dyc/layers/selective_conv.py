@@ -8,13 +8,14 @@ from torch import Tensor, nn
 
 from ops import ArgumentError, rewire_channels
 from ops.checks import IntPair
+from ops.rewiring import rewire_eager
 
 
 class MaskedConv2d(nn.Conv2d):
     """A :class:`torch.nn.Conv2d` without the contribution of closed input channels.
 
-    ``F.conv2d(x * mask[:, None, None], weight, ...)``, computed as ``F.conv2d(x, weight * mask[:, None, None], ...)``:
-    the same sums, but the kernels are far smaller than the features. While every channel is open, it is the plain
+    ``F.conv2d(x * mask[:, None, None], weight, ...)``, computed by masking the weights instead: the same
+    sums, but the kernels are far smaller than the features. While every channel is open, it is the plain
     convolution.
 
     Args:
@@ -65,7 +66,8 @@ class MaskedConv2d(nn.Conv2d):
         """Map ``(B, C_in, H, W)`` to ``(B, C_out, H', W')``."""
         weight = self.weight
         if self.has_closed:
-            weight = weight * self.mask[:, None, None]
+            # Not a product, in which a weight that is not finite would leave its mark.
+            weight = weight.masked_fill(~self.mask[:, None, None], 0.0)
         return self._conv_forward(x, weight, self.bias)
 
 
@@ -214,7 +216,10 @@ class SelectiveConv2d(nn.Module):
         """Map ``(B, C_in, H, W)`` to ``(B, C_out, H', W')``."""
         if self.shift is not None:
             if self.slots.shape[0] > 0:
-                x = rewire_channels(x, self.slots, self.sources, self.shift[self.slots])
+                if torch.jit.is_scripting():
+                    x = rewire_eager(x, self.slots, self.sources, self.shift[self.slots])
+                else:
+                    x = rewire_channels(x, self.slots, self.sources, self.shift[self.slots])
             elif self.training and not torch.jit.is_scripting():
                 x = self._unshifted(x)
         x = self.act(self.norm(x))

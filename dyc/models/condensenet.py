@@ -1,10 +1,11 @@
-"""CondenseNet-182 for 32x32 images, before anything is condensed.
+"""CondenseNet-182 for 32x32 images, dense, and with 1x1 convolutions that close channels in training.
 
 Huang et al., CondenseNet, https://arxiv.org/abs/1711.09224, in the form that SelectConv (Jeong & Shin,
 http://proceedings.mlr.press/v97/jeong19c.html) trains and compresses: a DenseNet of three stages of 30 layers that add
 12, 24 and 48 channels, dropout of 0.1 before the 1x1 convolutions, 4 groups in the 3x3 convolutions, average pooling
 between the stages and no convolution there. For 10 classes this gives 13,792,906 parameters; the paper's 3.24M are what
-is left once the 1x1 convolutions have closed the channels that they can do without.
+is left once the 1x1 convolutions of ``select_condensenet182``, which re-use none, have closed the channels that they
+can do without.
 
 CondenseNet groups its 1x1 convolutions, and permutes their outputs so that each group of the 3x3 convolution sees all
 of these groups. Here a 1x1 convolution sees every channel, so its outputs are interchangeable, and group g of the 3x3
@@ -16,19 +17,20 @@ from functools import partial
 from dyc.models.densenet import DenseNet
 from dyc.models.preactivation import cifar10_cfg
 from dyc.models.registration import register
+from dyc.models.selective import Selection, selective_builder
+
+CONDENSENET = partial(DenseNet, layers=(30, 30, 30), growth=(12, 24, 48), groups=4)
+DROP_RATE = 0.1
 
 VARIANTS = {
-    "condensenet182": partial(DenseNet, layers=(30, 30, 30), growth=(12, 24, 48), groups=4, layer_drop_rate=0.1),
+    "condensenet182": (partial(CONDENSENET, layer_drop_rate=DROP_RATE), "CondenseNet-182 for 32x32 images, dense."),
+    "select_condensenet182": (
+        selective_builder(CONDENSENET, Selection(r"\.conv1$", reallocate=False, layer_drop_rate=DROP_RATE)),
+        "CondenseNet-182 whose 1x1 convolutions close channels.",
+    ),
 }
 
 default_cfgs = {name: cifar10_cfg() for name in VARIANTS}
 
-for _name, _build in VARIANTS.items():
-    register(
-        __name__,
-        _name,
-        _build,
-        "CondenseNet-182 for 32x32 images, dense.",
-        out_indices=(0, 1, 2),
-        feature_cls="list",
-    )
+for _name, (_build, _doc) in VARIANTS.items():
+    register(__name__, _name, _build, _doc, out_indices=(0, 1, 2), feature_cls="list")

@@ -1,9 +1,13 @@
-"""DenseNet with bottleneck layers for 32x32 images, 40 and 100 layers deep.
+"""DenseNet with bottleneck layers for 32x32 images, 40 and 100 layers deep, static and with selective channels.
 
 Huang et al., Densely Connected Convolutional Networks, https://arxiv.org/abs/1608.06993, in the form that SelectConv
 (Jeong & Shin, http://proceedings.mlr.press/v97/jeong19c.html) trains: growth rate 12, three stages with average
 pooling between them, and no compression, so that a transition has neither norm nor convolution. For 10 classes this
 gives 211,978 and 995,698 parameters (the paper's 0.21M and 1.00M).
+
+In the ``select_*`` networks every convolution but the stem can close input channels, and the 1x1 convolutions can
+re-use them. ``select_densenet121`` is timm's DenseNet-121 treated likewise, the 1x1 convolutions of its transitions
+included: for ImageNet the paper does not say which layers are selective.
 """
 
 from collections.abc import Sequence
@@ -13,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from dyc.models.preactivation import PreActivationNetwork, cifar10_cfg
-from dyc.models.registration import register
+from dyc.models.registration import imagenet_cfg, register, timm_builder
+from dyc.models.selective import Selection, selective_builder
 from ops import ArgumentError
 
 
@@ -98,19 +103,27 @@ class DenseNet(PreActivationNetwork):
         super().__init__(stages, widths, stem_channels=stem_channels, **place, **kwargs)
 
 
+DENSENET40 = partial(DenseNet, layers=(6, 6, 6))
+DENSENET100 = partial(DenseNet, layers=(16, 16, 16))
+
 VARIANTS = {
-    "densenet40": partial(DenseNet, layers=(6, 6, 6)),
-    "densenet100": partial(DenseNet, layers=(16, 16, 16)),
+    "densenet40": (DENSENET40, "DenseNet-40 for 32x32 images."),
+    "densenet100": (DENSENET100, "DenseNet-100 for 32x32 images."),
+    "select_densenet40": (selective_builder(DENSENET40, Selection()), "DenseNet-40 with selective channels."),
+    "select_densenet100": (selective_builder(DENSENET100, Selection()), "DenseNet-100 with selective channels."),
 }
 
 default_cfgs = {name: cifar10_cfg() for name in VARIANTS}
 
-for _name, _build in VARIANTS.items():
-    register(
-        __name__,
-        _name,
-        _build,
-        f"DenseNet-{_name.removeprefix('densenet')} for 32x32 images.",
-        out_indices=(0, 1, 2),
-        feature_cls="list",
-    )
+for _name, (_build, _doc) in VARIANTS.items():
+    register(__name__, _name, _build, _doc, out_indices=(0, 1, 2), feature_cls="list")
+
+default_cfgs["select_densenet121"] = imagenet_cfg("features.conv0", "classifier")
+register(
+    __name__,
+    "select_densenet121",
+    selective_builder(timm_builder("densenet121"), Selection()),
+    "timm's DenseNet-121 for ImageNet with selective channels.",
+    out_indices=(0, 1, 2, 3, 4),
+    feature_cls="list",
+)

@@ -9,6 +9,9 @@ every convolution but the stem follows a norm and a ReLU of its own. For 10 clas
 ResNet-50 is printed there with 22.8M parameters and zero-padded shortcuts, and nothing else is said about it. Ours is
 an interpretation: the usual stem of a 7x7 convolution and max pooling, stages of 3, 4, 6 and 3 bottlenecks of 64 to
 512 planes, and everything else as in ResNet-164, which gives 22,780,456.
+
+In the ``select_*`` networks every convolution but the stem can close input channels, and the 1x1 convolutions can
+re-use them.
 """
 
 from collections.abc import Sequence
@@ -21,6 +24,7 @@ from torch.nn import functional as F
 
 from dyc.models.preactivation import PreActivationNetwork, cifar10_cfg
 from dyc.models.registration import imagenet_cfg, register
+from dyc.models.selective import Selection, selective_builder
 
 
 class PreActivationBottleneck(nn.Module):
@@ -119,16 +123,25 @@ IMAGENET = {
     "num_classes": 1000,
 }
 
+SMALL, LARGE = (cifar10_cfg(), 3), (imagenet_cfg("conv_stem", "classifier"), 4)
+"""timm's description of the networks for 32x32 images and for ImageNet, and their feature levels."""
+
+RESNET50 = partial(PreResNet, **IMAGENET)
+
 VARIANTS = {
-    "preresnet164": (PreResNet, cifar10_cfg(), 3, "ResNet-164 with pre-activation for 32x32 images."),
-    "preresnet50": (
-        partial(PreResNet, **IMAGENET),
-        imagenet_cfg("conv_stem", "classifier"),
-        4,
-        "ResNet-50 with pre-activation and shortcuts without weights, for ImageNet.",
+    "preresnet164": (PreResNet, *SMALL, "ResNet-164 with pre-activation for 32x32 images."),
+    "preresnet50": (RESNET50, *LARGE, "ResNet-50 with pre-activation and shortcuts without weights, for ImageNet."),
+    "select_preresnet164": (
+        selective_builder(PreResNet, Selection()),
+        *SMALL,
+        "ResNet-164 with pre-activation and selective channels.",
+    ),
+    "select_preresnet50": (
+        selective_builder(RESNET50, Selection()),
+        *LARGE,
+        "ResNet-50 with pre-activation and selective channels, for ImageNet.",
     ),
 }
-"""Network, timm's description, feature levels and docstring of each variant."""
 
 default_cfgs = {name: cfg for name, (_, cfg, _, _) in VARIANTS.items()}
 

@@ -53,7 +53,7 @@ def channel_damage(weight: Tensor, activity: Tensor, mask: Tensor | None = None)
     """
     damage = (weight.sum((2, 3)) * activity).abs()
     if mask is not None:
-        damage = damage * mask
+        damage = damage.masked_fill(~mask, 0.0)
     return damage / (damage.sum(1, keepdim=True) + EPS)
 
 

@@ -12,6 +12,7 @@ COMMANDS = {
     "validate": ("lightning_modules.cli.training", "evaluate a checkpoint on the validation split"),
     "test": ("lightning_modules.cli.training", "evaluate a checkpoint on the test split"),
     "predict": ("lightning_modules.cli.training", "write the class probabilities of images as a table"),
+    "compact": ("lightning_modules.cli.compact", "remove the closed channels of a trained selective network"),
     "models": ("lightning_modules.cli.models", "list the networks with parameters and MACs"),
     "bench": ("lightning_modules.cli.bench", "time operators, layers and networks on this machine"),
 }

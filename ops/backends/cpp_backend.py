@@ -13,8 +13,8 @@ from ops.errors import BackendUnavailable
 from ops.problem import Pair, Problem
 from ops.registry import Backend
 
-_MISSING = () if compiler() else (no_compiler(),)
-_DTYPES = (torch.float32, torch.bfloat16)
+MISSING = () if compiler() else (no_compiler(),)
+DTYPES = (torch.float32, torch.bfloat16)
 
 
 def unmet(problem: Problem) -> tuple[str, ...]:
@@ -22,20 +22,25 @@ def unmet(problem: Problem) -> tuple[str, ...]:
     reasons = []
     if problem.device != "cpu":
         reasons.append(f"got device {problem.device}, need cpu")
-    if problem.dtype not in _DTYPES:
+    if problem.dtype not in DTYPES:
         reasons.append(f"got {problem.dtype}, need float32 or bfloat16")
     if problem.transformed:
         reasons.append("got torch.func or forward-mode differentiation, need none")
     return tuple(reasons)
 
 
-def prepare() -> None:
-    """Compile and load the kernels."""
-    for path in build("depthwise", "layer"):
+def load(*names: str) -> None:
+    """Compile and load ``csrc/NAME.cpp``."""
+    for path in build(*names):
         try:
             torch.ops.load_library(path)
         except OSError as error:
             raise BackendUnavailable(f"got a file that cannot be loaded ({error}); remove {path}") from error
+
+
+def prepare() -> None:
+    """Compile and load the kernels."""
+    load("depthwise", "layer")
 
 
 def run(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
@@ -58,7 +63,7 @@ CPP = Backend(
     run,
     unmet,
     "C++ for the CPU, compiled at first use",
-    _MISSING,
+    MISSING,
     prepare,
     run_branch=run_branch,
     can_branch=can_branch,

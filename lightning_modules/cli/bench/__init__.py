@@ -1,28 +1,30 @@
-"""``dyc bench ops|layers|models``: how fast everything is on this machine, beside its static counterpart."""
+"""``dyc bench ops|layers|models|selective``: how fast everything is on this machine, beside its static counterpart."""
 
 from collections.abc import Sequence
 from importlib import import_module
 
 from ops.errors import unknown_name
 
-BENCHES = {"ops": "operators", "layers": "operators", "models": "models"}
+BENCHES = {"ops": "operators", "layers": "operators", "models": "models", "selective": "selective"}
 """Which module of this package has the function of that name, loaded when it is asked for."""
 
-USAGE = """usage: dyc bench ops|layers|models [options]      dyc bench ops --help
+USAGE = """usage: dyc bench ops|layers|models|selective [options]      dyc bench ops --help
 
 Time operators, layers or networks. All contestants take turns within one run: compare ratios, not milliseconds of
 different runs.
 
 what:
-  ops       the depthwise operator of every backend, beside static, grouped and the machine's copy speed
-  layers    dyc.DynamicConv2d with its attention, beside the static layer and the public formulation
-  models    whole networks: inference, and training steps
+  ops        the depthwise operator of every backend, beside static, grouped and the machine's copy speed
+  layers     dyc.DynamicConv2d with its attention, beside the static layer and the public formulation
+  models     whole networks: inference, and training steps
+  selective  networks that close and re-use channels (SelectConv): training, inference, and the rewiring itself
 
 examples:
   dyc bench ops --shapes mobilenetv2_32 --csv ops.csv --plot ops.png
   dyc bench layers --batches 1 32
   dyc bench layers --shapes report --layouts nchw --directions forward      the DYC report's Table 4
   dyc bench models --mode inference --input-size 32 256 512 --layout nchw   the DYC report's Table 3
+  dyc bench selective select_densenet40 select_densenet100 --share 0.5
 """
 
 

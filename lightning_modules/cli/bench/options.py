@@ -56,6 +56,17 @@ def positive(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """Return a number of at least 0, below 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}; need a share in [0, 1)")
+    return value
+
+
 def one_of(names: Iterable[str], listing: str | None = None) -> Callable[[str], str]:
     """Return a check for one of the names; its error suggests the closest ones."""
     names = list(names)

@@ -1,0 +1,42 @@
+"""How a network's form with selective allocation of channels follows from its static form.
+
+SelectConv, Jeong and Shin, ICML 2019, http://proceedings.mlr.press/v97/jeong19c.html
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from dyc.selective import make_selective
+from dyc.where import Where
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which convolutions of a static network become selective; users override each part as a model argument.
+
+    Args:
+        where: The convolutions; None for all but the stem, each of which must then fit.
+        reallocate: Those of them that re-use closed channels; ``"pointwise"`` for the 1x1 convolutions.
+        layer_drop_rate: Dropout before the selective convolutions.
+    """
+
+    where: Where | None = None
+    reallocate: bool | Where = "pointwise"
+    layer_drop_rate: float = 0.0
+
+
+def selective_builder(static: Callable[..., nn.Module], selection: Selection) -> Callable[..., nn.Module]:
+    """Return a function that builds a static network and makes it selective, splitting the arguments between both.
+
+    Nothing is drawn at random in between, so that the same seed gives both forms the same weights.
+    """
+    own = vars(selection)
+
+    def build(**kwargs) -> nn.Module:
+        options = {name: kwargs.pop(name, usual) for name, usual in own.items()}
+        drop_rate = options.pop("layer_drop_rate")
+        return make_selective(static(**kwargs), drop_rate=drop_rate, unsupported="raise", **options)
+
+    return build

@@ -1,0 +1,91 @@
+"""``dyc compact``: a trained selective network without its closed channels, and what that saves."""
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import dyc
+from dyc.selective import compact, iter_selective
+from lightning_modules.classifier import ImageClassifier
+from lightning_modules.cli.bench.options import Parser, check_new_file, positive, whole
+from lightning_modules.cli.bench.show import Table, facts_line
+from lightning_modules.runs import find_checkpoint, read_checkpoint
+from ops import ArgumentError
+from ops.timing import machine, measure
+
+EXPORTED = ".pt2"
+
+
+def parser() -> Parser:
+    """Return the parser of the command."""
+    result = Parser(
+        prog="dyc compact",
+        description="Load a checkpoint of a network with selective layers, remove its closed channels, and compare: "
+        "parameters, MACs, time, outputs.",
+        allow_abbrev=False,
+    )
+    result.add_argument("--ckpt_path", default="last", help="a checkpoint, or last / best of --name (default: last)")
+    result.add_argument("--name", default="run", help="name of the run (default: run)")
+    result.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    result.add_argument("--batch", type=whole, default=64, metavar="N", help="images of a timed call (default: 64)")
+    result.add_argument("--seconds", type=positive, default=10.0, help="time for both networks (default: 10)")
+    result.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE.pt2",
+        help="write the compact network, as torch.export saves it: any batch size, images of the trained size",
+    )
+    return result
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run ``dyc compact ...``; ``argv`` starts with the command's name."""
+    options = parser().parse_args(argv[1:])
+    _check_output(options)
+    path = find_checkpoint(options.ckpt_path, options.runs, options.name)
+    size = read_checkpoint(path).get("datamodule_hyper_parameters", {}).get("image_size")
+    trained = ImageClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    network = trained.evaluated.eval()
+    pixels = size or network.default_cfg["input_size"][-1]
+    image = (trained.in_chans, pixels, pixels)
+    smaller = compact(network, input_size=image).eval()
+    print(facts_line(machine()))
+    x = torch.randn(options.batch, *image).contiguous(memory_format=torch.channels_last)
+    _compare(trained.model_name, network, smaller, x, options.seconds)
+    if options.output is not None:
+        program = torch.export.export(smaller, (x[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},))
+        torch.export.save(program, options.output)
+        print(f"compact network: {options.output} (torch.export.load)")
+
+
+def _check_output(options: argparse.Namespace) -> None:
+    check_new_file("--output", options.output)
+    if options.output is not None and options.output.suffix != EXPORTED:
+        raise ArgumentError("--output", repr(str(options.output)), f"a file name that ends with {EXPORTED}")
+
+
+@torch.no_grad()
+def _compare(name: str, network: nn.Module, smaller: nn.Module, x: Tensor, seconds: float) -> None:
+    both = {name: network, "compact": smaller}
+    for each in both.values():
+        each.to(memory_format=torch.channels_last)
+    times = measure({label: partial(each, x) for label, each in both.items()}, seconds=seconds)
+    table = Table(["network", "parameters", "MACs", f"ms, batch {len(x)}", "ratio"], 1)
+    for label, each in both.items():
+        counts, ms = dyc.profile(each, tuple(x.shape[1:])), times[label].median_ms
+        ratio = f"{ms / times[name].median_ms:.3f}"
+        table.rows.append([label, f"{counts.parameters:,}", f"{counts.macs:,}", f"{ms:.1f}", ratio])
+    table.show()
+    masks = [layer.mask for _, layer in iter_selective(network)]
+    closed, channels = sum(int((~mask).sum()) for mask in masks), sum(mask.numel() for mask in masks)
+    reused = sum(layer.slots.shape[0] for _, layer in iter_selective(network))
+    outputs = network(x)
+    difference = float((smaller(x) - outputs).abs().max() / outputs.abs().max())
+    print(
+        f"{closed:,} of {channels:,} input channels are closed, {reused:,} re-allocated; "
+        f"outputs differ by {difference:.1e} of the largest"
+    )
