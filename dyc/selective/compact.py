@@ -94,9 +94,9 @@ def _compact_layer(layer: SelectiveConv2d, plan: Plan, produced: Tensor | None) 
     if channels == plan.kept.shape[0] == layer.in_channels:
         sources = read[slots]  # every channel is at its place
     else:
-        sources = slots
+        sources = slots.clone()  # the selection puts there what they read
         if not torch.equal(read, torch.arange(channels, device=read.device)):
-            parts.add_module("select", SelectChannels(read))
+            parts.add_module("select", SelectChannels(read.clone()))
     if moved:
         shift = ShiftChannels(slots, sources, layer.shift.detach()[plan.kept[slots]])
         shift.shift.requires_grad_(layer.shift.requires_grad)

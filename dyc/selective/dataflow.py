@@ -14,7 +14,6 @@ from torch.utils._pytree import tree_leaves
 from dyc.meta import check_input_size, meta_copy, usual_input_sizes
 from ops import ArgumentError
 
-
 _FAILURES = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
 """What models raise when they get another image than they take."""
 
