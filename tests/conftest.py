@@ -80,7 +80,7 @@ def family_and_size(name: str) -> tuple[tuple[str, str], tuple]:
     """Return a model's family, that is its file and the first word of its name, and its place in it by size.
 
     Sizes are pixels, words, and numbers of two digits or more (depths, widths in percent); a version such as ``v2`` is
-    none.
+    none. The forms with selective channels are one family: one mechanism makes them all.
     """
     import timm
 
@@ -90,8 +90,8 @@ def family_and_size(name: str) -> tuple[tuple[str, str], tuple]:
     numbers = [int(number) for number in re.findall(r"(?<![v\d])\d{2,}", name)] or [100]
     file = timm.model_entrypoint(name).__module__.rsplit(".", 1)[-1]
     kind = re.sub(r"\d{2,}$", "", kind)
-    family = (SAME_NETWORK.get(file, file), SAME_NETWORK.get(kind, kind))
-    return family, (file in SAME_NETWORK, rank, pixels, numbers, len(words), name)
+    source = kind if kind == "select" else SAME_NETWORK.get(file, file)
+    return (source, SAME_NETWORK.get(kind, kind)), (file in SAME_NETWORK, rank, pixels, numbers, len(words), name)
 
 
 @functools.cache

@@ -216,10 +216,11 @@ class SelectiveConv2d(nn.Module):
         """Map ``(B, C_in, H, W)`` to ``(B, C_out, H', W')``."""
         if self.shift is not None:
             if self.slots.shape[0] > 0:
-                if torch.jit.is_scripting():
-                    x = rewire_eager(x, self.slots, self.sources, self.shift[self.slots])
+                shift = self.shift[self.slots]
+                if torch.jit.is_scripting():  # which cannot follow the choice of a backend
+                    x = rewire_eager(x, self.slots, self.sources, shift)
                 else:
-                    x = rewire_channels(x, self.slots, self.sources, self.shift[self.slots])
+                    x = rewire_channels(x, self.slots, self.sources, shift)
             elif self.training and not torch.jit.is_scripting():
                 x = self._unshifted(x)
         x = self.act(self.norm(x))
