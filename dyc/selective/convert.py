@@ -112,7 +112,7 @@ def make_selective(
             ``where(name, conv) -> bool``, chooses.
         reallocate: Which layers can re-use closed channels, where others can only close them: ``"pointwise"``
             (1x1 convolutions, as the authors do), True, False, an expression or a callable.
-        drop_rate: Dropout between activation and convolution of the selective layers.
+        drop_rate: Dropout between activation and convolution of the selective layers; 0 keeps the model's own.
         unsupported: What happens if chosen layers do not fit: ``"warn"`` once and convert the rest, or ``"raise"`` an
             error; both give every name and reason. With ``where=None`` only the stem is left without a word.
         input_size: ``(C, H, W)`` of one image in pixels; by default what the model says of itself, or 224 pixels.
@@ -149,13 +149,14 @@ def make_selective(
             nn.Identity() if inside else act,
             conv,
             reallocate=bool(reused(triple.conv, conv)),
-            drop_rate=drop_rate,
+            drop_rate=drop_rate or (modules[triple.drop].p if triple.drop else 0.0),
         )
         if layer.shift is not None:
             layer.shift.requires_grad_(conv.weight.requires_grad)
         layers[conv] = layer
-        for module in (norm,) if inside else (norm, act):
-            layers[module] = nn.Identity().train(module.training)
+        for name in (triple.norm, "" if inside else triple.act, triple.drop):
+            if name:
+                layers[modules[name]] = nn.Identity().train(modules[name].training)
     # Only now, so that an error above leaves the model as it was; a module may have several names.
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if module in layers:

@@ -80,6 +80,7 @@ class _Recorder(TorchDispatchMode):
         self.running: list[str] = []
         self.count = 0
         self.values: dict[int, Value] = {}
+        self.leaves: set[str] = set()
         self.kept: list[Tensor] = []  # an address stands for a tensor only as long as that lives
 
     def value(self, tensor: Tensor) -> Value:
@@ -146,7 +147,8 @@ class _Functions(TorchFunctionMode):
         if "dropout" in name:
             recorder = self.recorder
             where = recorder.running[-1] if recorder.running else ""
-            recorder.passed(f"{name} in {where}", recorder.value_of(args, kwargs), recorder.value_of(output))
+            passer = where if where in recorder.leaves else f"{name} in {where or 'the model'}"
+            recorder.passed(passer, recorder.value_of(args, kwargs), recorder.value_of(output))
         return output
 
 
@@ -171,12 +173,14 @@ def _follow(shell: nn.Module, recorder: _Recorder) -> None:
             call.outputs = recorder.value_of(output)
             for value in call.outputs:
                 value.seen_by.add(name)
-            if not module._modules and not isinstance(module, nn.Identity | nn.Sequential):
+            if name in recorder.leaves:
                 recorder.passed(name, call.inputs, call.outputs)
 
         return hook
 
     for name, module in shell.named_modules():
+        if name and not module._modules and not isinstance(module, nn.Identity | nn.Sequential):
+            recorder.leaves.add(name)
         module.register_forward_pre_hook(enter(name), prepend=True, with_kwargs=True)
         module.register_forward_hook(leave(name))
 
