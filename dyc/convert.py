@@ -171,5 +171,6 @@ def make_dynamic(
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if module in layers:
             model.set_submodule(name, layers[module])
-    keep_unfused(model)
+    why = "it holds dynamic convolutions, whose kernels change with each input"
+    keep_unfused(model, lambda module: isinstance(module, DynamicConv2d), why)
     return model

@@ -52,6 +52,12 @@ def has_hooks(module: nn.Module) -> bool:
     return any(getattr(module, name) for name in _HOOKS)
 
 
+def keep_hooks(old: nn.Module, new: nn.Module) -> None:
+    """Let the hooks of ``old`` be those of ``new``, which takes its place."""
+    for name in _HOOKS:
+        getattr(new, name).update(getattr(old, name))
+
+
 def altered(conv: nn.Module) -> str | None:
     """Return what makes ``conv`` another thing than an :class:`torch.nn.Conv2d` that another layer can stand for."""
     kind = type(conv).__name__

@@ -34,15 +34,17 @@ def check_input_size(size: tuple[int, int, int]) -> None:
         raise ArgumentError("input_size", repr(size), "(C, H, W) of one image: three whole numbers of at least 1")
 
 
-def usual_input_size(model: nn.Module) -> tuple[int, int, int]:
-    """Return the size of an image that ``model`` takes: timm's description of it, or else 224 pixels.
+def usual_input_sizes(model: nn.Module) -> list[tuple[int, int, int]]:
+    """Return sizes of images that ``model`` may take, the likeliest first: timm's description, or else 224 pixels.
 
-    The channels are those of the first convolution: timm's description does not follow ``in_chans``.
+    The channels are those of the first convolution, as timm's description does not follow ``in_chans``; or else those
+    of the description, as some networks fold pixels into channels before their first convolution.
     """
     config = getattr(model, "pretrained_cfg", None) or {}
     channels, height, width = config.get("input_size") or (3, 224, 224)
     convs = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
-    first = config.get("first_conv")
-    conv = convs.get(first) if isinstance(first, str) else None
-    conv = conv or next(iter(convs.values()), None)
-    return (conv.in_channels if conv is not None and conv.groups == 1 else channels), height, width
+    named = config.get("first_conv")
+    first = convs.get(named) if isinstance(named, str) else None
+    first = first or next(iter(convs.values()), None)
+    likeliest = channels if first is None else first.in_channels
+    return [(count, height, width) for count in dict.fromkeys((likeliest, channels))]

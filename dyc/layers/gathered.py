@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ops import rewire_channels
+from ops.rewiring import rewire_eager
 
 
 class SelectChannels(nn.Module):
@@ -64,6 +65,8 @@ class ShiftChannels(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to ``(B, C, H, W)``."""
+        if torch.jit.is_scripting():
+            return rewire_eager(x, self.slots, self.sources, self.shift)
         return rewire_channels(x, self.slots, self.sources, self.shift)
 
     def extra_repr(self) -> str:

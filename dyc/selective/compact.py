@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dyc.convertible import shared_parameters, why_not
+from dyc.convertible import has_hooks, keep_hooks, shared_parameters, why_not
 from dyc.layers.gathered import SelectChannels, ShiftChannels
 from dyc.layers.selective_conv import MaskedConv2d, SelectiveConv2d
 from dyc.selective.dataflow import Dataflow, Value, trace
 from dyc.selective.network import iter_selective
+from dyc.selective.triples import feature_levels
 from dyc.settings import check_model
 from ops import ArgumentError
 
@@ -65,6 +66,7 @@ def _ordinary(conv: MaskedConv2d, kept: Tensor) -> nn.Conv2d:
         )
     plain.weight = _parameter(conv.weight, (conv.weight * conv.mask[:, None, None])[:, kept])
     plain.bias = conv.bias
+    keep_hooks(conv, plain)
     return plain.train(conv.training)
 
 
@@ -92,9 +94,9 @@ def _compact_layer(layer: SelectiveConv2d, plan: Plan, produced: Tensor | None) 
     if channels == plan.kept.shape[0] == layer.in_channels:
         sources = read[slots]  # every channel is at its place
     else:
-        sources = slots
+        sources = slots.clone()  # the selection puts there what they read
         if not torch.equal(read, torch.arange(channels, device=read.device)):
-            parts.add_module("select", SelectChannels(read))
+            parts.add_module("select", SelectChannels(read.clone()))
     if moved:
         shift = ShiftChannels(slots, sources, layer.shift.detach()[plan.kept[slots]])
         shift.shift.requires_grad_(layer.shift.requires_grad)
@@ -105,10 +107,10 @@ def _compact_layer(layer: SelectiveConv2d, plan: Plan, produced: Tensor | None) 
     if layer.drop is not None:
         parts.add_module("drop", layer.drop)
     parts.add_module("conv", _ordinary(layer.conv, plan.kept))
-    for part in parts:
-        if isinstance(part, SelectChannels | ShiftChannels):
-            part.train(layer.training)
-    parts.training = layer.training
+    for part in (parts, *parts[:-1]):
+        if not isinstance(part, nn.modules.batchnorm._BatchNorm):  # which may be frozen
+            part.training = layer.training
+    keep_hooks(layer, parts)
     return parts
 
 
@@ -116,7 +118,7 @@ def _producers(model: nn.Module, flow: Dataflow, layers: dict[str, SelectiveConv
     """Return for selective layers the convolution that makes their input for them alone, both by name."""
     modules = dict(model.named_modules())
     shared = shared_parameters(model)
-    features = {info["module"] for info in getattr(model, "feature_info", None) or [] if "module" in info}
+    features = feature_levels(model)
     found = {}
     for name in layers:
         calls = flow.calls.get(name, ())
@@ -128,9 +130,10 @@ def _producers(model: nn.Module, flow: Dataflow, layers: dict[str, SelectiveConv
         plain = isinstance(conv, MaskedConv2d) or (isinstance(conv, nn.Conv2d) and why_not(conv) is None)
         if not plain or conv.groups != 1 or conv in shared or len(flow.calls[producer]) != 1:
             continue
-        if value not in flow.calls[producer][0].outputs or value.seen_by & features:
-            continue
-        found[name] = producer
+        # Whoever looks at the features in between counts on all of their channels.
+        watched = any(has_hooks(modules[other]) for other in value.seen_by if other != name)
+        if value in flow.calls[producer][0].outputs and not watched and not value.seen_by & features:
+            found[name] = producer
     return found
 
 
@@ -179,11 +182,12 @@ def compact(model: nn.Module, *, input_size: tuple[int, int, int] | None = None)
     producers = _producers(model, flow, layers)
     produced = {name: plans[name].read.unique() for name in producers}
     modules = dict(model.named_modules())
+    replaced = {layer: _compact_layer(layer, plans[name], produced.get(name)) for name, layer in layers.items()}
+    replaced_convs = {layer.conv: parts.conv for layer, parts in replaced.items()}
     for name, producer in producers.items():
-        conv = modules[producer]
+        conv = replaced_convs.get(modules[producer], modules[producer])
         if produced[name].shape[0] < conv.out_channels:
             _narrow_outputs(conv, produced[name])
-    replaced = {layer: _compact_layer(layer, plans[name], produced.get(name)) for name, layer in layers.items()}
     if model in replaced:
         return replaced[model]
     for name, module in list(model.named_modules(remove_duplicate=False)):

@@ -39,11 +39,14 @@ def _chosen(model: nn.Module, convs: dict[str, nn.Module], where: Where) -> dict
     meant = chooser("where", where, {}, need)
     picked = {name: conv for name, conv in convs.items() if meant(name, conv)}
     if not picked:
-        count = len(list(iter_selective(model)))
-        already = f" ({count} layers are selective already)" if count else ""
-        got = f"{shown(where)}, which matches none of its {len(convs)} convolutions{already}"
+        got = f"{shown(where)}, which matches none of its {len(convs)} convolutions{_already(model)}"
         raise ArgumentError("where", got, need)
     return picked
+
+
+def _already(model: nn.Module) -> str:
+    count = len(list(iter_selective(model)))
+    return f" ({count} layers are selective already)" if count else ""
 
 
 def _reallocating(reallocate: bool | Where, convs: Iterable[str]):
@@ -72,14 +75,17 @@ def _fitting(
     for name, reason in found.items():
         if isinstance(reason, str):
             refused.setdefault(reason, []).append(name)
-    if refused or not triples:
+    if refused:
         reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in refused.items())
-        what = f"{len(found) - len(triples)} layers that cannot become selective ({reasons or 'it has no others'})"
-        if not triples:
-            argument = "model" if where is None else "where"
-            raise ArgumentError(argument, what, "a convolution behind a BatchNorm and a ReLU module of its own")
-        if unsupported == "raise":
-            raise ArgumentError("where", what, 'others only, or unsupported="warn", which leaves these as they are')
+        what = f"{len(found) - len(triples)} layers that cannot become selective ({reasons})"
+    else:
+        what = "a network without convolutions behind others"
+    if not triples:
+        need = "a convolution behind a BatchNorm and a ReLU module of its own"
+        raise ArgumentError("model" if where is None else "where", what + _already(model), need)
+    if refused and unsupported == "raise":
+        raise ArgumentError("where", what, 'others only, or unsupported="warn", which leaves these as they are')
+    if refused:
         warnings.warn(f"where: {what} stay as they are", stacklevel=3)
     return triples
 
@@ -106,7 +112,7 @@ def make_selective(
             ``where(name, conv) -> bool``, chooses.
         reallocate: Which layers can re-use closed channels, where others can only close them: ``"pointwise"``
             (1x1 convolutions, as the authors do), True, False, an expression or a callable.
-        drop_rate: Dropout between activation and convolution of the selective layers.
+        drop_rate: Dropout between activation and convolution of the selective layers; 0 keeps the model's own.
         unsupported: What happens if chosen layers do not fit: ``"warn"`` once and convert the rest, or ``"raise"`` an
             error; both give every name and reason. With ``where=None`` only the stem is left without a word.
         input_size: ``(C, H, W)`` of one image in pixels; by default what the model says of itself, or 224 pixels.
@@ -127,7 +133,7 @@ def make_selective(
         ('features.denseblock1.denselayer1.conv1', 64, True)
     """
     check_model(model)
-    if not 0 <= drop_rate < 1:
+    if not isinstance(drop_rate, int | float) or not 0 <= drop_rate < 1:
         raise ArgumentError("drop_rate", drop_rate, "a probability in [0, 1)")
     if unsupported not in ("raise", "warn"):
         raise unknown_name("unsupported", unsupported, ("raise", "warn"))
@@ -143,16 +149,18 @@ def make_selective(
             nn.Identity() if inside else act,
             conv,
             reallocate=bool(reused(triple.conv, conv)),
-            drop_rate=drop_rate,
+            drop_rate=drop_rate or (modules[triple.drop].p if triple.drop else 0.0),
         )
         if layer.shift is not None:
             layer.shift.requires_grad_(conv.weight.requires_grad)
         layers[conv] = layer
-        for module in (norm,) if inside else (norm, act):
-            layers[module] = nn.Identity().train(module.training)
+        for name in (triple.norm, "" if inside else triple.act, triple.drop):
+            if name:
+                layers[modules[name]] = nn.Identity().train(modules[name].training)
     # Only now, so that an error above leaves the model as it was; a module may have several names.
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if module in layers:
             model.set_submodule(name, layers[module])
-    keep_unfused(model)
+    placed = set(layers.values())
+    keep_unfused(model, placed.__contains__, "its norms and activations have moved into selective layers")
     return model

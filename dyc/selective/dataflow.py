@@ -5,13 +5,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dyc.meta import check_input_size, meta_copy, usual_input_size
+from dyc.meta import check_input_size, meta_copy, usual_input_sizes
 from ops import ArgumentError
+
+_FAILURES = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
+"""What models raise when they get another image than they take."""
 
 
 @dataclass(eq=False)
@@ -76,6 +80,7 @@ class _Recorder(TorchDispatchMode):
         self.running: list[str] = []
         self.count = 0
         self.values: dict[int, Value] = {}
+        self.leaves: set[str] = set()
         self.kept: list[Tensor] = []  # an address stands for a tensor only as long as that lives
 
     def value(self, tensor: Tensor) -> Value:
@@ -127,20 +132,23 @@ def _written(func: Any, args: tuple, kwargs: dict) -> Iterator[Tensor]:
             yield from (leaf for leaf in tree_leaves(given) if isinstance(leaf, Tensor))
 
 
-class _Dropouts(TorchFunctionMode):
-    """Note dropout, which during evaluation is a function that no operator shows."""
+class _Functions(TorchFunctionMode):
+    """Note dropout, which during evaluation is a function that no operator shows; spare BatchNorm its arithmetic."""
 
     def __init__(self, recorder: _Recorder):
         super().__init__()
         self.recorder = recorder
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if func is F.batch_norm:  # without data it is a dozen slow operators, and all that matters is that it runs
+            return args[0].clone()
         output = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "")
         if "dropout" in name:
             recorder = self.recorder
             where = recorder.running[-1] if recorder.running else ""
-            recorder.passed(f"{name} in {where}", recorder.value_of(args, kwargs), recorder.value_of(output))
+            passer = where if where in recorder.leaves else f"{name} in {where or 'the model'}"
+            recorder.passed(passer, recorder.value_of(args, kwargs), recorder.value_of(output))
         return output
 
 
@@ -165,12 +173,14 @@ def _follow(shell: nn.Module, recorder: _Recorder) -> None:
             call.outputs = recorder.value_of(output)
             for value in call.outputs:
                 value.seen_by.add(name)
-            if not module._modules and not isinstance(module, nn.Identity | nn.Sequential):
+            if name in recorder.leaves:
                 recorder.passed(name, call.inputs, call.outputs)
 
         return hook
 
     for name, module in shell.named_modules():
+        if name and not module._modules and not isinstance(module, nn.Identity | nn.Sequential):
+            recorder.leaves.add(name)
         module.register_forward_pre_hook(enter(name), prepend=True, with_kwargs=True)
         module.register_forward_hook(leave(name))
 
@@ -187,21 +197,27 @@ def trace(model: nn.Module, input_size: tuple[int, int, int] | None = None) -> D
     """
     if input_size is not None:
         check_input_size(input_size)
-    size = usual_input_size(model) if input_size is None else input_size
+    sizes = usual_input_sizes(model) if input_size is None else [tuple(input_size)]
+    for size in sizes:
+        try:
+            return _follow_image(model, size)
+        except _FAILURES as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            got = f"{size}, with which a copy without data fails ({reason})"
+            failed = ArgumentError("input_size", got, "(C, H, W) of an image that the model takes")
+            failed.__cause__ = error
+    raise failed
+
+
+def _follow_image(model: nn.Module, size: tuple[int, int, int]) -> Dataflow:
     flow = Dataflow()
     recorder = _Recorder(flow)
     shell = meta_copy(model)
     _follow(shell, recorder)
     image = torch.empty(1, *size, device="meta")
     flow.inputs = [recorder.value(image)]
-    try:
-        with torch.no_grad(), _Dropouts(recorder), recorder:
-            output = shell(image)
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, NotImplementedError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        got = f"{tuple(size)}, with which a copy without data fails ({reason})"
-        need = "(C, H, W) of an image that the model takes"
-        raise ArgumentError("input_size", got, need) from error
+    with torch.no_grad(), _Functions(recorder), recorder:
+        output = shell(image)
     for value in recorder.value_of(output):
         value.is_output = True
     return flow

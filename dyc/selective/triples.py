@@ -14,10 +14,11 @@ _NORMS = (nn.BatchNorm2d.forward, nn.SyncBatchNorm.forward, BatchNormAct2d.forwa
 
 @dataclass(frozen=True)
 class Triple:
-    """Names of the modules. Where ``norm`` has the activation in it, ``act`` is its name there."""
+    """Names of the modules; ``drop`` is empty if there is none. ``act`` may be inside ``norm``."""
 
     norm: str
     act: str
+    drop: str
     conv: str
 
 
@@ -31,15 +32,16 @@ def _called_once(flow: Dataflow, name: str, what: str) -> None:
         raise _Unfit(f"{what} runs {times} times" if times else f"{what} does not run")
 
 
-def _only_used_by(value: Value, user: str, what: str, graph: Dataflow) -> None:
-    """Refuse a value that goes anywhere but into the module ``user``, or that dropout would change."""
+def _only_used_by(value: Value, user: str, what: str, drop: str = "") -> None:
+    """Refuse a value that goes anywhere but into the module ``user``, or that any dropout but ``drop`` would change."""
     if value.is_output:
         raise _Unfit(f"{what} is an output of the model too")
     others = dict.fromkeys(op.module or "the model" for op in value.consumers if op.module != user)
     if others:
         raise _Unfit(f"{what} goes to {', '.join(others)} too")
-    if value.passed_by:
-        raise _Unfit(f"{', '.join(value.passed_by)} is between {what} and {user}")
+    between = [name for name in value.passed_by if name != drop]
+    if between:
+        raise _Unfit(f"{', '.join(between)} is between {what} and {user}")
 
 
 def _own_input(flow: Dataflow, name: str) -> Value:
@@ -58,7 +60,7 @@ class TripleFinder:
         self.model, self.flow = model, flow
         self.modules = dict(model.named_modules())
         self.shared = shared_parameters(model)
-        self.features = {info["module"] for info in _feature_info(model) if "module" in info}
+        self.features = feature_levels(model)
 
     def sees_the_image(self, name: str) -> bool:
         """Tell whether the model's input goes straight into the convolution."""
@@ -78,12 +80,14 @@ class TripleFinder:
         _called_once(self.flow, name, "it")
         activated = _own_input(self.flow, name)
         act = self._activation(activated)
-        _only_used_by(activated, name, f"the output of {act}", self.flow)
+        drop = self._dropout(activated)
+        _only_used_by(activated, name, f"the output of {act}", drop)
         normed = _own_input(self.flow, act)
         norm = self._norm(normed, act)
-        _only_used_by(normed, act, f"the output of {norm}", self.flow)
-        self._check_surroundings(Triple(norm, act, name), normed, activated)
-        return Triple(norm, act, name)
+        _only_used_by(normed, act, f"the output of {norm}")
+        triple = Triple(norm, act, drop, name)
+        self._check_surroundings(triple, normed, activated)
+        return triple
 
     def _check_conv(self, conv: nn.Module) -> None:
         reason = altered(conv)
@@ -113,6 +117,12 @@ class TripleFinder:
         _called_once(self.flow, name, f"its activation {name}")
         return name
 
+    def _dropout(self, value: Value) -> str:
+        """Return the name of the one dropout module that ``value`` passes, or nothing."""
+        names = list(value.passed_by)
+        alone = len(names) == 1 and len(self.flow.calls.get(names[0], ())) == 1
+        return names[0] if alone and type(self.modules[names[0]]) is nn.Dropout else ""
+
     def _norm(self, value: Value, act: str) -> str:
         module, name, shown = self._producer(value, f"the input of {act}")
         if not isinstance(module, nn.modules.batchnorm._BatchNorm) or type(module).forward not in _NORMS:
@@ -130,22 +140,20 @@ class TripleFinder:
 
     def _check_surroundings(self, triple: Triple, normed: Value, activated: Value) -> None:
         """Refuse where somebody looks at what norm and activation return at their present places."""
-        for name in (triple.norm, triple.act):
+        # Modules around them, such as a sequence of the two, return the same values.
+        watched = (normed.seen_by | activated.seen_by) - {triple.conv}
+        for name in sorted(watched):
             if name in self.features:
                 raise _Unfit(f"the output of {name} is a feature level of the model")
-        watched = (normed.seen_by | activated.seen_by) - {triple.norm, triple.act, triple.conv}
-        for name in sorted(watched):
             if has_hooks(self.modules[name]):
                 raise _Unfit(f"hooks of {name} see the output of {triple.norm} or {triple.act}")
-        for name in (triple.norm, triple.act):
-            if has_hooks(self.modules[name]):
-                raise _Unfit(f"{name} has hooks")
         before = _own_input(self.flow, triple.norm)
         first, last = normed.producer.index, activated.consumers[-1].index
         if self.flow.written_between(before, first, last):
             raise _Unfit(f"the input of {triple.norm} is changed in place before the convolution runs")
 
 
-def _feature_info(model: nn.Module) -> list[dict]:
+def feature_levels(model: nn.Module) -> set[str]:
+    """Return the names of the modules whose outputs a timm model offers as features."""
     info = getattr(model, "feature_info", None) or []
-    return list(getattr(info, "info", info))
+    return {level["module"] for level in getattr(info, "info", info) if "module" in level}
