@@ -99,7 +99,7 @@ Tensor run(const Tensor& x, const Tensor& slots, const Tensor& sources, const Te
     *kept = at::empty({batch, distinct, s.height, s.width}, x.options().dtype(at::kFloat));
     *rows = at::empty({wiring.count}, wiring.slots.options());
     keep = kept->mutable_data_ptr<float>();
-    for (int64_t r = 0; r < wiring.count; ++r) rows->mutable_data_ptr<int64_t>()[r] = plan.slots[r].plane;
+    for (int64_t r = 0; r < wiring.count; ++r) rows->mutable_data_ptr<int64_t>()[plan.slots[r].place] = plan.slots[r].plane;
   }
   // Rows are shared out only where there are fewer images than threads: each part lays out the sources anew.
   const int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads();
@@ -111,12 +111,12 @@ Tensor run(const Tensor& x, const Tensor& slots, const Tensor& sources, const Te
     T* to = (T*)out.mutable_data_ptr();
     at::parallel_for(0, batch * parts, grain, [&](int64_t begin, int64_t end) {
       Planes planes(plan, s);
-      std::vector<T> line(s.width + dyc::kLanes);
+      dyc::rewire::Tile<T> tile(plan, s);
       for (int64_t i = begin; i < end; ++i) {
         const int64_t n = i / parts, part = i % parts;
         read_sources(plan, s, from + n * s.numel(), planes);
         if (keep && part == 0) planes.copy_to(keep + n * distinct * s.pixels());
-        forward(plan, s, planes, from + n * s.numel(), to + n * s.numel(), line.data(), s.height * part / parts,
+        forward(plan, s, planes, tile, from + n * s.numel(), to + n * s.numel(), s.height * part / parts,
                 s.height * (part + 1) / parts);
       }
     });
@@ -149,9 +149,10 @@ Two backward_cpu(const Tensor& grad, const Tensor& slots, const Tensor& sources,
     std::vector<int64_t> order(distinct, -1);
     bool in_order = kept.size(1) == distinct;
     for (int64_t r = 0; r < wiring.count; ++r) {
+      const int64_t row = read.const_data_ptr<int64_t>()[plan.slots[r].place];
       int64_t& d = order[plan.slots[r].plane];
-      if (d < 0) d = read.const_data_ptr<int64_t>()[r];
-      TORCH_CHECK(d == read.const_data_ptr<int64_t>()[r], "rows: got ", rows, "; need one row for each of the sources ", sources);
+      if (d < 0) d = row;
+      TORCH_CHECK(d == row, "rows: got ", rows, "; need one row for each of the sources ", sources);
     }
     for (int64_t d = 0; d < distinct; ++d) in_order &= order[d] == d;
     planes = (in_order ? kept : at::index_select(kept, 1, at::tensor(order, at::kLong))).to(at::kFloat).contiguous();
@@ -164,7 +165,7 @@ Two backward_cpu(const Tensor& grad, const Tensor& slots, const Tensor& sources,
     const T* from = (const T*)gradient.const_data_ptr();
     T* to = needs[0] ? (T*)gx.mutable_data_ptr() : nullptr;
     at::parallel_for(0, batch, std::max<int64_t>(1, 16384 / s.numel()), [&](int64_t begin, int64_t end) {
-      dyc::rewire::Scratch scratch(plan, s);
+      dyc::rewire::Scratch<T> scratch(plan, s);
       for (int64_t n = begin; n < end; ++n) {
         if (plane) scratch.planes.copy_from(plane + n * distinct * s.pixels());
         backward(plan, s, scratch, from + n * s.numel(), to ? to + n * s.numel() : nullptr,
@@ -228,7 +229,10 @@ struct RewireBackward : Function<RewireBackward> {
                                const Tensor& shift, const Tensor& kept, const Tensor& rows, Needs needs) {
     at::AutoDispatchBelowADInplaceOrView below;
     auto [gx, gshift] = rewire_backward(grad, slots, sources, shift, kept, rows, needs);
-    return {gx, gshift};
+    variable_list found;
+    for (const Tensor& t : {gx, gshift})
+      if (t.defined()) found.push_back(t);
+    return found;
   }
   static variable_list backward(AutogradContext*, variable_list) {
     TORCH_CHECK_NOT_IMPLEMENTED(false, "rewire_channels: got a second derivative of the backend 'cpp'; need backend='eager'");
@@ -239,7 +243,7 @@ Two backward_autograd(const Tensor& grad, const Tensor& slots, const Tensor& sou
                       const Tensor& kept, const Tensor& rows, Needs needs) {
   if (at::GradMode::is_enabled() && (grad.requires_grad() || shift.requires_grad() || kept.requires_grad())) {
     const auto found = RewireBackward::apply(grad, slots, sources, shift, kept, rows, needs);
-    return {found[0], found[1]};
+    return {needs[0] ? found.front() : Tensor(), needs[1] ? found.back() : Tensor()};
   }
   at::AutoDispatchBelowADInplaceOrView below;
   return rewire_backward(grad, slots, sources, shift, kept, rows, needs);
