@@ -54,7 +54,7 @@ class TestTheSameComputation:
         ("name", "kwargs", "count"),
         [
             ("densenet121", {"block_config": (1, 2, 1, 1)}, 13),
-            ("resnetv2_50", {"layers": (2, 1, 1, 1)}, 11),  # norm1 of four blocks feeds the shortcut too
+            ("resnetv2_50", {"layers": (2, 1, 1)}, 9),  # norm1 of three blocks feeds the shortcut too
             ("resnet26", {"layers": (1, 1, 1, 1)}, 8),  # post-activation: inside the blocks
         ],
     )
