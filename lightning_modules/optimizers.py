@@ -33,8 +33,9 @@ def build_optimizer(net: nn.Module, settings: OptimizerSettings) -> Optimizer:
         layer_decay=settings.layer_decay,
         **settings.kwargs,
     )
-    # Dividing what timm made keeps its rules, such as the rates of layer_decay, for every option that is not named.
-    optimizer.param_groups[:] = _divide(optimizer.param_groups, net, settings.groups)
+    if settings.groups:
+        # Dividing what timm made keeps its rules, such as the rates of layer_decay, for every option that is not named.
+        optimizer.param_groups[:] = _divide(optimizer.param_groups, net, settings.groups)
     return optimizer
 
 

@@ -68,6 +68,25 @@ def draw_layer():
     return make
 
 
+@pytest.fixture
+def draw_selective():
+    import dyc
+
+    def draw(channels=12, outputs=6, kernel=1, closed=(), **kwargs):
+        """Draw a selective layer whose norm has seen something, so that every channel is worth something else."""
+        layer = dyc.SelectiveConv2d(channels, outputs, kernel, padding=kernel // 2, **kwargs)
+        with torch.no_grad():
+            layer.norm.weight.uniform_(0.5, 1.5)
+            layer.norm.bias.normal_()
+            layer.norm.running_mean.normal_()
+            layer.norm.running_var.uniform_(0.5, 2)
+        layer.mask[list(closed)] = False
+        layer.refresh()
+        return layer
+
+    return draw
+
+
 # Models
 
 

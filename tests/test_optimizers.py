@@ -162,3 +162,11 @@ def test_resumed_run_keeps_its_groups(tmp_path, monkeypatch, capsys):
     for other in ([], [f"--model.optimizer.groups={turned}"]):
         assert main([*fixed, "--name=parts", "--trainer.max_epochs=3", "--ckpt_path=last", *other]) != 0
         assert "model.optimizer.groups: got {" in capsys.readouterr().err
+
+    # Checkpoints from before there were groups have none.
+    last = tmp_path / "runs/parts/version_1/checkpoints/last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    del checkpoint["hyper_parameters"]["optimizer"]["groups"]
+    torch.save(checkpoint, last)
+    assert main([*fixed, "--trainer.max_epochs=3", f"--ckpt_path={last}", "--config=groups.yaml"]) != 0
+    assert "need {}, as in the checkpoint" in capsys.readouterr().err

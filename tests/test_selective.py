@@ -1,9 +1,7 @@
-"""SelectConv's rules: what a channel is worth, which ones close, and what re-using them leaves as it was."""
+"""SelectConv's rules: what a channel is worth, which channels close, and what they are re-used for."""
 
 import copy
-import io
 import itertools
-import pickle
 
 import pytest
 import torch
@@ -11,40 +9,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import dyc
-from dyc.layers import MaskedConv2d
 from dyc.selective import activity_level, channel_damage, channel_scores, dealloc, realloc
 from dyc.selective.rewiring import MAX_SHIFT
-
-
-def draw_layer(channels=12, outputs=6, kernel=1, **kwargs):
-    """Draw a layer whose norm has seen something, so that every channel is worth something else."""
-    layer = dyc.SelectiveConv2d(channels, outputs, kernel, padding=kernel // 2, **kwargs)
-    with torch.no_grad():
-        layer.norm.weight.uniform_(0.5, 1.5)
-        layer.norm.bias.normal_()
-        layer.norm.running_mean.normal_()
-        layer.norm.running_var.uniform_(0.5, 2)
-    return layer
-
-
-class Net(nn.Module):
-    """Three selective layers, one of which only closes channels, and one whose input another one reads too."""
-
-    def __init__(self):
-        super().__init__()
-        self.stem = nn.Conv2d(3, 10, 3, padding=1)
-        self.a, self.b, self.c = draw_layer(10, 14), draw_layer(14, 8, 3, reallocate=False), draw_layer(18, 12)
-
-    def forward(self, x):
-        x = self.stem(x)
-        return self.c(torch.cat([x, self.b(self.a(x))], 1))
-
-
-def close(layer, *channels):
-    layer.mask[list(channels)] = False
-    layer.refresh()
-    return layer
-
 
 # What a channel is worth
 
@@ -96,8 +62,8 @@ def test_longest_prefix_that_every_output_can_lose_is_closed(gamma):
         assert dealloc(shares, gamma).nonzero().flatten().tolist() == sorted(order[: max(fitting)])
 
 
-def test_gamma_of_zero_closes_channels_of_zero_share_only():
-    layer = draw_layer()
+def test_gamma_of_zero_closes_channels_of_zero_share_only(draw_selective):
+    layer = draw_selective()
     with torch.no_grad():
         layer.conv.weight[:, [2, 7]] = 0
         layer.conv.weight[:, 3] = 1e-12  # next to nothing is not nothing
@@ -105,92 +71,17 @@ def test_gamma_of_zero_closes_channels_of_zero_share_only():
     assert plan[""].closed.nonzero().flatten().tolist() == [2, 7]
 
 
-def test_closed_channels_stay_closed_without_sources():
-    layer = close(draw_layer(), 1, 4)
+def test_closed_channels_stay_closed_without_sources(draw_selective):
+    layer = draw_selective(closed=[1, 4])
     dyc.rewire(layer, gamma=0.0, num_sources=0)
     assert (~layer.mask).nonzero().flatten().tolist() == [1, 4]
-
-
-def test_closed_channel_contributes_nothing():
-    """Whatever a closed channel holds, weights that are not finite included."""
-    layer = close(draw_layer(kernel=3, reallocate=False), 1, 4)
-    spoilt = copy.deepcopy(layer)
-    with torch.no_grad():
-        spoilt.conv.weight[:, 1] = float("nan")
-        spoilt.conv.weight[:, 4] = float("inf")
-        spoilt.norm.bias[4] += 5
-    x = torch.randn(2, 12, 5, 5)
-    for mode in (True, False):
-        grads = []
-        for net in (layer.train(mode), spoilt.train(mode)):
-            net.zero_grad()
-            own = x.clone().requires_grad_()
-            y = net(own)
-            y.square().sum().backward()
-            grads.append((y.detach(), own.grad, *(p.grad for p in net.parameters())))
-        assert all(torch.equal(a, b) for a, b in zip(*grads))
-        _, x_grad, scale, offset, weight = grads[1]
-        for grad in (x_grad[:, [1, 4]], scale[[1, 4]], offset[[1, 4]], weight[:, [1, 4]]):
-            assert torch.equal(grad, torch.zeros_like(grad))
-        assert weight.abs().sum() > 0
-    plan = dyc.plan_rewiring(spoilt, gamma=0.05, num_sources=0)
-    assert torch.equal(plan[""].closed, dyc.plan_rewiring(layer, gamma=0.05, num_sources=0)[""].closed)
-
-
-def test_all_channels_open_is_the_plain_convolution():
-    conv = nn.Conv2d(4, 6, 3, padding=1)
-    masked = MaskedConv2d.from_conv(conv)
-    x = torch.randn(2, 4, 5, 5)
-    assert torch.equal(masked(x), conv(x))
-    masked.mask[2] = False
-    masked.refresh()
-    zeroed = x.clone()
-    zeroed[:, 2] = 0
-    torch.testing.assert_close(masked(x), conv(zeroed), rtol=1e-5, atol=1e-6)
 
 
 # What they are re-used for
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_reallocation_changes_no_output(training):
-    net = Net()
-    for layer, channels in ((net.a, [0, 3, 5]), (net.b, [1]), (net.c, [2, 9, 17])):
-        close(layer, *channels)
-    net.train(training)
-    x = torch.randn(4, 3, 6, 6)
-    for _ in range(3):
-        plan = dyc.plan_rewiring(net, gamma=0.0)
-        before = copy.deepcopy(net)(x)
-        dyc.apply_rewiring(net, plan)
-        assert torch.equal(net(x), before)
-    assert len(plan["a"].reallocation.slots) == 3, "copies have weights of zero, so they are drawn anew"
-    assert not net.b.mask.all()
-
-
-@pytest.mark.parametrize("training", [False, True])
-def test_reallocation_of_one_layer_leaves_its_output_bit_equal(training):
-    layer = close(draw_layer(kernel=3), 0, 2, 11).train(training)
-    x = torch.randn(3, 12, 5, 5)
-    before = copy.deepcopy(layer)(x)
-    dyc.rewire(layer, gamma=0.0)
-    assert layer.mask.all()
-    assert len(layer.slots) == 3
-    assert torch.equal(layer(x), before)
-
-
-def test_all_closed_channels_open_again():
-    net = Net()
-    dyc.rewire(net, gamma=0.3, generator=torch.Generator().manual_seed(1))
-    assert net.a.mask.all()
-    assert net.c.mask.all()
-    assert not net.b.mask.all(), "made with reallocate=False"
-    assert len(net.a.slots) > 0
-    assert len(net.c.slots) > 0
-
-
-def test_copies_take_over_the_norm_and_read_channels_that_are_no_copies():
-    layer = close(draw_layer(), 0, 1, 2, 3, 4)
+def test_copies_take_over_the_norm_and_read_channels_that_are_no_copies(draw_selective):
+    layer = draw_selective(closed=[0, 1, 2, 3, 4])
     layer.pointers[5], layer.pointers[6] = 9, 9  # copies, which are the most important ones too
     with torch.no_grad():
         layer.conv.weight[:, [5, 6]] = 100
@@ -236,8 +127,8 @@ def test_nothing_is_left_to_read():
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5])
-def test_no_channel_is_read_more_often_than_the_limit(limit):
-    layer = draw_layer(24, 8)
+def test_no_channel_is_read_more_often_than_the_limit(draw_selective, limit):
+    layer = draw_selective(24, 8)
     generator = torch.Generator().manual_seed(0)
     most = 0
     for _ in range(25):
@@ -260,8 +151,8 @@ def test_rest_stays_closed_when_every_channel_is_used_up():
     assert drawn.pointers.bincount().tolist() == [2, 2]
 
 
-def test_same_generator_draws_the_same_and_the_global_one_is_left_alone():
-    layer = close(draw_layer(), 1, 2, 3, 4)
+def test_same_generator_draws_the_same_and_the_global_one_is_left_alone(draw_selective):
+    layer = draw_selective(closed=[1, 2, 3, 4])
     before = torch.get_rng_state()
     first, again, other = (
         dyc.plan_rewiring(layer, generator=torch.Generator().manual_seed(s))[""].reallocation for s in (3, 3, 4)
@@ -270,124 +161,6 @@ def test_same_generator_draws_the_same_and_the_global_one_is_left_alone():
     assert torch.equal(first.shifts, again.shifts)
     assert torch.equal(first.sources, again.sources)
     assert not torch.equal(first.shifts, other.shifts)
-
-
-# The optimiser
-
-
-def momentum_of(optimizer, parameter):
-    values = optimizer.state[parameter].values()
-    return [v for v in values if isinstance(v, torch.Tensor) and v.shape == parameter.shape]
-
-
-@pytest.mark.parametrize("make", [lambda p: torch.optim.SGD(p, 0.1, 0.9), lambda p: torch.optim.AdamW(p, 0.01)])
-@pytest.mark.parametrize("reset", [True, False])
-def test_optimiser_forgets_re_used_columns_only(make, reset):
-    layer = draw_layer(bias=True)
-    optimizer = make(layer.parameters())
-    dyc.rewire(layer, gamma=0.3)  # so that shifts have a gradient
-    for _ in range(3):
-        optimizer.zero_grad()
-        layer(torch.randn(4, 12, 5, 5)).square().mean().backward()
-        optimizer.step()
-    close(layer, 1, 4, int(layer.slots[0]))
-    before = copy.deepcopy(optimizer)
-    old = {
-        name: momentum_of(before, p) for (name, _), p in zip(layer.named_parameters(), before.param_groups[0]["params"])
-    }
-    slots = dyc.rewire(layer, gamma=0.0, optimizer=optimizer if reset else None)[""].reallocation.slots
-    assert {1, 4} <= set(slots.tolist())
-    for name, parameter in layer.named_parameters():
-        values = momentum_of(optimizer, parameter)
-        assert len(values) == len(old[name]) > 0
-        dim = {"conv.weight": 1, "conv.bias": None}.get(name, 0)
-        for value, expected in zip(values, old[name]):
-            if reset and dim is not None:
-                expected = expected.index_fill(dim, slots, 0)
-                assert not torch.equal(expected, torch.zeros_like(expected))
-            assert torch.equal(value, expected), name
-    steps = [state["step"] for state in optimizer.state.values() if "step" in state]
-    assert all(step == 3 for step in steps)
-
-
-# Saving and copying
-
-
-def rewired_net():
-    net = Net()
-    dyc.rewire(net, gamma=0.3, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        for layer in (net.a, net.c):
-            assert len(layer.slots) > 0
-            layer.conv.weight.normal_()  # or copies would be of no weight
-    return net.eval()
-
-
-def pickled(net):
-    return pickle.loads(pickle.dumps(net))
-
-
-def saved(net):
-    file = io.BytesIO()
-    torch.save(net.state_dict(), file)
-    file.seek(0)
-    fresh = Net().eval()
-    fresh.load_state_dict(torch.load(file, weights_only=True))
-    return fresh
-
-
-def assigned(net):
-    with torch.device("meta"):
-        fresh = Net()
-    fresh.load_state_dict(net.state_dict(), assign=True)
-    for layer in (fresh.a, fresh.b, fresh.c):
-        layer.refresh()
-    return fresh.eval()
-
-
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled, saved, assigned])
-def test_copy_computes_the_same(duplicate):
-    net = rewired_net()
-    again, x = duplicate(net), torch.randn(2, 3, 6, 6)
-    assert torch.equal(again(x), net(x))
-    assert not torch.equal(Net().eval()(x), net(x))
-    for (name, one), (_, other) in zip(net.state_dict().items(), again.state_dict().items()):
-        assert torch.equal(one, other), name
-    dyc.rewire(again, gamma=0.0)
-    assert torch.equal(net.a.slots, saved(net).a.slots), "the original is not changed with its copy"
-
-
-def test_state_of_a_network_that_was_never_rewired_undoes_a_rewiring():
-    fresh, net = Net().eval(), rewired_net()
-    net.load_state_dict(fresh.state_dict())
-    x = torch.randn(2, 3, 6, 6)
-    assert len(net.a.slots) == 0
-    assert not net.b.conv.has_closed
-    assert torch.equal(net(x), fresh(x))
-
-
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
-def test_other_precisions(dtype):
-    net, x = rewired_net().requires_grad_(False), torch.randn(2, 3, 6, 6)
-    expected = net(x)
-    found = copy.deepcopy(net).to(dtype)(x.to(dtype))
-    assert found.dtype == dtype
-    tolerance = 1e-4 if dtype == torch.float64 else 0.05 * expected.abs().max().item()
-    torch.testing.assert_close(found.float(), expected, rtol=0, atol=tolerance)
-
-
-def test_layer_that_only_closes_channels_is_scripted():
-    layer = close(draw_layer(reallocate=False), 3).eval()
-    x = torch.randn(2, 12, 5, 5)
-    torch.testing.assert_close(torch.jit.script(layer)(x), layer(x))
-
-
-def test_layer_on_the_meta_device():
-    with torch.device("meta"):
-        layer = dyc.SelectiveConv2d(4, 6, 3, padding=1)
-        assert layer(torch.empty(2, 4, 8, 8)).shape == (2, 6, 8, 8)
-    layer.refresh()
-    assert layer.mask.is_meta
 
 
 # Cost
@@ -402,10 +175,10 @@ class Calls(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("max_uses", [None, 1000])
-def test_number_of_operations_does_not_grow_with_the_channels(max_uses):
+def test_number_of_operations_does_not_grow_with_the_channels(draw_selective, max_uses):
     counts = []
     for channels in (16, 256):
-        layer = close(draw_layer(channels, channels), *range(channels // 4))
+        layer = draw_selective(channels, channels, closed=[*range(channels // 4)])
         with Calls() as calls:
             dyc.rewire(layer, gamma=0.1, max_uses=max_uses)
         assert len(layer.slots) >= channels // 4
@@ -429,8 +202,8 @@ def test_number_of_operations_does_not_grow_with_the_channels(max_uses):
         ({"max_uses": True}, "max_uses"),
     ],
 )
-def test_wrong_rules_are_named(raises, kwargs, argument):
-    layer = draw_layer()
+def test_wrong_rules_are_named(draw_selective, raises, kwargs, argument):
+    layer = draw_selective()
     before = copy.deepcopy(layer.state_dict())
     with raises(argument, repr(kwargs[argument]), ""):
         dyc.rewire(layer, **kwargs)
@@ -442,15 +215,3 @@ def test_network_without_selective_layers(raises):
         dyc.rewire(nn.Conv2d(3, 4, 1))
     with raises("model", "", ""):
         dyc.iter_selective("densenet")
-
-
-def test_parts_that_do_not_fit(raises):
-    norm, conv = nn.BatchNorm2d(4), nn.Conv2d(4, 6, 1)
-    with raises("groups", "2", "1"):
-        dyc.SelectiveConv2d.wrap(norm, nn.ReLU(), nn.Conv2d(4, 6, 1, groups=2))
-    with raises("norm", "5 channels", "4"):
-        dyc.SelectiveConv2d.wrap(nn.BatchNorm2d(5), nn.ReLU(), conv)
-    with raises("norm", "affine=False", "affine=True"):
-        dyc.SelectiveConv2d.wrap(nn.BatchNorm2d(4, affine=False), nn.ReLU(), conv)
-    with raises("drop_rate", "1.0", "[0, 1)"):
-        dyc.SelectiveConv2d.wrap(norm, nn.ReLU(), conv, drop_rate=1.0)

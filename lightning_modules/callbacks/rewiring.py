@@ -156,7 +156,8 @@ class ChannelRewiring(Callback):
         if getattr(pl_module, "ema", None) is not None:
             apply_rewiring(pl_module.ema.module, plan)
         if net._compiled_call_impl is not None and self._shapes(net) != shapes:
-            # Each change would count towards the recompilations after which PyTorch runs a network uncompiled.
+            # Sizes are part of the code. Kept, the old code would add up to the number of recompilations after which
+            # PyTorch runs a network uncompiled.
             torch.compiler.reset()
         return newly_closed, sum(len(change.reallocation.slots) for change in plan.values())
 

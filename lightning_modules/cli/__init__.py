@@ -49,7 +49,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if argv[0] not in COMMANDS:
             raise unknown_name("command", argv[0], COMMANDS)
         import_module(COMMANDS[argv[0]][0]).main(argv)
-    except (ArgumentError, BackendUnavailable) as error:
-        print(f"dyc {argv[0]}: error: {error}", file=sys.stderr)
+    except (ValueError, BackendUnavailable) as error:
+        found = _argument_error(error)
+        if found is None:
+            raise
+        print(f"dyc {argv[0]}: error: {found}", file=sys.stderr)
         return 2
     return 0
+
+
+def _argument_error(error: BaseException | None) -> BaseException | None:
+    """Return the error that says what cannot be used: the one raised, or the one that the parser wrapped in its own."""
+    while error is not None and not isinstance(error, ArgumentError | BackendUnavailable):
+        error = error.__cause__
+    return error
