@@ -27,6 +27,12 @@ def meta_copy(model: nn.Module) -> nn.Module:
     return shell
 
 
+def empty_image(shell: nn.Module, size: tuple[int, int, int]) -> torch.Tensor:
+    """Return a batch of one image without data, ``(1, C, H, W)``, in the type of the model's parameters."""
+    floating = (p.dtype for p in shell.parameters() if p.is_floating_point())
+    return torch.empty(1, *size, device="meta", dtype=next(floating, None))
+
+
 def check_input_size(size: tuple[int, int, int]) -> None:
     """Raise ArgumentError unless ``size`` is that of an image: channels, height, width."""
     listed = isinstance(size, Sequence) and len(size) == 3

@@ -9,7 +9,7 @@ from torch import nn
 from dyc.conventions import CONVENTIONS
 from dyc.elements import ElementCount, ElementCounter
 from dyc.layers import Attention, BlockCoefficients, DynamicConv2d
-from dyc.meta import check_input_size, meta_copy
+from dyc.meta import check_input_size, empty_image, meta_copy
 from dyc.settings import check_model
 from ops import ArgumentError
 from ops.errors import unknown_name
@@ -169,5 +169,5 @@ def profile(model: nn.Module, input_size: tuple[int, int, int] = (3, 224, 224)) 
         module.register_forward_pre_hook(enter(name), prepend=True)
         module.register_forward_hook(leave(name))
     with torch.no_grad(), ElementCounter(report):
-        shell(torch.empty(1, *input_size, device="meta"))
+        shell(empty_image(shell, input_size))
     return result

@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dyc.meta import check_input_size, meta_copy, usual_input_sizes
+from dyc.meta import check_input_size, empty_image, meta_copy, usual_input_sizes
 from ops import ArgumentError
 
 _FAILURES = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)
@@ -214,7 +214,7 @@ def _follow_image(model: nn.Module, size: tuple[int, int, int]) -> Dataflow:
     recorder = _Recorder(flow)
     shell = meta_copy(model)
     _follow(shell, recorder)
-    image = torch.empty(1, *size, device="meta")
+    image = empty_image(shell, size)
     flow.inputs = [recorder.value(image)]
     with torch.no_grad(), _Functions(recorder), recorder:
         output = shell(image)
