@@ -1,4 +1,4 @@
-"""Selective layers: closed channels, what re-using them leaves as it was, the optimiser's memory, and copies."""
+"""Selective layers: closed channels, what re-using them leaves as it was, and copies."""
 
 import copy
 import io
@@ -41,7 +41,7 @@ def close(layer, *channels):
 
 
 def test_closed_channel_contributes_nothing(draw_selective):
-    """Whatever a closed channel holds, weights that are not finite included."""
+    """Whatever its weights hold, values that are not finite included."""
     layer = draw_selective(kernel=3, reallocate=False, closed=[1, 4])
     spoilt = copy.deepcopy(layer)
     with torch.no_grad():
@@ -115,44 +115,6 @@ def test_all_closed_channels_open_again():
     assert len(net.c.slots) > 0
 
 
-# The optimiser
-
-
-def momentum_of(optimizer, parameter):
-    values = optimizer.state[parameter].values()
-    return [v for v in values if isinstance(v, torch.Tensor) and v.shape == parameter.shape]
-
-
-@pytest.mark.parametrize("make", [lambda p: torch.optim.SGD(p, 0.1, 0.9), lambda p: torch.optim.AdamW(p, 0.01)])
-@pytest.mark.parametrize("reset", [True, False])
-def test_optimiser_forgets_re_used_columns_only(draw_selective, make, reset):
-    layer = draw_selective(bias=True)
-    optimizer = make(layer.parameters())
-    dyc.rewire(layer, gamma=0.3)  # so that shifts have a gradient
-    for _ in range(3):
-        optimizer.zero_grad()
-        layer(torch.randn(4, 12, 5, 5)).square().mean().backward()
-        optimizer.step()
-    close(layer, 1, 4, int(layer.slots[0]))
-    before = copy.deepcopy(optimizer)
-    old = {
-        name: momentum_of(before, p) for (name, _), p in zip(layer.named_parameters(), before.param_groups[0]["params"])
-    }
-    slots = dyc.rewire(layer, gamma=0.0, optimizer=optimizer if reset else None)[""].reallocation.slots
-    assert {1, 4} <= set(slots.tolist())
-    for name, parameter in layer.named_parameters():
-        values = momentum_of(optimizer, parameter)
-        assert len(values) == len(old[name]) > 0
-        dim = {"conv.weight": 1, "conv.bias": None}.get(name, 0)
-        for value, expected in zip(values, old[name]):
-            if reset and dim is not None:
-                expected = expected.index_fill(dim, slots, 0)
-                assert not torch.equal(expected, torch.zeros_like(expected))
-            assert torch.equal(value, expected), name
-    steps = [state["step"] for state in optimizer.state.values() if "step" in state]
-    assert all(step == 3 for step in steps)
-
-
 # Saving and copying
 
 
@@ -183,8 +145,6 @@ def assigned(net):
     with torch.device("meta"):
         fresh = Net()
     fresh.load_state_dict(net.state_dict(), assign=True)
-    for layer in (fresh.a, fresh.b, fresh.c):
-        layer.refresh()
     return fresh.eval()
 
 
@@ -223,6 +183,33 @@ def test_layer_that_only_closes_channels_is_scripted(draw_selective):
     layer = draw_selective(reallocate=False, closed=[3]).eval()
     x = torch.randn(2, 12, 5, 5)
     torch.testing.assert_close(torch.jit.script(layer)(x), layer(x))
+
+
+def test_layer_made_without_data_starts_open_once_it_is_reset():
+    with torch.device("meta"):
+        layer = dyc.SelectiveConv2d(6, 4, 1)
+    layer.to_empty(device="cpu")
+    for values in (layer.pointers, layer.mask):
+        values.zero_()  # what memory may hold
+    for module in (layer, layer.norm, layer.conv):
+        module.reset_parameters()
+    assert layer.mask.all()
+    assert (layer.pointers == -1).all()
+    assert not layer.shift.any()
+    assert layer(torch.randn(2, 6, 3, 3)).isfinite().all()
+
+
+def test_transforms_of_torch_func_pass_a_layer_in_training():
+    layer = dyc.SelectiveConv2d(6, 4, 1)
+    state = {name: p.detach() for name, p in layer.named_parameters()}
+    x = torch.randn(2, 6, 3, 3)
+    buffers = {name: buffer.clone() for name, buffer in layer.named_buffers()}
+    call = torch.func.functional_call
+    grads = torch.func.grad(lambda p: call(layer, {**buffers, **p}, x).square().sum())(state)
+    layer(x).square().sum().backward()
+    torch.testing.assert_close(grads["conv.weight"], layer.conv.weight.grad)
+    assert torch.equal(grads["shift"], layer.shift.grad)
+    assert not layer.shift.grad.any()
 
 
 def test_layer_on_the_meta_device():

@@ -6,8 +6,9 @@ from dyc.layers.coefficients import BlockCoefficients
 from dyc.layers.dynamic_conv import DynamicConv2d
 from dyc.layers.kernel_attention import KernelAttention
 from dyc.layers.kinds import attention_kinds, build_attention, register_attention
+from dyc.layers.masked_conv import MaskedConv2d
 from dyc.layers.same import DynamicConv2dSame
-from dyc.layers.selective_conv import MaskedConv2d, SelectiveConv2d
+from dyc.layers.selective_conv import SelectiveConv2d
 
 __all__ = [
     "Attention",

@@ -6,89 +6,38 @@ import torch
 from timm.layers import register_notrace_module
 from torch import Tensor, nn
 
+from dyc.layers.masked_conv import MaskedConv2d
 from ops import ArgumentError, rewire_channels
 from ops.checks import IntPair
 from ops.rewiring import rewire_eager
 
 
-class MaskedConv2d(nn.Conv2d):
-    """A :class:`torch.nn.Conv2d` without the contribution of closed input channels.
-
-    ``F.conv2d(x * mask[:, None, None], weight, ...)``, computed by masking the weights instead: the same
-    sums, but the kernels are far smaller than the features. While every channel is open, it is the plain
-    convolution.
-
-    Args:
-        args: As :class:`torch.nn.Conv2d`; ``groups`` must be 1.
-        kwargs: Likewise.
-
-    The buffer ``mask`` ``(C_in,)`` is True for open channels; call :meth:`refresh` after changing it in place.
-    """
-
-    mask: Tensor
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        if self.groups != 1:
-            raise ArgumentError("groups", self.groups, "1: in a grouped convolution an input serves few outputs only")
-        self.register_buffer("mask", torch.ones(self.in_channels, dtype=torch.bool, device=self.weight.device))
-        self.has_closed = False
-
-    @classmethod
-    def from_conv(cls, conv: nn.Conv2d) -> "MaskedConv2d":
-        """Return a masked convolution that owns the very parameters of ``conv``, all channels open."""
-        with torch.device("meta"):
-            masked = cls(
-                conv.in_channels,
-                conv.out_channels,
-                conv.kernel_size,
-                conv.stride,
-                conv.padding,
-                conv.dilation,
-                conv.groups,
-                conv.bias is not None,
-                conv.padding_mode,
-            )
-        masked.weight, masked.bias = conv.weight, conv.bias
-        masked.mask = torch.ones(conv.in_channels, dtype=torch.bool, device=conv.weight.device)
-        return masked.train(conv.training)
-
-    def refresh(self) -> None:
-        """Note whether a channel is closed, so that the forward pass need not look."""
-        if not self.mask.is_meta:
-            self.has_closed = not bool(self.mask.all())
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
-        self.refresh()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, C_in, H, W)`` to ``(B, C_out, H', W')``."""
-        weight = self.weight
-        if self.has_closed:
-            # Not a product, in which a weight that is not finite would leave its mark.
-            weight = weight.masked_fill(~self.mask[:, None, None], 0.0)
-        return self._conv_forward(x, weight, self.bias)
-
-
 class _WithoutGradient(torch.autograd.Function):
     """Pass features on and give a parameter that took no part a gradient of zero, as gradient reducers expect."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, parameter: Tensor) -> Tensor:
-        ctx.save_for_backward(parameter)
+    def forward(x: Tensor, parameter: Tensor) -> Tensor:
         return x.view_as(x)
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        parameter = inputs[1]
+        ctx.like = parameter.shape, parameter.dtype, parameter.device
+
+    @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        return grad, torch.zeros_like(ctx.saved_tensors[0])
+        shape, dtype, device = ctx.like
+        return grad, torch.zeros(shape, dtype=dtype, device=device)
 
 
 @register_notrace_module  # torch.fx cannot trace the choice of an operator
 class SelectiveConv2d(nn.Module):
     """BatchNorm, ReLU and convolution with selective allocation of input channels: SelectConv.
 
-    ``conv(mask * drop(act(norm(rewired(x)))))``. A closed channel contributes nothing. A re-allocated one reads another
+    ``conv(mask * drop(act(norm(rewired(x)))))``. A closed channel contributes exactly nothing (of finite features: its
+    weights are masked, whatever they are). A re-allocated one reads another
     channel of the same input, shifted by a learned fraction of pixels; channels are closed and re-allocated by
     :func:`dyc.rewire` between epochs. As long as none is, the layer costs what its parts cost.
 
@@ -108,7 +57,7 @@ class SelectiveConv2d(nn.Module):
 
     State: ``conv.mask`` ``(C_in,)``, True for open channels; ``pointers`` ``(C_in,)``, the channel that each slot
     reads, -1 for its own; ``shift`` ``(C_in, 2)``, horizontal and vertical in pixels, used where there is a pointer.
-    Call :meth:`refresh` after changing mask or pointers by hand.
+    Call :meth:`refresh` after changing mask or pointers by hand; loading a state dict does.
 
     Source: Jeong and Shin, ICML 2019, http://proceedings.mlr.press/v97/jeong19c.html
 
@@ -164,8 +113,8 @@ class SelectiveConv2d(nn.Module):
     def _assemble(
         self, norm: nn.BatchNorm2d, act: nn.Module, conv: MaskedConv2d, reallocate: bool, drop_rate: float
     ) -> None:
-        if not 0 <= drop_rate < 1:
-            raise ArgumentError("drop_rate", drop_rate, "a probability in [0, 1)")
+        if not isinstance(drop_rate, int | float) or not 0 <= drop_rate < 1:
+            raise ArgumentError("drop_rate", repr(drop_rate), "a probability in [0, 1)")
         if norm.weight is None or norm.running_mean is None:
             raise ArgumentError("norm", norm, "a BatchNorm with affine=True and track_running_stats=True")
         if norm.num_features != conv.in_channels:
@@ -200,6 +149,13 @@ class SelectiveConv2d(nn.Module):
     def reallocates(self) -> bool:
         """Whether closed channels can be re-used."""
         return self.shift is not None
+
+    def reset_parameters(self) -> None:
+        """Open every channel and let each read itself; norm and convolution reset themselves."""
+        self.pointers.fill_(-1)
+        if self.shift is not None:
+            nn.init.zeros_(self.shift)
+        self.refresh()
 
     def refresh(self) -> None:
         """Recompute what the forward pass derives from mask and pointers."""

@@ -9,7 +9,7 @@ from torch import nn
 
 from dyc.convertible import is_convolution
 from dyc.fusing import keep_unfused
-from dyc.layers.selective_conv import MaskedConv2d, SelectiveConv2d
+from dyc.layers import MaskedConv2d, SelectiveConv2d
 from dyc.selective.dataflow import trace
 from dyc.selective.network import iter_selective
 from dyc.selective.triples import Triple, TripleFinder

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dyc.layers.selective_conv import SelectiveConv2d
 from dyc.selective.importance import activity_level, channel_damage, channel_scores
+from dyc.selective.memory import forget_channels
 from dyc.selective.rewiring import Reallocation, check_rule, dealloc, realloc
 from dyc.settings import check_model
 from ops import ArgumentError
@@ -28,6 +29,20 @@ def iter_selective(model: nn.Module) -> Iterator[tuple[str, SelectiveConv2d]]:
     """
     check_model(model)
     return ((name, module) for name, module in model.named_modules() if isinstance(module, SelectiveConv2d))
+
+
+def selective_layers_of(model: nn.Module) -> dict[str, SelectiveConv2d]:
+    """Return the selective layers of ``model`` by name.
+
+    Raises:
+        ArgumentError: There is none, or they are on the meta device, where nothing is known of channels.
+    """
+    layers = dict(iter_selective(model))
+    if not layers:
+        raise ArgumentError("model", "a network without selective layers", "one with some; see dyc.make_selective")
+    if any(layer.mask.is_meta or layer.conv.weight.is_meta for layer in layers.values()):
+        raise ArgumentError("model", "a network without data, on the meta device", "one whose channels are known")
+    return layers
 
 
 def _measured(layer: SelectiveConv2d) -> tuple[Tensor, Tensor, Tensor]:
@@ -69,16 +84,18 @@ def plan_rewiring(
         A :class:`Rewiring` per layer, its tensors on the CPU, so that one process can decide for all.
 
     Raises:
-        ArgumentError: An argument is out of range, or the model has no selective layer.
+        ArgumentError: An argument is out of range, or the model has no selective layer, or one whose weights are not
+            finite: no channel's share could be told.
     """
     check_rule(gamma, num_sources, max_uses)
-    layers = dict(iter_selective(model))
-    if not layers:
-        raise ArgumentError("model", "a network without selective layers", "one with some; see dyc.make_selective")
     plan = {}
-    for name, layer in layers.items():
+    for name, layer in selective_layers_of(model).items():
         kernels, activity, mask = _measured(layer)
-        closed = dealloc(channel_damage(kernels, activity, mask), gamma)
+        shares = channel_damage(kernels, activity, mask)
+        if not shares.isfinite().all():
+            got = f"weights or a norm that are not finite in {name or 'the layer'}"
+            raise ArgumentError("model", got, "finite ones: the training has diverged")
+        closed = dealloc(shares, gamma)
         scores = channel_scores(channel_damage(kernels, activity, ~closed))  # shares among those that stay open
         pointers = layer.pointers.cpu().masked_fill(closed, -1)
         sources = num_sources if layer.reallocates else 0
@@ -95,13 +112,20 @@ def apply_rewiring(model: nn.Module, plan: dict[str, Rewiring], optimizer: torch
     it changes no output.
 
     Args:
-        model: The network, or one of the same layers such as its moving average.
+        model: The network, or one of the same layers: a moving average must be changed alike, because it takes over
+            masks and pointers as numbers only.
         plan: What :func:`plan_rewiring` returned.
-        optimizer: Zero its state (momentum and the like) of the channels that are re-used: of the weights' columns, of
-            scale and offset of the norm, and of the shift. None leaves it, as the authors' code does, where
-            what a channel learned before it was closed moves it once more.
+        optimizer: Let it forget what it remembers (momentum and the like) of the channels that are re-used: of the
+            weights' columns, of scale and offset of the norm, and of the shift. None leaves that, as the authors'
+            code does, where what a channel learned before it was closed moves it once more.
+
+    Raises:
+        ArgumentError: The model has no selective layer, or others than the plan.
     """
-    layers = dict(iter_selective(model))
+    layers = selective_layers_of(model)
+    if plan.keys() != layers.keys():
+        odd = min(plan.keys() ^ layers.keys())
+        raise ArgumentError("plan", f"a plan of other layers ({odd!r} is in one of both only)", "that of this model")
     for name, (closed, new) in plan.items():
         layer = layers[name]
         device = layer.pointers.device
@@ -118,15 +142,7 @@ def apply_rewiring(model: nn.Module, plan: dict[str, Rewiring], optimizer: torch
             layer.shift[slots] = shifts.to(layer.shift.dtype)
         layer.refresh()
         if optimizer is not None:
-            _forget(optimizer, layer, slots)
-
-
-def _forget(optimizer: torch.optim.Optimizer, layer: SelectiveConv2d, slots: Tensor) -> None:
-    """Zero what the optimiser remembers of these channels."""
-    for parameter, dim in ((layer.conv.weight, 1), (layer.norm.weight, 0), (layer.norm.bias, 0), (layer.shift, 0)):
-        for value in optimizer.state.get(parameter, {}).values() if parameter is not None else ():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:  # not a step count
-                value.index_fill_(dim, slots, 0)
+            forget_channels(optimizer, layer, slots)
 
 
 def rewire(
@@ -139,7 +155,8 @@ def rewire(
 ) -> dict[str, Rewiring]:
     """Close channels that no output needs, and re-use them for shifted copies of important ones.
 
-    :func:`plan_rewiring` and :func:`apply_rewiring` in one; see there for the arguments, the result and errors.
+    :func:`plan_rewiring` and :func:`apply_rewiring` in one; see there for the arguments, the result and errors. If
+    there is a moving average of the weights, ``apply_rewiring(average, plan)`` changes it alike.
 
     Example:
         >>> import dyc

@@ -4,6 +4,7 @@ Jeong and Shin, Training CNNs with Selective Allocation of Channels, ICML 2019,
 http://proceedings.mlr.press/v97/jeong19c.html (algorithms for de-allocation and re-allocation).
 """
 
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import torch
@@ -28,13 +29,17 @@ class Reallocation(NamedTuple):
     shifts: Tensor
 
 
+def _is_int(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def check_rule(gamma: float, num_sources: int, max_uses: int | None) -> None:
     """Raise ArgumentError unless the threshold, the number of sources and the limit of their uses can be meant."""
-    if not isinstance(gamma, int | float) or not 0 <= gamma < 1:
+    if not isinstance(gamma, Real) or isinstance(gamma, bool) or not 0 <= gamma < 1:
         raise ArgumentError("gamma", repr(gamma), "a share in [0, 1), such as 0.001: what may be lost of an output")
-    if not isinstance(num_sources, int) or isinstance(num_sources, bool) or num_sources < 0:
+    if not _is_int(num_sources) or num_sources < 0:
         raise ArgumentError("num_sources", repr(num_sources), "an int, at least 0 (closed channels are not re-used)")
-    if max_uses is not None and (not isinstance(max_uses, int) or isinstance(max_uses, bool) or max_uses < 1):
+    if max_uses is not None and (not _is_int(max_uses) or max_uses < 1):
         raise ArgumentError("max_uses", repr(max_uses), "an int, at least 1, or None for no limit")
 
 
@@ -51,11 +56,18 @@ def dealloc(shares: Tensor, gamma: float = 1e-3) -> Tensor:
     Returns:
         ``(C_in,)``, True for the channels to close.
 
+    Raises:
+        ArgumentError: ``shares`` is no matrix of finite numbers, or ``gamma`` is out of range.
+
     Example:
         >>> dealloc(torch.tensor([[0.9, 0.06, 0.04], [0.95, 0.01, 0.04]]), gamma=0.05)
         tensor([False, False,  True])
     """
     check_rule(gamma, 0, None)
+    if shares.dim() != 2 or 0 in shares.shape or not shares.is_floating_point():
+        raise ArgumentError("shares", f"shape {tuple(shares.shape)}, {shares.dtype}", "(C_out, C_in), floating point")
+    if not shares.isfinite().all():
+        raise ArgumentError("shares", "values that are not finite", "finite ones, as channel_damage gives")
     shares = shares.double()  # sums of many small shares are compared with a small number
     order = shares.amax(0).argsort(stable=True)
     fits = (shares[:, order].cumsum(1) <= gamma).all(0)
@@ -86,8 +98,17 @@ def realloc(
 
     Returns:
         A :class:`Reallocation`; empty if nothing is closed, or nothing is left to read.
+
+    Raises:
+        ArgumentError: A tensor has another shape or type, or a number is out of range.
     """
     check_rule(0.0, num_sources, max_uses)
+    wanted = {"scores": (scores, scores.is_floating_point()), "mask": (mask, mask.dtype == torch.bool)}
+    wanted["pointers"] = (pointers, pointers.dtype == torch.long)
+    for name, (tensor, fits) in wanted.items():
+        if tensor.shape != mask.shape or tensor.dim() != 1 or not fits:
+            got = f"shape {tuple(tensor.shape)}, {tensor.dtype}"
+            raise ArgumentError(name, got, "(C_in,) like the others: floating scores, bool mask, int64 pointers")
     channels, device = mask.shape[0], mask.device
     closed = (~mask).nonzero().flatten()
     roots = torch.where(pointers >= 0, pointers, torch.arange(channels, device=device))
