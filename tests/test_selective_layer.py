@@ -205,7 +205,7 @@ def test_transforms_of_torch_func_pass_a_layer_in_training():
     x = torch.randn(2, 6, 3, 3)
     buffers = {name: buffer.clone() for name, buffer in layer.named_buffers()}
     call = torch.func.functional_call
-    grads = torch.func.grad(lambda p: call(layer, {**buffers, **p}, x).square().sum())(state)
+    grads = torch.func.grad(lambda p, b: call(layer, {**b, **p}, x).square().sum())(state, buffers)
     layer(x).square().sum().backward()
     torch.testing.assert_close(grads["conv.weight"], layer.conv.weight.grad)
     assert torch.equal(grads["shift"], layer.shift.grad)
