@@ -13,6 +13,7 @@
 
 #include "operators.h"
 #include "rewire.h"
+#include "rewire_wiring.h"
 
 namespace {
 
@@ -20,9 +21,11 @@ using at::Tensor;
 using dyc::BFloat;
 using dyc::format;
 using dyc::prefers_channels_last;
+using dyc::rewire::indices;
 using dyc::rewire::Plan;
 using dyc::rewire::Planes;
 using dyc::rewire::Shape;
+using dyc::rewire::Wiring;
 using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
@@ -31,51 +34,6 @@ using Two = std::tuple<Tensor, Tensor>;
 using Needs = std::array<bool, 2>;  // of x and of the shifts
 using Forward = Tensor(const Tensor&, const Tensor&, const Tensor&, const Tensor&);
 using Backward = Two(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&, Needs);
-
-// Hold indices to a number of channels. Python has checked them, but not while it traced, and whoever calls the
-// operator itself may not have.
-Tensor indices(const char* name, const Tensor& t, int64_t count, int64_t channels) {
-  TORCH_CHECK(t.dim() == 1 && t.size(0) == count && t.scalar_type() == at::kLong && t.is_cpu(), name, ": got ",
-              t.scalar_type(), " of shape ", t.sizes(), "; need (", count, ",) of int64 on the CPU");
-  const Tensor dense = t.contiguous();
-  const int64_t* values = dense.const_data_ptr<int64_t>();
-  for (int64_t r = 0; r < count; ++r)
-    TORCH_CHECK(values[r] >= 0 && values[r] < channels, name, ": got ", values[r], "; need channels from 0 to ",
-                channels - 1);
-  return dense;
-}
-
-// What is re-wired, checked and dense.
-struct Wiring {
-  int64_t count;
-  Tensor slots, sources, shift;
-
-  Wiring(const Tensor& x, const Tensor& slots_, const Tensor& sources_, const Tensor& shift_) {
-    TORCH_CHECK(x.dim() == 4 && x.numel() > 0 && x.is_cpu(), "x: got ", x.sizes(),
-                "; need (B, C, H, W) on the CPU, none of them 0");
-    TORCH_CHECK(x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16, "x: got ", x.scalar_type(),
-                "; need float32 or bfloat16");
-    TORCH_CHECK(slots_.dim() == 1, "slots: got ", slots_.sizes(), "; need (R,)");
-    count = slots_.size(0);
-    const int64_t channels = x.size(1);
-    slots = indices("slots", slots_, count, channels);
-    sources = indices("sources", sources_, count, channels);
-    TORCH_CHECK(shift_.dim() == 2 && shift_.size(0) == count && shift_.size(1) == 2 && shift_.is_cpu() &&
-                    shift_.scalar_type() == at::kFloat, "shift: got ", shift_.scalar_type(), " of shape ",
-                shift_.sizes(), "; need (", count, ", 2) of float32 on the CPU");
-    shift = shift_.contiguous();
-    std::vector<char> seen(channels);
-    for (int64_t r = 0; r < count; ++r) {
-      const int64_t slot = slots.const_data_ptr<int64_t>()[r];
-      TORCH_CHECK(!seen[slot], "slots: got ", slot, " twice; need channels that differ");
-      seen[slot] = 1;
-    }
-  }
-
-  Plan plan(const Shape& s, const Tensor& read) const {
-    return Plan(s, count, slots.const_data_ptr<int64_t>(), read.const_data_ptr<int64_t>(), shift.const_data_ptr<float>());
-  }
-};
 
 Shape shape_of(const Tensor& t, bool last) { return {t.size(1), t.size(2), t.size(3), last}; }
 
