@@ -18,7 +18,8 @@ def rewire_channels(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor, *,
     bilinearly at ``(h + shift[r, 1], w + shift[r, 0])``; positions outside take the border's pixels, as with
     ``F.grid_sample(..., padding_mode="border", align_corners=False)``. All sources are read before any channel is
     replaced. Differentiable in ``x`` and ``shift``; at a whole number of pixels the derivative by the shift is that
-    towards larger ones, and where both pixels are the border's it is zero.
+    towards larger ones, and where both pixels are the border's it is zero. A pixel that is not finite spoils the
+    pixels of a copy that lie next to it, or beyond the border repeat it, and nothing else.
 
     Args:
         x: Features, ``(B, C, H, W)``, floating point.
@@ -56,9 +57,6 @@ def rewire_channels(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor, *,
         return x
     if chosen == "cpp":
         return torch.ops.dyc.rewire(x, slots, sources, shift.to(torch.float32))
-    if checks.autocasts(x):  # which would compute the products in half precision
-        with torch.autocast(x.device.type, enabled=False):
-            return rewire_eager(x, slots, sources, shift)
     return rewire_eager(x, slots, sources, shift)
 
 
@@ -114,30 +112,41 @@ def _choose(x: Tensor, backend: str) -> str:
 def rewire_eager(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor) -> Tensor:
     """Do as :func:`rewire_channels` in plain PyTorch, which TorchScript can compile.
 
-    A shift is a product with a matrix of interpolation weights in either direction: two batched products over the
-    re-wired channels, in float32 at least. No gradient is summed up in an order that changes from run to run.
+    A shift in either direction is a weighted sum of neighbouring lines, read by index: no matrix product, whose
+    rounding on the GPU would depend on ``torch.set_float32_matmul_precision`` and in which one infinite pixel would
+    spoil whole lines. Arithmetic is float32 at least, and no gradient is summed up in an order that changes from run
+    to run.
     """
     count, (batch, _, height, width) = slots.shape[0], x.shape
     if count == 0:
         return x
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    # Indexing has a deterministic gradient on the GPU, index_select on the CPU, where it is the faster one as well.
-    read = x[:, sources] if x.is_cuda else x.index_select(1, sources)
-    planes = read.to(dtype).permute(1, 2, 0, 3).reshape(count, height, batch * width)
-    distances = shift.to(dtype)
-    planes = torch.bmm(_interpolation(distances[:, 1], height), planes).reshape(count, height * batch, width)
-    moved = torch.bmm(planes, _interpolation(distances[:, 0], width).transpose(1, 2))
-    moved = moved.reshape(count, height, batch, width).permute(2, 0, 1, 3)
+    planes, distances = _take(x, 1, sources).to(dtype), shift.to(dtype)
+    rows = planes.permute(1, 2, 0, 3).reshape(count, height, batch * width)
+    rows = _between(rows, distances[:, 1]).reshape(count, height, batch, width)
+    columns = rows.permute(0, 3, 2, 1).reshape(count, width, batch * height)
+    columns = _between(columns, distances[:, 0]).reshape(count, width, batch, height)
+    moved = columns.permute(2, 0, 3, 1)
     out = x.clone()  # index_copy itself would return NCHW
     return out.index_copy_(1, slots, moved.to(x.dtype))
 
 
-def _interpolation(distance: Tensor, size: int) -> Tensor:
-    """Return ``(R, size, size)``: how much of pixel j each pixel i takes when moved by distances ``(R,)``."""
+def _between(lines: Tensor, distance: Tensor) -> Tensor:
+    """Return ``(R, N, M)``: what lies in ``lines (R, N, M)`` at i + distance[r] for each of the N lines i."""
+    count, size, length = lines.shape
     whole = distance.floor()
-    part = (distance - whole)[:, None, None]
-    pixels = torch.arange(size, device=distance.device, dtype=distance.dtype)
-    near = (pixels + whole.detach()[:, None]).clamp(0, size - 1)[:, :, None]
-    far = (pixels + whole.detach()[:, None] + 1).clamp(0, size - 1)[:, :, None]
-    # Products rather than a choice: a distance that is not finite gives pixels that are not.
-    return (near == pixels).to(distance.dtype) * (1 - part) + (far == pixels).to(distance.dtype) * part
+    part = (distance - whole)[:, None, None]  # no number where the distance is none, whatever is read
+    places = torch.arange(size + 1, device=lines.device, dtype=distance.dtype) + whole.detach()[:, None]
+    places = places.clamp(0, size - 1).nan_to_num(0.0).to(torch.int64)
+    places = places + size * torch.arange(count, device=lines.device)[:, None]
+    read = _take(lines.reshape(count * size, length), 0, places.flatten()).reshape(count, size + 1, length)
+    near = read[:, :-1]
+    return near + (read[:, 1:] - near) * part
+
+
+def _take(x: Tensor, dim: int, index: Tensor) -> Tensor:
+    """Read along dimension 0 or 1; the gradient is summed up in a fixed order."""
+    # Indexing has such a gradient on the GPU, index_select on the CPU, where it is the faster one as well.
+    if x.is_cuda:
+        return x[index] if dim == 0 else x[:, index]
+    return x.index_select(dim, index)

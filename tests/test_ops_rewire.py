@@ -154,6 +154,34 @@ def test_equals_the_sum_of_hats_away_from_the_border(backend):
         torch.testing.assert_close(y[:, slot, 2:-2, 2:-2], want[:, 2:-2, 2:-2], rtol=1e-4, atol=1e-5)
 
 
+def test_the_plain_formulation_multiplies_no_matrices():
+    x, slots, sources, shift, grad = Case("").draw(torch.float32)
+    with torch.profiler.profile() as profile:  # rounded to ten bits on the GPU, where lower precision is allowed
+        outcome(x, slots, sources, shift, grad, backend="eager")
+    called = {event.key for event in profile.key_averages()}
+    assert "aten::index_copy_" in called
+    assert not [
+        name for name in called if name.split("::")[-1] in ("mm", "bmm", "addmm", "baddbmm", "matmul", "einsum")
+    ]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="got no CUDA device; need one")
+@pytest.mark.parametrize("last", [False, True])
+def test_exact_on_the_gpu_in_lower_precision_of_products(last):
+    x, slots, sources, shift, grad = Case("", x=(4, 20, 16, 16), reach=3, whole=True, last=last).draw(torch.float32)
+    want = ops.rewire_channels(x, slots, sources, shift)
+    on_gpu = [t.detach().cuda().requires_grad_(t.requires_grad) for t in (x, slots, sources, shift)]
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("high")
+        first, *others = (outcome(*on_gpu, grad.cuda(), backend="eager") for _ in range(3))
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert torch.equal(first["y"].cpu(), want)
+    assert all(torch.equal(other[name], t) for other in others for name, t in first.items())
+
+
 def test_first_and_second_derivatives_of_the_plain_formulation():
     x, slots, sources, shift, _ = Case("", x=(2, 5, 3, 4), slots=(0, 1, 4), sources=(2, 0, 2)).draw(torch.double)
 

@@ -93,6 +93,27 @@ def test_a_shift_that_is_not_finite_spoils_its_slot_alone(last, value, backend):
     assert torch.equal(found[:, others], want[:, others])
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("last", [False, True])
+def test_a_pixel_that_is_not_finite_spoils_those_next_to_it(last, value, backend):
+    x, *_ = draw(x=(2, 20, 6, 18), last=last)
+    slots, sources = torch.tensor([3, 7, 8]), torch.tensor([1, 1, 2])
+    shift = torch.tensor([[0.5, -1.25], [2.0, 1.0], [0.5, 0.5]], requires_grad=True)
+    with torch.no_grad():
+        want = ops.rewire_channels(x, slots, sources, shift, backend=backend)
+        x[0, 1, 3, 9] = value
+    y = ops.rewire_channels(x, slots, sources, shift, backend=backend)
+    (gshift,) = torch.autograd.grad(y.sum(), shift)
+    spoilt = torch.zeros(y.shape, dtype=torch.bool)
+    spoilt[0, 1, 3, 9] = True
+    spoilt[0, 3, 4:6, 8:10] = True  # row 3 lies above 5 - 1.25 and below 4 - 1.25
+    spoilt[0, 7, 1:3, 6:8] = True  # a whole shift gives the other pixel no weight, which does not cure it
+    assert torch.equal(~y.isfinite(), spoilt)
+    assert torch.equal(y[~spoilt], want[~spoilt])
+    assert torch.equal(gshift.isfinite().all(1), torch.tensor([False, False, True]))
+
+
 def test_nothing_to_re_wire_returns_the_features_themselves():
     x, none = torch.randn(2, 3, 4, 5), torch.zeros(0, dtype=torch.int64)
     for backend in ("auto", "eager"):
