@@ -64,7 +64,8 @@ def _ordinary(conv: MaskedConv2d, kept: Tensor) -> nn.Conv2d:
             bias=conv.bias is not None,
             padding_mode=conv.padding_mode,
         )
-    plain.weight = _parameter(conv.weight, (conv.weight * conv.mask[:, None, None])[:, kept])
+    # Not a product, in which a weight that is not finite would leave its mark.
+    plain.weight = _parameter(conv.weight, conv.weight.masked_fill(~conv.mask[:, None, None], 0.0)[:, kept])
     plain.bias = conv.bias
     keep_hooks(conv, plain)
     return plain.train(conv.training)
