@@ -108,8 +108,9 @@ def _compact_layer(layer: SelectiveConv2d, plan: Plan, produced: Tensor | None) 
     if layer.drop is not None:
         parts.add_module("drop", layer.drop)
     parts.add_module("conv", _ordinary(layer.conv, plan.kept))
-    for part in (parts, *parts[:-1]):
-        if not isinstance(part, nn.modules.batchnorm._BatchNorm):  # which may be frozen
+    parts.training = layer.training
+    for part in parts:
+        if isinstance(part, SelectChannels | ShiftChannels):  # the others have modes of their own
             part.training = layer.training
     keep_hooks(layer, parts)
     return parts

@@ -112,7 +112,8 @@ def make_selective(
             ``where(name, conv) -> bool``, chooses.
         reallocate: Which layers can re-use closed channels, where others can only close them: ``"pointwise"``
             (1x1 convolutions, as the authors do), True, False, an expression or a callable.
-        drop_rate: Dropout between activation and convolution of the selective layers; 0 keeps the model's own.
+        drop_rate: Dropout between activation and convolution of the selective layers, instead of what the model has
+            there; 0 keeps that (``nn.Dropout`` and ``nn.Dropout2d``, which move into the layer).
         unsupported: What happens if chosen layers do not fit: ``"warn"`` once and convert the rest, or ``"raise"`` an
             error; both give every name and reason. With ``where=None`` only the stem is left without a word.
         input_size: ``(C, H, W)`` of one image in pixels; by default what the model says of itself, or 224 pixels.
@@ -149,8 +150,10 @@ def make_selective(
             nn.Identity() if inside else act,
             conv,
             reallocate=bool(reused(triple.conv, conv)),
-            drop_rate=drop_rate or (modules[triple.drop].p if triple.drop else 0.0),
+            drop_rate=drop_rate,
         )
+        if triple.drop and not drop_rate:
+            layer.drop = modules[triple.drop]
         if layer.shift is not None:
             layer.shift.requires_grad_(conv.weight.requires_grad)
         layers[conv] = layer
