@@ -19,12 +19,10 @@ class Selection:
     Args:
         where: The convolutions; None for all but the stem, each of which must then fit.
         reallocate: Those of them that re-use closed channels; ``"pointwise"`` for the 1x1 convolutions.
-        layer_drop_rate: Dropout before the selective convolutions.
     """
 
     where: Where | None = None
     reallocate: bool | Where = "pointwise"
-    layer_drop_rate: float = 0.0
 
 
 def selective_builder(static: Callable[..., nn.Module], selection: Selection) -> Callable[..., nn.Module]:
@@ -36,7 +34,6 @@ def selective_builder(static: Callable[..., nn.Module], selection: Selection) ->
 
     def build(**kwargs) -> nn.Module:
         options = {name: kwargs.pop(name, usual) for name, usual in own.items()}
-        drop_rate = options.pop("layer_drop_rate")
-        return make_selective(static(**kwargs), drop_rate=drop_rate, unsupported="raise", **options)
+        return make_selective(static(**kwargs), unsupported="raise", **options)
 
     return build
