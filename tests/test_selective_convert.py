@@ -213,8 +213,12 @@ class TestChoice:
             ({"where": "(conv"}, r"where: got '\(conv'; need a valid regular expression"),
             ({"where": ""}, "where: got ''; need an expression or a callable"),
             ({"where": 3}, "where: got 3; need an expression or a callable"),
-            ({"where": "^0$"}, "where: got 1 layers that cannot become selective .0: its input does not come from"),
+            ({"where": "^0$"}, "where: got 1 layers that cannot become selective .0: its input is the image"),
             ({"reallocate": "pointwize"}, r"reallocate: got 'pointwize' \(did you mean 'pointwise'\?\)"),
+            (
+                {"where": "conv1$", "reallocate": "conv2"},
+                r"reallocate: got 'conv2'.*matches convolutions that become selective \(1\.conv1, 2\.conv1\)",
+            ),
             ({"reallocate": None}, "reallocate: got None; need True, False, 'pointwise'"),
             ({"unsupported": "warm"}, r"unsupported: got 'warm' \(did you mean 'warn'\?\)"),
             ({"drop_rate": 1}, r"drop_rate: got 1; need a probability in \[0, 1\)"),

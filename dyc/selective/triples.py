@@ -103,6 +103,8 @@ class TripleFinder:
 
     def _producer(self, value: Value, what: str) -> tuple[nn.Module, str, str]:
         """Return the module that made ``value``, its name, and what a message calls it."""
+        if value in self.flow.inputs:
+            raise _Unfit(f"{what} is the image")
         if value.producer is None:
             raise _Unfit(f"{what} does not come from the model's input")
         name = value.producer.module
