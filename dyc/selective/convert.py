@@ -184,6 +184,7 @@ def make_selective(
         )
         if triple.drop and not drop_rate:
             layer.drop = modules[triple.drop]
+        layer.static_names = {"norm": triple.norm, "conv": triple.conv}  # where a static checkpoint has its parts
         if layer.shift is not None:
             layer.shift.requires_grad_(conv.weight.requires_grad)
         layers[conv] = layer
