@@ -4,7 +4,7 @@ One row per printed figure. ``status`` is ``"published"`` where the paper's own 
 papers quote it, ``"derived"`` where it follows from other numbers of the paper.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_UP, Decimal
 
 from dyc.profile import Profile
@@ -79,6 +79,7 @@ _RESNET = "read as 2^20, as the static 11.1M (11.69M) suggests; the exact choice
 _REVISED = "inferred from percentages in the revised text, to within 1"
 _ROUNDED = "counts to the authors' unit differ; how they counted is not known"
 _SHUFFLE = "the structure that gives 88 and 92 at x1.0 gives 168.2 here; unresolved"
+_SHIFTS = "before channels close; ours has shifts too, two for each input channel of a 1x1 convolution"
 _T2, _DY, _FIRST, _TEXT = "table2_params_flops", "table_imagenet", "table1_imagenet", "revised text"
 _SMALL, _LARGE = "table1_small_datasets", "table2_imagenet"
 _T4, _T5 = "table4_dynamic_vs_fixed", "table5_quarter_vs_rcr_cgr"
@@ -156,6 +157,8 @@ FIGURES = (
     Figure("densenet121", "7.98", "M", "", SELECT, _LARGE),
     Figure("preresnet50", "22.8", "M", "", SELECT, _LARGE),
 )
+# The paper prints the same numbers for the selective networks.
+FIGURES += tuple(replace(f, model=f"select_{f.model}", note=_SHIFTS) for f in FIGURES if f.paper == SELECT)
 
 
 def figures(model: str) -> list[Figure]:

@@ -118,8 +118,11 @@ class TestTheSameOutputs:
         x = torch.randn(2, 8, 6, 5)
         assert_same(dyc.compact(layer, input_size=(8, 6, 5))(x), layer(x))
 
-    def test_all_channels_closed(self):
+    @pytest.mark.parametrize("value", [0.5, float("nan"), float("inf")])
+    def test_all_channels_closed(self, value):
         model = bottleneck(closed=1.0, bias=True)
+        with torch.no_grad():
+            model[2].conv.weight.fill_(value)
         small = dyc.compact(model, **SIZE)
         x = images()
         assert torch.equal(small(x), model(x))

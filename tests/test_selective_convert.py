@@ -154,12 +154,17 @@ class TestTheSameComputation:
 
 
 class TestDropout:
-    def test_between_activation_and_convolution_is_taken_over(self):
-        model = nn.Sequential(nn.Conv2d(4, 6, 1), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout(0.25), nn.Conv2d(6, 4, 1))
+    @pytest.mark.parametrize("drop", [nn.Dropout(0.25), nn.Dropout2d(0.25), nn.Dropout(1.0)], ids=repr)
+    @pytest.mark.parametrize("training", [True, False])
+    def test_between_activation_and_convolution_is_taken_over(self, drop, training):
+        drop.train(training)
+        model = nn.Sequential(nn.Conv2d(4, 6, 1), nn.BatchNorm2d(6), nn.ReLU(), drop, nn.Conv2d(6, 4, 1))
         other = copy.deepcopy(model)
         dyc.make_selective(model, **SIZE)
         assert type(model[3]) is nn.Identity
-        assert model[4].drop.p == 0.25
+        assert model[4].drop is drop
+        assert drop.training is training
+        assert dyc.compact(model, **SIZE)[4].drop.training is training
         x = torch.randn(2, 4, 8, 8)
         torch.manual_seed(1)
         want = other(x)
@@ -169,6 +174,12 @@ class TestDropout:
     def test_of_the_layers(self):
         model = dyc.make_selective(network(), drop_rate=0.1, **SIZE)
         assert {layer.drop.p for _, layer in dyc.iter_selective(model)} == {0.1}
+
+    def test_of_the_layers_instead_of_the_models(self):
+        model = nn.Sequential(nn.Conv2d(4, 6, 1), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout2d(), nn.Conv2d(6, 4, 1))
+        dyc.make_selective(model, drop_rate=0.1, **SIZE)
+        assert type(model[3]) is nn.Identity
+        assert (type(model[4].drop), model[4].drop.p) == (nn.Dropout, 0.1)
 
 
 class TestChoice:
@@ -202,8 +213,12 @@ class TestChoice:
             ({"where": "(conv"}, r"where: got '\(conv'; need a valid regular expression"),
             ({"where": ""}, "where: got ''; need an expression or a callable"),
             ({"where": 3}, "where: got 3; need an expression or a callable"),
-            ({"where": "^0$"}, "where: got 1 layers that cannot become selective .0: its input does not come from"),
+            ({"where": "^0$"}, "where: got 1 layers that cannot become selective .0: its input is the image"),
             ({"reallocate": "pointwize"}, r"reallocate: got 'pointwize' \(did you mean 'pointwise'\?\)"),
+            (
+                {"where": "conv1$", "reallocate": "conv2"},
+                r"reallocate: got 'conv2'.*matches convolutions that become selective \(1\.conv1, 2\.conv1\)",
+            ),
             ({"reallocate": None}, "reallocate: got None; need True, False, 'pointwise'"),
             ({"unsupported": "warm"}, r"unsupported: got 'warm' \(did you mean 'warn'\?\)"),
             ({"drop_rate": 1}, r"drop_rate: got 1; need a probability in \[0, 1\)"),
@@ -317,7 +332,7 @@ REASONS = {
     ),
     "conv: its norm norm shares parameters with other": shared_norm,
     "conv: dropout in the model is between the output of act and conv": lambda: Wired(functional_dropout),
-    "conv: act.1 is between": lambda: Wired(plain, act=nn.Sequential(nn.ReLU(), nn.Dropout2d())),
+    "conv: act.1 is between": lambda: Wired(plain, act=nn.Sequential(nn.ReLU(), nn.AlphaDropout())),
     "conv: it has 2 groups": lambda: Wired(plain, conv=nn.Conv2d(8, 8, 1, groups=2)),
     "conv: it does not run": lambda: Wired(without_conv),
     "conv: it runs 2 times": lambda: Wired(conv_used_twice),

@@ -97,17 +97,23 @@ def test_each_part_of_a_selection_is_an_argument():
         layers=(1, 1, 1),
         where=r"conv[12]$",
         reallocate=r"blocks\.1\.",
-        layer_drop_rate=0.2,
         device="meta",
     )
     layers = dict(dyc.iter_selective(model))
     assert len(layers) == 6
     assert [name for name, layer in layers.items() if layer.reallocates] == ["blocks.1.1.conv1", "blocks.1.1.conv2"]
-    assert {layer.drop.p for layer in layers.values()} == {0.2}
+
+
+def test_dropout_is_that_of_the_static_network():
+    static, model = pair("densenet40", layers=(1, 2, 1), layer_drop_rate=0.3, device="meta")
+    rates = [[m.p for m in network.modules() if isinstance(m, nn.Dropout) and m.p] for network in (static, model)]
+    assert rates == [[0.3] * 4] * 2
+    before = {name: 0.3 for name, _ in dyc.iter_selective(model) if name.endswith("conv1")}
+    assert {name: layer.drop.p for name, layer in dyc.iter_selective(model) if layer.drop is not None} == before
 
 
 def test_a_chosen_layer_that_cannot_be_selective_is_an_error(raises):
-    with raises("where", "blocks.0.0.conv2, ", "others only"):
+    with raises("where", "blocks.0.0.conv2: it has 8 groups", "others only"):
         timm.create_model("select_resnext29_8x64d", layers=(1, 1, 1), where="conv", device="meta")
 
 

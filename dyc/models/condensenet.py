@@ -19,13 +19,12 @@ from dyc.models.preactivation import cifar10_cfg
 from dyc.models.registration import register
 from dyc.models.selective import Selection, selective_builder
 
-CONDENSENET = partial(DenseNet, layers=(30, 30, 30), growth=(12, 24, 48), groups=4)
-DROP_RATE = 0.1
+CONDENSENET = partial(DenseNet, layers=(30, 30, 30), growth=(12, 24, 48), groups=4, layer_drop_rate=0.1)
 
 VARIANTS = {
-    "condensenet182": (partial(CONDENSENET, layer_drop_rate=DROP_RATE), "CondenseNet-182 for 32x32 images, dense."),
+    "condensenet182": (CONDENSENET, "CondenseNet-182 for 32x32 images, dense."),
     "select_condensenet182": (
-        selective_builder(CONDENSENET, Selection(r"\.conv1$", reallocate=False, layer_drop_rate=DROP_RATE)),
+        selective_builder(CONDENSENET, Selection(r"\.conv1$", reallocate=False)),
         "CondenseNet-182 whose 1x1 convolutions close channels.",
     ),
 }

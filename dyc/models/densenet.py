@@ -13,11 +13,12 @@ included: for ImageNet the paper does not say which layers are selective.
 from collections.abc import Sequence
 from functools import partial
 
+import timm
 import torch
 from torch import Tensor, nn
 
 from dyc.models.preactivation import PreActivationNetwork, cifar10_cfg
-from dyc.models.registration import imagenet_cfg, register, timm_builder
+from dyc.models.registration import register, timm_builder
 from dyc.models.selective import Selection, selective_builder
 from ops import ArgumentError
 
@@ -118,7 +119,8 @@ default_cfgs = {name: cifar10_cfg() for name in VARIANTS}
 for _name, (_build, _doc) in VARIANTS.items():
     register(__name__, _name, _build, _doc, out_indices=(0, 1, 2), feature_cls="list")
 
-default_cfgs["select_densenet121"] = imagenet_cfg("features.conv0", "classifier")
+# timm's description, and so timm's weights: ``pretrained=True`` puts them into the selective form.
+default_cfgs["select_densenet121"] = timm.get_pretrained_cfg("densenet121").to_dict()
 register(
     __name__,
     "select_densenet121",

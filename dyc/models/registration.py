@@ -11,6 +11,7 @@ from timm.models import build_model_with_cfg, register_model
 from torch import nn
 
 from dyc.convert import Where, make_dynamic
+from dyc.models.selective import checkpoint_filter_fn
 from ops import ArgumentError
 
 
@@ -138,7 +139,9 @@ def register(
             "feature_cls": feature_cls,
             "flatten_sequential": flatten_sequential,
         }
-        return build_model_with_cfg(build, name, pretrained, feature_cfg=feature_cfg, **kwargs)
+        return build_model_with_cfg(
+            build, name, pretrained, feature_cfg=feature_cfg, pretrained_filter_fn=checkpoint_filter_fn, **kwargs
+        )
 
     entry.__name__ = entry.__qualname__ = name
     entry.__module__, entry.__doc__ = module, doc

@@ -1,7 +1,7 @@
 """Selective allocation of channels (SelectConv): which channels a network can do without, and what to do with them."""
 
 from dyc.selective.compact import compact
-from dyc.selective.convert import make_selective
+from dyc.selective.convert import make_selective, unfit
 from dyc.selective.importance import activity_level, channel_damage, channel_scores
 from dyc.selective.network import (
     Rewiring,
@@ -34,4 +34,5 @@ __all__ = [
     "realloc",
     "rewire",
     "selective_layers",
+    "unfit",
 ]

@@ -64,7 +64,8 @@ def _ordinary(conv: MaskedConv2d, kept: Tensor) -> nn.Conv2d:
             bias=conv.bias is not None,
             padding_mode=conv.padding_mode,
         )
-    plain.weight = _parameter(conv.weight, (conv.weight * conv.mask[:, None, None])[:, kept])
+    # Not a product, in which a weight that is not finite would leave its mark.
+    plain.weight = _parameter(conv.weight, conv.weight.masked_fill(~conv.mask[:, None, None], 0.0)[:, kept])
     plain.bias = conv.bias
     keep_hooks(conv, plain)
     return plain.train(conv.training)
@@ -107,8 +108,9 @@ def _compact_layer(layer: SelectiveConv2d, plan: Plan, produced: Tensor | None) 
     if layer.drop is not None:
         parts.add_module("drop", layer.drop)
     parts.add_module("conv", _ordinary(layer.conv, plan.kept))
-    for part in (parts, *parts[:-1]):
-        if not isinstance(part, nn.modules.batchnorm._BatchNorm):  # which may be frozen
+    parts.training = layer.training
+    for part in parts:
+        if isinstance(part, SelectChannels | ShiftChannels):  # the others have modes of their own
             part.training = layer.training
     keep_hooks(layer, parts)
     return parts

@@ -12,6 +12,7 @@ from dyc.fusing import keep_unfused
 from dyc.layers import MaskedConv2d, SelectiveConv2d
 from dyc.selective.dataflow import trace
 from dyc.selective.network import iter_selective
+from dyc.selective.reasons import summary
 from dyc.selective.triples import Triple, TripleFinder
 from dyc.settings import check_model
 from dyc.where import Where, chooser, listed, shown
@@ -49,10 +50,10 @@ def _already(model: nn.Module) -> str:
     return f" ({count} layers are selective already)" if count else ""
 
 
-def _reallocating(reallocate: bool | Where, convs: Iterable[str]):
+def _reallocating(reallocate: bool | Where, convs: Iterable[str], what: str = "convolutions of the model"):
     if isinstance(reallocate, bool):
         return lambda name, conv: reallocate
-    some = f"an expression or a callable that matches convolutions of the model ({listed(convs)})"
+    some = f"an expression or a callable that matches {what} ({listed(convs)})"
     need = f"True, False, 'pointwise', {some}"
     meant = chooser("reallocate", reallocate, _PRESETS, need)
     if isinstance(reallocate, str) and reallocate not in _PRESETS and not any(re.search(reallocate, c) for c in convs):
@@ -60,10 +61,10 @@ def _reallocating(reallocate: bool | Where, convs: Iterable[str]):
     return meant
 
 
-def _fitting(
-    model: nn.Module, where: Where | None, unsupported: str, input_size: tuple[int, int, int] | None
-) -> list[Triple]:
-    """Return the triples to convert; name the chosen convolutions without one in an error or a warning."""
+def _found(
+    model: nn.Module, where: Where | None, input_size: tuple[int, int, int] | None
+) -> tuple[list[Triple], dict[str, str]]:
+    """Return the triples of the chosen convolutions, and why others of them have none."""
     convs = _static(model)
     picked = convs if where is None else _chosen(model, convs, where)
     finder = TripleFinder(model, trace(model, input_size))
@@ -71,23 +72,48 @@ def _fitting(
         picked = {name: conv for name, conv in convs.items() if not finder.sees_the_image(name)}
     found = {name: finder.find(name) for name in picked}
     triples = [triple for triple in found.values() if isinstance(triple, Triple)]
-    refused: dict[str, list[str]] = {}
-    for name, reason in found.items():
-        if isinstance(reason, str):
-            refused.setdefault(reason, []).append(name)
+    return triples, {name: reason for name, reason in found.items() if isinstance(reason, str)}
+
+
+def _fitting(
+    model: nn.Module, where: Where | None, unsupported: str, input_size: tuple[int, int, int] | None
+) -> tuple[list[Triple], str]:
+    """Return the triples to convert, and a sentence's beginning about the chosen convolutions without one."""
+    triples, refused = _found(model, where, input_size)
+    what = "a network without convolutions behind others"
     if refused:
-        reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in refused.items())
-        what = f"{len(found) - len(triples)} layers that cannot become selective ({reasons})"
-    else:
-        what = "a network without convolutions behind others"
+        what = f"{len(refused)} layers that cannot become selective ({summary(refused, model)})"
     if not triples:
         need = "a convolution behind a BatchNorm and a ReLU module of its own"
         raise ArgumentError("model" if where is None else "where", what + _already(model), need)
     if refused and unsupported == "raise":
         raise ArgumentError("where", what, 'others only, or unsupported="warn", which leaves these as they are')
-    if refused:
-        warnings.warn(f"where: {what} stay as they are", stacklevel=3)
-    return triples
+    return triples, what if refused else ""
+
+
+def unfit(
+    model: nn.Module, where: Where | None = None, input_size: tuple[int, int, int] | None = None
+) -> dict[str, str]:
+    """Return by name why convolutions of a model cannot become selective.
+
+    Args:
+        model: As for :func:`make_selective`; it is not changed.
+        where: Likewise; with None the stem is left out.
+        input_size: Likewise.
+
+    Returns:
+        The reason for each of the chosen convolutions that :func:`make_selective` would leave as it is.
+
+    Raises:
+        ArgumentError: An argument cannot be used.
+
+    Example:
+        >>> import timm
+        >>> unfit(timm.create_model("resnet26"))["layer1.0.conv1"]
+        'its input comes from maxpool (MaxPool2d), not from a ReLU module'
+    """
+    check_model(model)
+    return _found(model, where, input_size)[1]
 
 
 def make_selective(
@@ -112,9 +138,11 @@ def make_selective(
             ``where(name, conv) -> bool``, chooses.
         reallocate: Which layers can re-use closed channels, where others can only close them: ``"pointwise"``
             (1x1 convolutions, as the authors do), True, False, an expression or a callable.
-        drop_rate: Dropout between activation and convolution of the selective layers; 0 keeps the model's own.
+        drop_rate: Dropout between activation and convolution of the selective layers, instead of what the model has
+            there; 0 keeps that (``nn.Dropout`` and ``nn.Dropout2d``, which move into the layer).
         unsupported: What happens if chosen layers do not fit: ``"warn"`` once and convert the rest, or ``"raise"`` an
-            error; both give every name and reason. With ``where=None`` only the stem is left without a word.
+            error. Both give the reasons, and :func:`unfit` those of every layer. With ``where=None`` only the stem is
+            left without a word.
         input_size: ``(C, H, W)`` of one image in pixels; by default what the model says of itself, or 224 pixels.
 
     Returns:
@@ -137,8 +165,11 @@ def make_selective(
         raise ArgumentError("drop_rate", drop_rate, "a probability in [0, 1)")
     if unsupported not in ("raise", "warn"):
         raise unknown_name("unsupported", unsupported, ("raise", "warn"))
-    reused = _reallocating(reallocate, _static(model))
-    triples = _fitting(model, where, unsupported, input_size)
+    _reallocating(reallocate, _static(model))
+    triples, left = _fitting(model, where, unsupported, input_size)
+    reused = _reallocating(reallocate, [triple.conv for triple in triples], "convolutions that become selective")
+    if left:
+        warnings.warn(f"where: {left} stay as they are", stacklevel=2)
     modules = dict(model.named_modules())
     layers: dict[nn.Module, nn.Module] = {}
     for triple in triples:
@@ -149,8 +180,11 @@ def make_selective(
             nn.Identity() if inside else act,
             conv,
             reallocate=bool(reused(triple.conv, conv)),
-            drop_rate=drop_rate or (modules[triple.drop].p if triple.drop else 0.0),
+            drop_rate=drop_rate,
         )
+        if triple.drop and not drop_rate:
+            layer.drop = modules[triple.drop]
+        layer.static_names = {"norm": triple.norm, "conv": triple.conv}  # where a static checkpoint has its parts
         if layer.shift is not None:
             layer.shift.requires_grad_(conv.weight.requires_grad)
         layers[conv] = layer

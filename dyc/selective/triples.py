@@ -9,6 +9,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from dyc.convertible import altered, has_hooks, shared_parameters
 from dyc.selective.dataflow import Dataflow, Value
 
+_DROPOUTS = (nn.Dropout, nn.Dropout2d)
 _NORMS = (nn.BatchNorm2d.forward, nn.SyncBatchNorm.forward, BatchNormAct2d.forward)
 
 
@@ -102,6 +103,8 @@ class TripleFinder:
 
     def _producer(self, value: Value, what: str) -> tuple[nn.Module, str, str]:
         """Return the module that made ``value``, its name, and what a message calls it."""
+        if value in self.flow.inputs:
+            raise _Unfit(f"{what} is the image")
         if value.producer is None:
             raise _Unfit(f"{what} does not come from the model's input")
         name = value.producer.module
@@ -121,7 +124,7 @@ class TripleFinder:
         """Return the name of the one dropout module that ``value`` passes, or nothing."""
         names = list(value.passed_by)
         alone = len(names) == 1 and len(self.flow.calls.get(names[0], ())) == 1
-        return names[0] if alone and type(self.modules[names[0]]) is nn.Dropout else ""
+        return names[0] if alone and type(self.modules[names[0]]) in _DROPOUTS else ""
 
     def _norm(self, value: Value, act: str) -> str:
         module, name, shown = self._producer(value, f"the input of {act}")
