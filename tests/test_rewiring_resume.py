@@ -1,0 +1,98 @@
+"""ChannelRewiring: a checkpoint holds the network that was evaluated, and a resumed run goes on with it."""
+
+import csv
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from selective_training import GAMMA, OPTIONS, History, channels, digits, fit
+
+from lightning_modules import ChannelRewiring, ImageClassifier
+from lightning_modules.cli import main
+
+
+class Keep(Callback):
+    """Save a checkpoint and the loss of every evaluation, as the run's own checkpoints do."""
+
+    def __init__(self, folder):
+        self.folder, self.losses = folder, []
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.losses.append(trainer.callback_metrics["val/loss"].item())
+        trainer.save_checkpoint(self.folder / f"{trainer.current_epoch}.ckpt", weights_only=False)
+
+
+@pytest.mark.parametrize("ema_decay", [None, 0.5])
+def test_checkpoint_reproduces_its_evaluation(tmp_path, ema_decay):
+    keep, history = Keep(tmp_path), History()
+    classifier = ImageClassifier("tiny_selective", ema_decay=ema_decay)
+    _, trainer = fit(ChannelRewiring(gamma=GAMMA, until=1.0), keep, history, classifier=classifier)
+    assert history.changed == [1, 2, 3]
+    for epoch, loss in enumerate(keep.losses):
+        again = ImageClassifier.load_from_checkpoint(tmp_path / f"{epoch}.ckpt", weights_only=True)
+        assert channels(again.net) == channels(again.evaluated) == history.channels[epoch]
+        found = trainer.validate(again, digits(), verbose=False)
+        assert found[0]["val/loss"] == loss
+
+
+def test_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(name, epochs, *more):
+        assert main(["fit", f"--name={name}", f"--trainer.max_epochs={epochs}", *OPTIONS, *more]) == 0
+        newest = max((tmp_path / "runs" / name).glob("version_*"))
+        rows = list(csv.DictReader((newest / "metrics.csv").open()))
+        rows = [{k: v for k, v in r.items() if k.startswith("channels/")} for r in rows if r["channels/closed"]]
+        return torch.load(newest / "checkpoints/last.ckpt", weights_only=True), rows
+
+    whole, rows = run("whole", 6)
+    run("parts", 2, "--trainer.callbacks.until=2")
+    config = tmp_path / "runs/parts/version_0/config.yaml"
+    assert "class_path: lightning_modules.ChannelRewiring" in config.read_text()
+    parts, later = run("parts", 6, "--ckpt_path=last")
+
+    assert len(rows) == 6
+    assert later == rows[2:]
+    # Before epoch 2, the first one after the restart, and until epoch 4.
+    assert [float(row["channels/newly_reallocated"]) > 0 for row in rows] == [False, True, True, True, True, False]
+    assert whole["state_dict"].keys() == parts["state_dict"].keys()
+    for name, value in whole["state_dict"].items():
+        assert torch.equal(value, parts["state_dict"][name]), name
+    one, other = (checkpoint["optimizer_states"][0]["state"] for checkpoint in (whole, parts))
+    assert one.keys() == other.keys()
+    for key in one:
+        assert torch.equal(one[key]["momentum_buffer"], other[key]["momentum_buffer"])
+    assert whole["callbacks"]["ChannelRewiring"] == parts["callbacks"]["ChannelRewiring"] == {"rewired": 4}
+
+
+def test_epoch_that_goes_on_in_its_middle_is_not_changed_twice(tmp_path):
+    class Interrupted(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            if (trainer.current_epoch, batch_idx) == (2, 0):
+                trainer.save_checkpoint(tmp_path / "x.ckpt", weights_only=False)
+
+    class Spy(ChannelRewiring):
+        def _rewire(self, trainer, pl_module):
+            epochs.append(trainer.current_epoch)
+            return super()._rewire(trainer, pl_module)
+
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            super().on_train_epoch_start(trainer, pl_module)  # whether or not Lightning calls it after a restart
+
+        def on_train_epoch_start(self, trainer, pl_module):
+            super().on_train_epoch_start(trainer, pl_module)
+
+    epochs = []
+    fit(Spy(gamma=GAMMA, until=1.0), Interrupted())
+    assert epochs == [1, 2, 3]
+    epochs = []
+    fit(Spy(gamma=GAMMA, until=1.0), ckpt_path=tmp_path / "x.ckpt")
+    assert epochs == [3]
+
+
+def test_callback_of_another_training_starts_anew():
+    callback = ChannelRewiring(gamma=GAMMA)
+    histories = [History(), History()]
+    for history in histories:
+        fit(callback, history, epochs=2)
+    assert [history.changed for history in histories] == [[1], [1]]
