@@ -1,8 +1,9 @@
 """ChannelRewiring: before which epochs a network changes, what is drawn and logged, and what is refused."""
 
+import warnings
+
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from selective_training import GAMMA, OPTIONS, History, channels, fit
 
 import dyc
@@ -32,7 +33,7 @@ def test_network_changes_before_these_epochs(kwargs, epochs, expected):
 
 def test_share_of_the_epochs_is_not_rounded_up():
     assert 0.07 * 100 > 7  # in floating point
-    assert ChannelRewiring(until=0.07)._changes(Trainer(max_epochs=100, logger=False, accelerator="cpu")) == 7
+    assert ChannelRewiring(until=0.07).schedule.last(100) == 7
 
 
 def test_what_is_logged_is_what_is_evaluated(capsys):
@@ -119,6 +120,38 @@ def test_wrong_arguments_are_named(kwargs, argument):
 def test_schedule_longer_than_the_training():
     with pytest.raises(ArgumentError, match=r"ChannelRewiring.until: got 5 epochs; need at most 4"):
         fit(ChannelRewiring(until=5))
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "epochs", "message"),
+    [
+        ({}, 1, r"trainer.max_epochs: got 1; need at least 2"),
+        ({"until": 1.0, "every": 50}, 3, r"ChannelRewiring.every: got 50 epochs; need at most 2, .* max_epochs=3"),
+        ({"until": 3, "every": 4}, 9, r"ChannelRewiring.every: got 4 epochs; need at most 3, .* until=3 "),
+        ({"until": 1e-7}, 3, r"ChannelRewiring.until: got 1e-07 of 3 epochs; need at least 0.33"),
+        ({"until": 2, "every": 3}, -1, r"ChannelRewiring.every: got 3 epochs; need at most 2"),
+    ],
+)
+def test_training_without_one_change(kwargs, epochs, message):
+    with pytest.raises(ArgumentError, match=message):
+        fit(ChannelRewiring(**kwargs), epochs=epochs, max_steps=30, classifier=constant())
+
+
+@pytest.mark.parametrize("until", [0.5, 5])
+def test_smoke_test_is_as_short_as_it_is(until):
+    history = History()
+    fit(ChannelRewiring(until=until), history, fast_dev_run=1)
+    assert len(history.logged) == 1
+
+
+def test_steps_that_end_before_the_schedule_are_told():
+    told = r"max_steps=4 ends the training in epoch 1, .* until epoch 3"
+    with pytest.warns(UserWarning, match=told):
+        fit(ChannelRewiring(gamma=GAMMA, until=3), batches=4, max_steps=4, accumulate_grad_batches=2)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(ChannelRewiring(gamma=GAMMA, until=1), batches=4, max_steps=8, accumulate_grad_batches=2, epochs=4)
+    assert not [w for w in caught if "max_steps" in str(w.message)]
 
 
 def test_share_of_an_unknown_length():

@@ -1,6 +1,5 @@
 """Selective allocation of channels while training goes on: the rule of SelectConv."""
 
-import math
 from typing import Any, Literal
 
 import torch
@@ -9,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from dyc import apply_rewiring, iter_selective, plan_rewiring, selective_layers
 from dyc.selective.network import Rewiring
 from dyc.selective.rewiring import check_rule
+from lightning_modules.callbacks.rewiring_schedule import RewiringSchedule
 from ops import ArgumentError
 from ops.errors import unknown_name
 
@@ -42,7 +42,8 @@ class ChannelRewiring(Callback):
 
     Raises:
         ArgumentError: An argument is out of range; when training starts: the network has no selective layer, or
-            ``until`` does not fit the length of the training.
+            ``until`` and ``every`` do not fit the length of the training. A smoke test (``fast_dev_run``) may be as
+            short as it is.
 
     Source: Jeong and Shin, ICML 2019, http://proceedings.mlr.press/v97/jeong19c.html
     """
@@ -64,17 +65,10 @@ class ChannelRewiring(Callback):
             check_rule(gamma, num_sources, max_uses)
         except ArgumentError as error:
             raise ArgumentError(f"ChannelRewiring.{error}") from error
-        if isinstance(until, bool) or not isinstance(until, int | float) or not until > 0:
-            raise ArgumentError("ChannelRewiring.until", repr(until), "a share in (0, 1], or a number of epochs")
-        if isinstance(until, float) and until > 1:
-            raise ArgumentError(
-                "ChannelRewiring.until", repr(until), "a share of the training, at most 1.0, or an int for epochs"
-            )
-        if not isinstance(every, int) or isinstance(every, bool) or every < 1:
-            raise ArgumentError("ChannelRewiring.every", repr(every), "an int, at least 1")
-        self.mode, self.gamma, self.max_uses, self.until = mode, gamma, max_uses, until
+        self.schedule = RewiringSchedule(until, every)
+        self.mode, self.gamma, self.max_uses = mode, gamma, max_uses
         self.num_sources = 0 if mode == "compression" else num_sources
-        self.every, self.seed, self.reset_momentum = every, seed, reset_momentum
+        self.seed, self.reset_momentum = seed, reset_momentum
         self._rewired: int | None = None  # the last epoch that started with a change
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -105,31 +99,17 @@ class ChannelRewiring(Callback):
                 f"'accuracy' for {name!r}, whose layers were made without re-allocation",
                 "'compression', or a network made with reallocate=True",
             )
-        self._changes(trainer)
+        self.schedule.check(trainer)
 
-    def _changes(self, trainer: Trainer) -> int:
-        """Return the number of epochs after which the network changes."""
-        epochs = trainer.max_epochs
-        known = epochs is not None and epochs >= 0
-        if isinstance(self.until, int) and self.until > 1:
-            if known and self.until > epochs:
-                raise ArgumentError(
-                    "ChannelRewiring.until", f"{self.until} epochs", f"at most {epochs}, the trainer's max_epochs"
-                )
-            return self.until
-        if not known:
-            raise ArgumentError(
-                "trainer.max_epochs",
-                epochs,
-                f"a number, as ChannelRewiring.until={self.until} is a share of it, or an int of epochs for `until`",
-            )
-        return math.ceil(round(self.until * epochs, 6))  # 0.1 of 30 epochs is 3
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Warn if steps end the training before the last change; how many an epoch has is known only now."""
+        self.schedule.check_steps(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Change the network that the epoch before was evaluated with, and log what it is made of."""
         epoch = trainer.current_epoch
         newly_closed = newly_reallocated = 0
-        if 1 <= epoch <= self._changes(trainer) and epoch % self.every == 0 and self._rewired != epoch:
+        if self.schedule.changes_before(epoch, trainer.max_epochs) and self._rewired != epoch:
             newly_closed, newly_reallocated = self._rewire(trainer, pl_module)
             self._rewired = epoch
         table = selective_layers(pl_module.net)
