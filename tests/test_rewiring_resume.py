@@ -62,7 +62,7 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch):
     assert one.keys() == other.keys()
     for key in one:
         assert torch.equal(one[key]["momentum_buffer"], other[key]["momentum_buffer"])
-    assert whole["callbacks"]["ChannelRewiring"] == parts["callbacks"]["ChannelRewiring"] == {"rewired": 4}
+    assert whole["callbacks"]["ChannelRewiring"] == parts["callbacks"]["ChannelRewiring"] == {"rewired": 4, "seed": 0}
 
 
 def test_epoch_that_goes_on_in_its_middle_is_not_changed_twice(tmp_path):
@@ -96,3 +96,16 @@ def test_callback_of_another_training_starts_anew():
     for history in histories:
         fit(callback, history, epochs=2)
     assert [history.changed for history in histories] == [[1], [1]]
+
+
+def test_resumed_run_goes_on_with_its_seed(tmp_path, monkeypatch):
+    def run(seed, env, **options):
+        monkeypatch.setenv("PL_GLOBAL_SEED", env)
+        torch.manual_seed(1)
+        classifier = ImageClassifier("tiny_selective", num_classes=10, model_kwargs={"in_chans": 1})
+        callback = ChannelRewiring(gamma=GAMMA, until=2, seed=seed)
+        return channels(fit(callback, Keep(tmp_path), classifier=classifier, epochs=3, **options)[0].net)
+
+    whole = run(None, "1")
+    assert run(None, "2", ckpt_path=tmp_path / "1.ckpt") == whole
+    assert run(2, "1", ckpt_path=tmp_path / "1.ckpt") != whole

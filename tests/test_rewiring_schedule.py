@@ -73,13 +73,16 @@ def test_compression_only_closes():
     assert all((layer.pointers == -1).all() for _, layer in dyc.iter_selective(classifier.net))
 
 
-def test_seed_and_epoch_alone_decide():
+def test_seed_and_epoch_alone_decide(monkeypatch):
     def sources(seed):
         torch.manual_seed(1)
         classifier = ImageClassifier("tiny_selective", num_classes=10, model_kwargs={"in_chans": 1})
-        return channels(fit(ChannelRewiring(gamma=GAMMA, seed=seed), classifier=classifier)[0].net)
+        return channels(fit(ChannelRewiring(gamma=GAMMA, seed=seed), classifier=classifier, epochs=3)[0].net)
 
-    assert sources(0) == sources(0) != sources(1)
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    assert sources(0) == sources(None) != sources(1)
+    monkeypatch.setenv("PL_GLOBAL_SEED", "1")  # as seed_everything leaves it
+    assert sources(None) == sources(1)
 
 
 def test_nothing_is_drawn_from_the_global_generators():
@@ -110,6 +113,9 @@ def test_nothing_is_drawn_from_the_global_generators():
         ({"until": float("nan")}, "until"),
         ({"until": "half"}, "until"),
         ({"every": 0}, "every"),
+        ({"seed": "a"}, "seed"),
+        ({"seed": -1}, "seed"),
+        ({"reset_momentum": "no"}, "reset_momentum"),
     ],
 )
 def test_wrong_arguments_are_named(kwargs, argument):

@@ -1,5 +1,6 @@
 """Selective allocation of channels while training goes on: the rule of SelectConv."""
 
+import os
 from typing import Any, Literal
 
 import torch
@@ -36,7 +37,8 @@ class ChannelRewiring(Callback):
         until: When to stop: a share of the training up to 1.0, or from 2 on a number of epochs. The network of the
             epoch that reaches it is the last one that changes.
         every: Epochs between two changes.
-        seed: Seed of the choices and shifts.
+        seed: Seed of the choices and shifts; by default that of ``seed_everything``, or 0, and in a resumed run the
+            one that it began with.
         reset_momentum: Let the optimiser forget what it remembers of channels that are re-used. False, as the authors'
             code: what a channel learned before it was closed moves its new weights once more.
 
@@ -56,7 +58,7 @@ class ChannelRewiring(Callback):
         max_uses: int | None = None,
         until: int | float = 0.5,
         every: int = 1,
-        seed: int = 0,
+        seed: int | None = None,
         reset_momentum: bool = True,
     ):
         if mode not in MODES:
@@ -65,23 +67,35 @@ class ChannelRewiring(Callback):
             check_rule(gamma, num_sources, max_uses)
         except ArgumentError as error:
             raise ArgumentError(f"ChannelRewiring.{error}") from error
+        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32):
+            raise ArgumentError("ChannelRewiring.seed", repr(seed), "an int from 0 to 2**32 - 1, or None for the run's")
+        if not isinstance(reset_momentum, bool):
+            raise ArgumentError("ChannelRewiring.reset_momentum", repr(reset_momentum), "True or False")
         self.schedule = RewiringSchedule(until, every)
         self.mode, self.gamma, self.max_uses = mode, gamma, max_uses
         self.num_sources = 0 if mode == "compression" else num_sources
         self.seed, self.reset_momentum = seed, reset_momentum
+        self._forget()
+
+    def _forget(self) -> None:
+        self._drawn_from = self.seed
         self._rewired: int | None = None  # the last epoch that started with a change
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget another training; what a checkpoint remembers is loaded after this."""
-        self._rewired = None
+        self._forget()
+        if self.seed is None:
+            self._drawn_from = int(os.environ.get("PL_GLOBAL_SEED", 0))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
-        return {"rewired": self._rewired}
+        return {"rewired": self._rewired, "seed": self._drawn_from}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what a checkpoint kept: an epoch that goes on in its middle is not changed twice."""
         self._rewired = state_dict["rewired"]
+        if self.seed is None:
+            self._drawn_from = state_dict.get("seed", 0)  # the default of checkpoints that do not tell it
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check that the rule fits the network and the length of the training."""
@@ -126,7 +140,7 @@ class ChannelRewiring(Callback):
         net = pl_module.net
         plan: dict[str, Rewiring] | None = None
         if trainer.is_global_zero:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + trainer.current_epoch)
+            generator = torch.Generator().manual_seed(self._drawn_from * 1_000_003 + trainer.current_epoch)
             plan = plan_rewiring(net, self.gamma, self.num_sources, self.max_uses, generator)
         plan = trainer.strategy.broadcast(plan)
         layers = dict(iter_selective(net))
