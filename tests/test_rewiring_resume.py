@@ -1,6 +1,7 @@
 """ChannelRewiring: a checkpoint holds the network that was evaluated, and a resumed run goes on with it."""
 
 import csv
+import warnings
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from selective_training import GAMMA, OPTIONS, History, channels, digits, fit
 
 from lightning_modules import ChannelRewiring, ImageClassifier
 from lightning_modules.cli import main
+from ops import ArgumentError
 
 
 class Keep(Callback):
@@ -62,32 +64,38 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch):
     assert one.keys() == other.keys()
     for key in one:
         assert torch.equal(one[key]["momentum_buffer"], other[key]["momentum_buffer"])
-    assert whole["callbacks"]["ChannelRewiring"] == parts["callbacks"]["ChannelRewiring"] == {"rewired": 4, "seed": 0}
+    kept = whole["callbacks"]["ChannelRewiring"]
+    assert kept == parts["callbacks"]["ChannelRewiring"]
+    assert kept["rewired"] == 4
+    assert kept["newly"] == [float(rows[4][f"channels/newly_{what}"]) for what in ("closed", "reallocated")]
 
 
-def test_epoch_that_goes_on_in_its_middle_is_not_changed_twice(tmp_path):
+@pytest.mark.parametrize("hook", ["on_train_epoch_start", "on_train_batch_end"])
+def test_epoch_that_goes_on_in_its_middle_is_not_changed_twice(tmp_path, hook):
     class Interrupted(Callback):
-        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        def save(self, trainer, pl_module, outputs=None, batch=None, batch_idx=0):
             if (trainer.current_epoch, batch_idx) == (2, 0):
                 trainer.save_checkpoint(tmp_path / "x.ckpt", weights_only=False)
+
+    setattr(Interrupted, hook, Interrupted.save)
 
     class Spy(ChannelRewiring):
         def _rewire(self, trainer, pl_module):
             epochs.append(trainer.current_epoch)
             return super()._rewire(trainer, pl_module)
 
-        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-            super().on_train_epoch_start(trainer, pl_module)  # whether or not Lightning calls it after a restart
+    def logged(history):
+        return {key: value for key, value in history.logged[-2].items() if key.startswith("channels/")}
 
-        def on_train_epoch_start(self, trainer, pl_module):
-            super().on_train_epoch_start(trainer, pl_module)
-
-    epochs = []
-    fit(Spy(gamma=GAMMA, until=1.0), Interrupted())
+    epochs, whole, later = [], History(), History()
+    fit(Spy(gamma=GAMMA, until=1.0), Interrupted(), whole)
     assert epochs == [1, 2, 3]
     epochs = []
-    fit(Spy(gamma=GAMMA, until=1.0), ckpt_path=tmp_path / "x.ckpt")
+    fit(Spy(gamma=GAMMA, until=1.0), later, ckpt_path=tmp_path / "x.ckpt")
     assert epochs == [3]
+    assert len(later.logged) == 2
+    assert logged(later) == logged(whole)
+    assert logged(whole)["channels/newly_closed"] > 0
 
 
 def test_callback_of_another_training_starts_anew():
@@ -109,3 +117,15 @@ def test_resumed_run_goes_on_with_its_seed(tmp_path, monkeypatch):
     whole = run(None, "1")
     assert run(None, "2", ckpt_path=tmp_path / "1.ckpt") == whole
     assert run(2, "1", ckpt_path=tmp_path / "1.ckpt") != whole
+
+
+def test_settings_that_changed_are_told():
+    before, after = ChannelRewiring(gamma=0.1, until=3, seed=1), ChannelRewiring(gamma=0.2, until=3, every=2)
+    with pytest.warns(UserWarning, match="ChannelRewiring goes on") as told:
+        after.load_state_dict(before.state_dict())
+    assert [str(w.message).split(": ")[1] for w in told] == ["gamma=0.2 (was 0.1), every=2 (was 1)"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ChannelRewiring(gamma=0.1, until=3).load_state_dict(before.state_dict())
+    with pytest.raises(ArgumentError, match=r"ckpt_path: got a checkpoint that keeps \[\] of ChannelRewiring; need"):
+        after.load_state_dict({})

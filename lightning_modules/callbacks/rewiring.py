@@ -1,10 +1,12 @@
 """Selective allocation of channels while training goes on: the rule of SelectConv."""
 
 import os
+from dataclasses import asdict
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 
 from dyc import apply_rewiring, iter_selective, plan_rewiring, selective_layers
 from dyc.selective.network import Rewiring
@@ -80,6 +82,8 @@ class ChannelRewiring(Callback):
     def _forget(self) -> None:
         self._drawn_from = self.seed
         self._rewired: int | None = None  # the last epoch that started with a change
+        self._newly = (0, 0)  # how many channels it closed and re-used
+        self._logged: int | None = None  # the last epoch of which it was logged what the network is made of
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget another training; what a checkpoint remembers is loaded after this."""
@@ -89,13 +93,37 @@ class ChannelRewiring(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
-        return {"rewired": self._rewired, "seed": self._drawn_from}
+        return {"rewired": self._rewired, "newly": list(self._newly), "settings": self._settings()}
+
+    def _settings(self) -> dict[str, Any]:
+        names = ("mode", "gamma", "num_sources", "max_uses", "reset_momentum")
+        return {**{name: getattr(self, name) for name in names}, **asdict(self.schedule), "seed": self._drawn_from}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what a checkpoint kept: an epoch that goes on in its middle is not changed twice."""
+        """Take over what a checkpoint kept: an epoch that goes on in its middle is not changed twice.
+
+        Warns if the settings are not those of the checkpoint.
+
+        Raises:
+            ArgumentError: It is not a state of this callback.
+        """
+        if "rewired" not in state_dict:
+            raise ArgumentError(
+                "ckpt_path",
+                f"a checkpoint that keeps {sorted(state_dict)} of ChannelRewiring",
+                "one whose last changed epoch is told, as ChannelRewiring writes it",
+            )
         self._rewired = state_dict["rewired"]
+        self._newly = tuple(state_dict.get("newly", (0, 0)))
+        kept = state_dict.get("settings", {})  # checkpoints from before they were kept have none
         if self.seed is None:
-            self._drawn_from = state_dict.get("seed", 0)  # the default of checkpoints that do not tell it
+            self._drawn_from = kept.get("seed", 0)
+        own = self._settings()
+        changed = [
+            f"{name}={own[name]!r} (was {kept[name]!r})" for name in own if own[name] != kept.get(name, own[name])
+        ]
+        if changed:
+            rank_zero_warn(f"ChannelRewiring goes on with other settings than the checkpoint: {', '.join(changed)}")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check that the rule fits the network and the length of the training."""
@@ -122,10 +150,18 @@ class ChannelRewiring(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Change the network that the epoch before was evaluated with, and log what it is made of."""
         epoch = trainer.current_epoch
-        newly_closed = newly_reallocated = 0
         if self.schedule.changes_before(epoch, trainer.max_epochs) and self._rewired != epoch:
-            newly_closed, newly_reallocated = self._rewire(trainer, pl_module)
+            self._newly = self._rewire(trainer, pl_module)
             self._rewired = epoch
+        self._log(epoch, pl_module)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Log what the network is made of in an epoch that goes on in its middle: it does not start again."""
+        if self._logged != trainer.current_epoch:
+            self._log(trainer.current_epoch, pl_module)
+
+    def _log(self, epoch: int, pl_module: LightningModule) -> None:
+        newly_closed, newly_reallocated = self._newly if self._rewired == epoch else (0, 0)
         table = selective_layers(pl_module.net)
         values = {"channels/newly_closed": newly_closed, "channels/newly_reallocated": newly_reallocated}
         values["channels/parameters"] = table.effective_parameters
@@ -133,7 +169,9 @@ class ChannelRewiring(Callback):
             values[f"channels/{count}"] = getattr(table.total, count)
             values |= {f"channels/{count}/{row.name}": getattr(row, count) for row in table}
         values |= {f"channels/parameters/{row.name}": row.effective_parameters for row in table}
-        pl_module.log_dict({key: float(value) for key, value in values.items()}, rank_zero_only=True)
+        values = {key: float(value) for key, value in values.items()}
+        pl_module.log_dict(values, on_step=False, on_epoch=True, rank_zero_only=True)
+        self._logged = epoch
 
     def _rewire(self, trainer: Trainer, pl_module: LightningModule) -> tuple[int, int]:
         """Return how many open channels were closed, and how many closed ones re-used."""
