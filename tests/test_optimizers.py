@@ -170,3 +170,58 @@ def test_resumed_run_keeps_its_groups(tmp_path, monkeypatch, capsys):
     torch.save(checkpoint, last)
     assert main([*fixed, "--trainer.max_epochs=3", f"--ckpt_path={last}", "--config=groups.yaml"]) != 0
     assert "need {}, as in the checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        ({}, {"lr": 0.02, "momentum": 0.5, "weight_decay": 0.01}),
+        ({"weight_decay": 0.01}, {"weight_decay": 0.0}),
+        ({"opt": "adamw"}, {"opt": "adamw", "lr": 0.01, "kwargs": {}}),
+    ],
+)
+@pytest.mark.parametrize("schedule", ["none", "constant"])
+def test_settings_given_to_a_resumed_run_count(resumable, schedule, first, later):
+    expected = resumable(later, 1, schedule)
+    assert expected != resumable(first, 1, schedule)
+    assert resumable(later, 2, schedule, resumed=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("later", "message"),
+    [
+        ({"kwargs": {"nesterov": True}}, r"optimizer.kwargs: got {'nesterov': True}; need {}, as in the checkpoint"),
+        ({"opt": "adamw"}, r"optimizer.opt: got adamw; need momentum, as in"),
+        ({"momentum": 0.0}, r"optimizer.momentum: got 0.0; need a positive number, as in"),
+    ],
+)
+def test_settings_that_the_state_of_the_optimiser_depends_on_are_refused(resumable, later, message):
+    resumable({}, 1)
+    with pytest.raises(ArgumentError, match=message):
+        resumable(later, 2, resumed=True)
+
+
+@pytest.fixture
+def resumable(tmp_path):
+    def fit(settings, epochs, schedule="none", resumed=False):
+        """Train from the start or from the last checkpoint, and return the options of every group."""
+        options = {"groups": {"bias$": {"weight_decay": 0.3}}, "filter_bias_and_bn": False, **settings}
+        classifier = ImageClassifier(
+            "test_resnet", optimizer=OptimizerSettings(**options), schedule=ScheduleSettings(schedule)
+        )
+        trainer = Trainer(
+            max_epochs=epochs,
+            limit_train_batches=1,
+            limit_val_batches=0,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        path = tmp_path / "last.ckpt"
+        trainer.fit(classifier, ImageData("digits", batch_size=4, image_size=32), ckpt_path=path if resumed else None)
+        trainer.save_checkpoint(path)
+        return [{k: v for k, v in group.items() if k != "params"} for group in trainer.optimizers[0].param_groups]
+
+    return fit
