@@ -116,6 +116,9 @@ def test_an_expression_without_parameters_is_told():
         ("sgd", {"a": {}}, r"got \{\}; need a value for one or more of .*weight_decay"),
         ("sgd", {"a": {"lr": None}}, r"got \{'lr': None\}; need a value"),
         ("sgd", {"a": {"weight_decay": -1.0}}, "Invalid weight_decay.*need values that 'sgd' can use"),
+        ("sgd", ["a"], r"optimizer.groups: got \['a'\]; need options by regular expression"),
+        ("sgd", {"a": 1}, r"groups\['a'\]: got 1; need options by name"),
+        ("sgd", {1: {"lr": 1.0}}, r"groups\[1\]: got 1 .*; need a regular expression"),
         ("adamw", {"a": {"weight_decay": "1e"}}, "'1e'.*need values that 'adamw' can use"),
     ],
 )
@@ -170,6 +173,21 @@ def test_resumed_run_keeps_its_groups(tmp_path, monkeypatch, capsys):
     torch.save(checkpoint, last)
     assert main([*fixed, "--trainer.max_epochs=3", f"--ckpt_path={last}", "--config=groups.yaml"]) != 0
     assert "need {}, as in the checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("groups", [{}, {"a": {"lr": 1.0}}])
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"foo": 1}, r"optimizer.kwargs: got {'foo': 1} \(.*'foo'.*need arguments that 'sgd' can use"),
+        ({"nesterov": True, "dampening": 0.5}, "Nesterov momentum requires"),
+        ({"lr": 1.0}, "got 'lr'; need it as model.optimizer.lr"),
+        (["foo"], "need options by name"),
+    ],
+)
+def test_wrong_arguments_of_the_optimizer_are_named(groups, kwargs, message):
+    with pytest.raises(ArgumentError, match=message):
+        OptimizerSettings("sgd", kwargs=kwargs, groups=groups)
 
 
 @pytest.mark.parametrize(
