@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from timm.data import Mixup
 from timm.loss import SoftTargetCrossEntropy
 from timm.utils import ModelEmaV3
@@ -15,6 +16,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from dyc.settings import iter_temperatures
 from lightning_modules.network import build_network, check_fits, check_model_name
 from lightning_modules.optimizers import build_optimizer, build_schedule, move_schedule
+from lightning_modules.resume import check_optimizer, check_weights, given_options, use_options
 from lightning_modules.settings import OptimizerSettings, RegularizationSettings, ScheduleSettings
 from ops import ArgumentError
 
@@ -226,12 +228,17 @@ class ImageClassifier(LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """Build the optimiser and the schedule with timm's factories."""
         optimizer = build_optimizer(self.net, self.optimizer_settings)
+        self._given_options = given_options(optimizer, self.optimizer_settings)
         return {"optimizer": optimizer, **build_schedule(optimizer, self.schedule_settings, self.trainer)}
 
     def on_train_start(self) -> None:
-        """Put a resumed schedule, and the count of the moving average, where the training is."""
+        """Put a resumed schedule, and the count of the moving average, where the training is.
+
+        The optimiser goes on with the options that this run was given, not with those of its checkpoint.
+        """
         self._averaged_step = self.trainer.global_step
         if self.trainer.global_step > 0:
+            use_options(self.trainer.optimizers[0], self._given_options)
             for config in self.trainer.lr_scheduler_configs:
                 move_schedule(config.scheduler, self.schedule_settings, self.trainer.global_step, self.current_epoch)
 
@@ -240,24 +247,16 @@ class ImageClassifier(LightningModule):
         move_schedule(scheduler, self.schedule_settings, self.trainer.global_step, self.current_epoch + 1)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint whose weights do not fit the network, with one message instead of a list of keys."""
+        """Refuse a checkpoint whose weights do not fit the network, or whose optimiser cannot go on."""
         if self.net is None:
             hparams = checkpoint["hyper_parameters"]
             self._build(hparams["num_classes"], hparams["model_kwargs"]["in_chans"])
         # A schedule follows from the settings and the position alone. Restored, it would keep the length of the first
         # run, and training on would go on at the learning rate of its end.
         checkpoint["lr_schedulers"] = []
-        saved, own = checkpoint["state_dict"], self.state_dict()
-        wrong = sorted(k for k in saved.keys() | own.keys() if k not in saved or k not in own)
-        wrong += sorted(k for k in saved.keys() & own.keys() if saved[k].shape != own[k].shape)
-        if wrong:
-            trained = checkpoint.get("hyper_parameters", {})
-            raise ArgumentError(
-                "ckpt_path",
-                f"a checkpoint of {trained.get('model')!r} with {trained.get('num_classes')} classes "
-                f"({len(wrong)} tensors differ, such as {wrong[0]})",
-                f"one of {self.model_name!r} with {self.num_classes} classes and the same settings",
-            )
+        check_weights(checkpoint, self.state_dict(), self.model_name, self.num_classes)
+        if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            check_optimizer(asdict(self.optimizer_settings), checkpoint["hyper_parameters"]["optimizer"])
 
 
 def _group(cls: type, value: Any) -> Any:

@@ -1,7 +1,7 @@
 """Groups of training settings: what timm's optimiser, scheduler and mixing factories take, checked early."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -51,14 +51,33 @@ class OptimizerSettings:
             raise unknown_name("model.optimizer.opt", self.opt, known, listing="a name of timm.optim.list_optimizers()")
         if not self.lr > 0:
             raise ArgumentError("model.optimizer.lr", self.lr, "a positive number")
+        if self.kwargs:
+            self._check_kwargs()
+        if not isinstance(self.groups, dict):
+            need = "options by regular expression, such as {'bias$': {'weight_decay': 0.0}}"
+            raise ArgumentError("model.optimizer.groups", repr(self.groups), need)
         for pattern, options in self.groups.items():
             self._check_group(pattern, options)
 
+    def _check_kwargs(self) -> None:
+        if not isinstance(self.kwargs, dict):
+            raise ArgumentError("model.optimizer.kwargs", repr(self.kwargs), "options by name, such as {'eps': 1e-6}")
+        for name in self.kwargs:
+            if name in {option.name for option in fields(self)}:
+                raise ArgumentError("model.optimizer.kwargs", repr(name), f"it as model.optimizer.{name}")
+        try:
+            self._try_options({})
+        except (TypeError, ValueError) as error:
+            need = f"arguments that {self.opt!r} can use"
+            raise ArgumentError("model.optimizer.kwargs", f"{self.kwargs} ({error})", need) from error
+
     def _check_group(self, pattern: str, options: dict[str, Any]) -> None:
         argument = f"model.optimizer.groups[{pattern!r}]"
+        if not isinstance(options, dict):
+            raise ArgumentError(argument, repr(options), "options by name, such as {'weight_decay': 0.0}")
         try:
             re.compile(pattern)
-        except re.error as error:
+        except (re.error, TypeError) as error:
             raise ArgumentError(argument, f"{pattern!r} ({error})", "a regular expression") from error
         known = self._try_options({}).defaults
         for name in options:

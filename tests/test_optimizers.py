@@ -116,6 +116,9 @@ def test_an_expression_without_parameters_is_told():
         ("sgd", {"a": {}}, r"got \{\}; need a value for one or more of .*weight_decay"),
         ("sgd", {"a": {"lr": None}}, r"got \{'lr': None\}; need a value"),
         ("sgd", {"a": {"weight_decay": -1.0}}, "Invalid weight_decay.*need values that 'sgd' can use"),
+        ("sgd", ["a"], r"optimizer.groups: got \['a'\]; need options by regular expression"),
+        ("sgd", {"a": 1}, r"groups\['a'\]: got 1; need options by name"),
+        ("sgd", {1: {"lr": 1.0}}, r"groups\[1\]: got 1 .*; need a regular expression"),
         ("adamw", {"a": {"weight_decay": "1e"}}, "'1e'.*need values that 'adamw' can use"),
     ],
 )
@@ -170,3 +173,73 @@ def test_resumed_run_keeps_its_groups(tmp_path, monkeypatch, capsys):
     torch.save(checkpoint, last)
     assert main([*fixed, "--trainer.max_epochs=3", f"--ckpt_path={last}", "--config=groups.yaml"]) != 0
     assert "need {}, as in the checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("groups", [{}, {"a": {"lr": 1.0}}])
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"foo": 1}, r"optimizer.kwargs: got {'foo': 1} \(.*'foo'.*need arguments that 'sgd' can use"),
+        ({"nesterov": True, "dampening": 0.5}, "Nesterov momentum requires"),
+        ({"lr": 1.0}, "got 'lr'; need it as model.optimizer.lr"),
+        (["foo"], "need options by name"),
+    ],
+)
+def test_wrong_arguments_of_the_optimizer_are_named(groups, kwargs, message):
+    with pytest.raises(ArgumentError, match=message):
+        OptimizerSettings("sgd", kwargs=kwargs, groups=groups)
+
+
+@pytest.mark.parametrize(
+    ("first", "later"),
+    [
+        ({}, {"lr": 0.02, "momentum": 0.5, "weight_decay": 0.01}),
+        ({"weight_decay": 0.01}, {"weight_decay": 0.0}),
+        ({"opt": "adamw"}, {"opt": "adamw", "lr": 0.01, "kwargs": {}}),
+    ],
+)
+@pytest.mark.parametrize("schedule", ["none", "constant"])
+def test_settings_given_to_a_resumed_run_count(resumable, schedule, first, later):
+    expected = resumable(later, 1, schedule)
+    assert expected != resumable(first, 1, schedule)
+    assert resumable(later, 2, schedule, resumed=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("later", "message"),
+    [
+        ({"kwargs": {"nesterov": True}}, r"optimizer.kwargs: got {'nesterov': True}; need {}, as in the checkpoint"),
+        ({"opt": "adamw"}, r"optimizer.opt: got adamw; need momentum, as in"),
+        ({"momentum": 0.0}, r"optimizer.momentum: got 0.0; need a positive number, as in"),
+    ],
+)
+def test_settings_that_the_state_of_the_optimiser_depends_on_are_refused(resumable, later, message):
+    resumable({}, 1)
+    with pytest.raises(ArgumentError, match=message):
+        resumable(later, 2, resumed=True)
+
+
+@pytest.fixture
+def resumable(tmp_path):
+    def fit(settings, epochs, schedule="none", resumed=False):
+        """Train from the start or from the last checkpoint, and return the options of every group."""
+        options = {"groups": {"bias$": {"weight_decay": 0.3}}, "filter_bias_and_bn": False, **settings}
+        classifier = ImageClassifier(
+            "test_resnet", optimizer=OptimizerSettings(**options), schedule=ScheduleSettings(schedule)
+        )
+        trainer = Trainer(
+            max_epochs=epochs,
+            limit_train_batches=1,
+            limit_val_batches=0,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        path = tmp_path / "last.ckpt"
+        trainer.fit(classifier, ImageData("digits", batch_size=4, image_size=32), ckpt_path=path if resumed else None)
+        trainer.save_checkpoint(path)
+        return [{k: v for k, v in group.items() if k != "params"} for group in trainer.optimizers[0].param_groups]
+
+    return fit

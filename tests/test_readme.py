@@ -49,6 +49,10 @@ def test_commands_parse(command, monkeypatch, capsys):
     assert "model:" in capsys.readouterr().out
 
 
+def test_nothing_is_left_to_be_filled_in():
+    assert re.findall(r"^\s*[A-Z][A-Z0-9_]{3,}\s*$", README, re.M) == []
+
+
 def test_counts_of_the_table(capsys):
     rows = re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", README, re.M)
     assert len(rows) == 8

@@ -1,14 +1,17 @@
 """Selective allocation of channels while training goes on: the rule of SelectConv."""
 
-import math
+import os
+from dataclasses import asdict
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 
 from dyc import apply_rewiring, iter_selective, plan_rewiring, selective_layers
 from dyc.selective.network import Rewiring
 from dyc.selective.rewiring import check_rule
+from lightning_modules.callbacks.rewiring_schedule import RewiringSchedule
 from ops import ArgumentError
 from ops.errors import unknown_name
 
@@ -36,13 +39,15 @@ class ChannelRewiring(Callback):
         until: When to stop: a share of the training up to 1.0, or from 2 on a number of epochs. The network of the
             epoch that reaches it is the last one that changes.
         every: Epochs between two changes.
-        seed: Seed of the choices and shifts.
+        seed: Seed of the choices and shifts; by default that of ``seed_everything``, or 0, and in a resumed run the
+            one that it began with.
         reset_momentum: Let the optimiser forget what it remembers of channels that are re-used. False, as the authors'
             code: what a channel learned before it was closed moves its new weights once more.
 
     Raises:
         ArgumentError: An argument is out of range; when training starts: the network has no selective layer, or
-            ``until`` does not fit the length of the training.
+            ``until`` and ``every`` do not fit the length of the training. A smoke test (``fast_dev_run``) may be as
+            short as it is.
 
     Source: Jeong and Shin, ICML 2019, http://proceedings.mlr.press/v97/jeong19c.html
     """
@@ -55,7 +60,7 @@ class ChannelRewiring(Callback):
         max_uses: int | None = None,
         until: int | float = 0.5,
         every: int = 1,
-        seed: int = 0,
+        seed: int | None = None,
         reset_momentum: bool = True,
     ):
         if mode not in MODES:
@@ -64,30 +69,61 @@ class ChannelRewiring(Callback):
             check_rule(gamma, num_sources, max_uses)
         except ArgumentError as error:
             raise ArgumentError(f"ChannelRewiring.{error}") from error
-        if isinstance(until, bool) or not isinstance(until, int | float) or not until > 0:
-            raise ArgumentError("ChannelRewiring.until", repr(until), "a share in (0, 1], or a number of epochs")
-        if isinstance(until, float) and until > 1:
-            raise ArgumentError(
-                "ChannelRewiring.until", repr(until), "a share of the training, at most 1.0, or an int for epochs"
-            )
-        if not isinstance(every, int) or isinstance(every, bool) or every < 1:
-            raise ArgumentError("ChannelRewiring.every", repr(every), "an int, at least 1")
-        self.mode, self.gamma, self.max_uses, self.until = mode, gamma, max_uses, until
+        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32):
+            raise ArgumentError("ChannelRewiring.seed", repr(seed), "an int from 0 to 2**32 - 1, or None for the run's")
+        if not isinstance(reset_momentum, bool):
+            raise ArgumentError("ChannelRewiring.reset_momentum", repr(reset_momentum), "True or False")
+        self.schedule = RewiringSchedule(until, every)
+        self.mode, self.gamma, self.max_uses = mode, gamma, max_uses
         self.num_sources = 0 if mode == "compression" else num_sources
-        self.every, self.seed, self.reset_momentum = every, seed, reset_momentum
+        self.seed, self.reset_momentum = seed, reset_momentum
+        self._forget()
+
+    def _forget(self) -> None:
+        self._drawn_from = self.seed
         self._rewired: int | None = None  # the last epoch that started with a change
+        self._newly = (0, 0)  # how many channels it closed and re-used
+        self._logged: int | None = None  # the last epoch of which it was logged what the network is made of
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget another training; what a checkpoint remembers is loaded after this."""
-        self._rewired = None
+        self._forget()
+        if self.seed is None:
+            self._drawn_from = int(os.environ.get("PL_GLOBAL_SEED", 0))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
-        return {"rewired": self._rewired}
+        return {"rewired": self._rewired, "newly": list(self._newly), "settings": self._settings()}
+
+    def _settings(self) -> dict[str, Any]:
+        names = ("mode", "gamma", "num_sources", "max_uses", "reset_momentum")
+        return {**{name: getattr(self, name) for name in names}, **asdict(self.schedule), "seed": self._drawn_from}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what a checkpoint kept: an epoch that goes on in its middle is not changed twice."""
+        """Take over what a checkpoint kept: an epoch that goes on in its middle is not changed twice.
+
+        Warns if the settings are not those of the checkpoint.
+
+        Raises:
+            ArgumentError: It is not a state of this callback.
+        """
+        if "rewired" not in state_dict:
+            raise ArgumentError(
+                "ckpt_path",
+                f"a checkpoint that keeps {sorted(state_dict)} of ChannelRewiring",
+                "one whose last changed epoch is told, as ChannelRewiring writes it",
+            )
         self._rewired = state_dict["rewired"]
+        self._newly = tuple(state_dict.get("newly", (0, 0)))
+        kept = state_dict.get("settings", {})  # checkpoints from before they were kept have none
+        if self.seed is None:
+            self._drawn_from = kept.get("seed", 0)
+        own = self._settings()
+        changed = [
+            f"{name}={own[name]!r} (was {kept[name]!r})" for name in own if own[name] != kept.get(name, own[name])
+        ]
+        if changed:
+            rank_zero_warn(f"ChannelRewiring goes on with other settings than the checkpoint: {', '.join(changed)}")
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check that the rule fits the network and the length of the training."""
@@ -105,33 +141,27 @@ class ChannelRewiring(Callback):
                 f"'accuracy' for {name!r}, whose layers were made without re-allocation",
                 "'compression', or a network made with reallocate=True",
             )
-        self._changes(trainer)
+        self.schedule.check(trainer)
 
-    def _changes(self, trainer: Trainer) -> int:
-        """Return the number of epochs after which the network changes."""
-        epochs = trainer.max_epochs
-        known = epochs is not None and epochs >= 0
-        if isinstance(self.until, int) and self.until > 1:
-            if known and self.until > epochs:
-                raise ArgumentError(
-                    "ChannelRewiring.until", f"{self.until} epochs", f"at most {epochs}, the trainer's max_epochs"
-                )
-            return self.until
-        if not known:
-            raise ArgumentError(
-                "trainer.max_epochs",
-                epochs,
-                f"a number, as ChannelRewiring.until={self.until} is a share of it, or an int of epochs for `until`",
-            )
-        return math.ceil(round(self.until * epochs, 6))  # 0.1 of 30 epochs is 3
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Warn if steps end the training before the last change; how many an epoch has is known only now."""
+        self.schedule.check_steps(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Change the network that the epoch before was evaluated with, and log what it is made of."""
         epoch = trainer.current_epoch
-        newly_closed = newly_reallocated = 0
-        if 1 <= epoch <= self._changes(trainer) and epoch % self.every == 0 and self._rewired != epoch:
-            newly_closed, newly_reallocated = self._rewire(trainer, pl_module)
+        if self.schedule.changes_before(epoch, trainer.max_epochs) and self._rewired != epoch:
+            self._newly = self._rewire(trainer, pl_module)
             self._rewired = epoch
+        self._log(epoch, pl_module)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Log what the network is made of in an epoch that goes on in its middle: it does not start again."""
+        if self._logged != trainer.current_epoch:
+            self._log(trainer.current_epoch, pl_module)
+
+    def _log(self, epoch: int, pl_module: LightningModule) -> None:
+        newly_closed, newly_reallocated = self._newly if self._rewired == epoch else (0, 0)
         table = selective_layers(pl_module.net)
         values = {"channels/newly_closed": newly_closed, "channels/newly_reallocated": newly_reallocated}
         values["channels/parameters"] = table.effective_parameters
@@ -139,14 +169,16 @@ class ChannelRewiring(Callback):
             values[f"channels/{count}"] = getattr(table.total, count)
             values |= {f"channels/{count}/{row.name}": getattr(row, count) for row in table}
         values |= {f"channels/parameters/{row.name}": row.effective_parameters for row in table}
-        pl_module.log_dict({key: float(value) for key, value in values.items()}, rank_zero_only=True)
+        values = {key: float(value) for key, value in values.items()}
+        pl_module.log_dict(values, on_step=False, on_epoch=True, rank_zero_only=True)
+        self._logged = epoch
 
     def _rewire(self, trainer: Trainer, pl_module: LightningModule) -> tuple[int, int]:
         """Return how many open channels were closed, and how many closed ones re-used."""
         net = pl_module.net
         plan: dict[str, Rewiring] | None = None
         if trainer.is_global_zero:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + trainer.current_epoch)
+            generator = torch.Generator().manual_seed(self._drawn_from * 1_000_003 + trainer.current_epoch)
             plan = plan_rewiring(net, self.gamma, self.num_sources, self.max_uses, generator)
         plan = trainer.strategy.broadcast(plan)
         layers = dict(iter_selective(net))

@@ -27,6 +27,7 @@ from lightning_modules.classifier import ImageClassifier
 from lightning_modules.cli.summary import print_summary
 from lightning_modules.data import ImageData
 from lightning_modules.loggers import WandbMode, build_loggers
+from lightning_modules.resume import check_optimizer
 from lightning_modules.runs import CHECKPOINTS, claim_folder, find_checkpoint, give_back, read_checkpoint
 from ops import ArgumentError
 
@@ -73,7 +74,7 @@ class DycCLI(LightningCLI):
             raise ArgumentError("ckpt_path", f"a checkpoint of {trained['model']!r}", f"one of {given['model']!r}")
         given["model"] = trained["model"]
         if self.config.subcommand == "fit":
-            _check_optimizer(given["optimizer"], trained["optimizer"])
+            check_optimizer(given["optimizer"], trained["optimizer"])
             return
         for name in ("model_kwargs", "num_classes", "ema_decay"):
             given[name] = trained[name]
@@ -160,16 +161,6 @@ class DycCLI(LightningCLI):
     def after_predict(self) -> None:
         """Say where the predictions are."""
         print(f"predictions: {self.folder / 'predictions.csv'}")
-
-
-def _check_optimizer(given: Any, trained: dict[str, Any]) -> None:
-    """Raise unless the parameters are grouped as in the checkpoint, whose optimiser state is kept group by group."""
-    for name in ("opt", "filter_bias_and_bn", "layer_decay", "groups"):
-        want, got = trained.get(name, {}), given[name]  # groups are younger than the oldest checkpoints
-        same = list(got.items()) == list(want.items()) if name == "groups" else got == want  # their order counts
-        if not same:
-            need = f"{want}, as in the checkpoint whose optimiser goes on"
-            raise ArgumentError(f"model.optimizer.{name}", got, need)
 
 
 _claimed: list[tuple[Path, Path]] = []
