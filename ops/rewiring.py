@@ -29,8 +29,9 @@ def rewire_channels(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor, *,
         shift: Distances in pixels, ``(R, 2)``, floating point: to the right, and down. Used in float32 (float64 where
             ``x`` is), whatever ``x`` is stored in.
         backend: ``"auto"``, ``"eager"`` (plain PyTorch, runs everywhere) or ``"cpp"`` (the CPU in float32 and
-            bfloat16; has no second derivatives). :func:`ops.use_backend` of one of these holds for ``"auto"``. Exported
-            and traced programs hold PyTorch's own operators; TorchScript compiles :func:`ops.rewiring.rewire_eager`.
+            bfloat16; has no second derivatives). :func:`ops.use_backend` of one of these holds for ``"auto"``; any
+            other name there has no form of this operator and changes nothing. Exported and traced programs hold
+            PyTorch's own operators; TorchScript compiles :func:`ops.rewiring.rewire_eager`.
 
     Returns:
         ``(B, C, H, W)`` in the memory format and dtype of ``x``, inside autocast too; ``x`` itself where ``R`` is 0.

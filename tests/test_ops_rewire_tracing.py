@@ -94,6 +94,8 @@ def test_use_backend_holds():
     with ops.use_backend("eager"):
         y = ops.rewire_channels(*draw()[:4])
     assert "Rewire" not in y.grad_fn.name()
+    with ops.use_backend("compile"):  # which has no form of this operator
+        assert "Rewire" in ops.rewire_channels(*draw()[:4]).grad_fn.name()
     y = ops.rewire_channels(*draw()[:4])
     assert "Rewire" in y.grad_fn.name()
 
@@ -118,7 +120,8 @@ BAD = {
     "shift_integers": ({"shift": SHIFT.long()}, "shift", "torch.int64", "floating point"),
     "shift_device": ({"shift": SHIFT.to("meta")}, "shift", "on meta", "on cpu"),
     "backend_misspelt": ({"backend": "eagr"}, "backend", "'eagr' (did you mean 'eager'?)", "'auto', 'cpp', 'eager'"),
-    "backend_of_another_operator": ({"backend": "compile"}, "backend", "'compile'", "'auto', 'cpp', 'eager'"),
+    "backend_of_another_operator": ({"backend": "compile"}, "backend", "'compile'", "one of 'auto', 'cpp', 'eager'"),
+    "backend_of_the_gpu": ({"backend": "cupy"}, "backend", "'cupy'", "one of 'auto', 'cpp', 'eager'"),
     "backend_none": ({"backend": None}, "backend", "None", "'auto', 'cpp', 'eager'"),
 }
 
