@@ -23,14 +23,15 @@ def rewire_channels(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor, *,
 
     Args:
         x: Features, ``(B, C, H, W)``, floating point.
-        slots: Channels to replace, ``(R,)``, int64, all different. On the GPU, and while a compiler or tracer looks
-            on, the values of ``slots`` and ``sources`` are not checked here: that would wait for them.
+        slots: Channels to replace, ``(R,)``, int64, all different. On the GPU, and in compiled or traced calls of
+            PyTorch's own operators, the values of ``slots`` and ``sources`` are not checked: that would wait for them.
         sources: Channels to read, ``(R,)``, int64; any number of slots may share one.
         shift: Distances in pixels, ``(R, 2)``, floating point: to the right, and down. Used in float32 (float64 where
             ``x`` is), whatever ``x`` is stored in.
         backend: ``"auto"``, ``"eager"`` (plain PyTorch, runs everywhere) or ``"cpp"`` (the CPU in float32 and
-            bfloat16; has no second derivatives). :func:`ops.use_backend` of one of these holds for ``"auto"``. Exported
-            and traced programs hold PyTorch's own operators; TorchScript compiles :func:`ops.rewiring.rewire_eager`.
+            bfloat16; has no second derivatives). :func:`ops.use_backend` of one of these holds for ``"auto"``; any
+            other name there has no form of this operator and changes nothing. Exported and traced programs hold
+            PyTorch's own operators; TorchScript compiles :func:`ops.rewiring.rewire_eager`.
 
     Returns:
         ``(B, C, H, W)`` in the memory format and dtype of ``x``, inside autocast too; ``x`` itself where ``R`` is 0.
@@ -56,7 +57,9 @@ def rewire_channels(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor, *,
     if slots.shape[0] == 0:
         return x
     if chosen == "cpp":
-        return torch.ops.dyc.rewire(x, slots, sources, shift.to(torch.float32))
+        return _run_cpp(x, slots, sources, shift.to(torch.float32))
+    if slots.device.type == "cpu" and not _traced() and all(type(t) in _PLAIN for t in (x, slots, sources)):
+        _check_values(x.shape[1], slots.tolist(), sources.tolist())
     return rewire_eager(x, slots, sources, shift)
 
 
@@ -75,10 +78,20 @@ def _check(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor) -> None:
         raise ArgumentError("sources", f"shape {tuple(sources.shape)}", f"({count},), one for each slot")
     if shift.dim() != 2 or shift.shape[0] != count or shift.shape[1] != 2 or not shift.is_floating_point():
         raise ArgumentError("shift", f"shape {tuple(shift.shape)}, {shift.dtype}", f"({count}, 2), floating point")
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or checks.transformed():
-        return
-    if count and slots.device.type == "cpu" and all(type(t) in _PLAIN for t in (x, slots, sources)):
+
+
+def _traced() -> bool:
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or checks.transformed()
+
+
+def _run_cpp(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor) -> Tensor:
+    if torch.compiler.is_compiling():
+        return torch.ops.dyc.rewire(x, slots, sources, shift)
+    try:
+        return torch.ops.dyc.rewire(x, slots, sources, shift)
+    except ValueError:  # the operator looks at all values itself, sooner than Python could
         _check_values(x.shape[1], slots.tolist(), sources.tolist())
+        raise
 
 
 def _check_values(channels: int, slots: list[int], sources: list[int]) -> None:

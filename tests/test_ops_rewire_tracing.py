@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import ops
-from ops import rewiring_cpp
+from ops import rewiring, rewiring_cpp
 from ops.build import compiler
 from ops.rewiring import rewire_eager
 
@@ -94,6 +94,8 @@ def test_use_backend_holds():
     with ops.use_backend("eager"):
         y = ops.rewire_channels(*draw()[:4])
     assert "Rewire" not in y.grad_fn.name()
+    with ops.use_backend("compile"):  # which has no form of this operator
+        assert "Rewire" in ops.rewire_channels(*draw()[:4]).grad_fn.name()
     y = ops.rewire_channels(*draw()[:4])
     assert "Rewire" in y.grad_fn.name()
 
@@ -118,7 +120,8 @@ BAD = {
     "shift_integers": ({"shift": SHIFT.long()}, "shift", "torch.int64", "floating point"),
     "shift_device": ({"shift": SHIFT.to("meta")}, "shift", "on meta", "on cpu"),
     "backend_misspelt": ({"backend": "eagr"}, "backend", "'eagr' (did you mean 'eager'?)", "'auto', 'cpp', 'eager'"),
-    "backend_of_another_operator": ({"backend": "compile"}, "backend", "'compile'", "'auto', 'cpp', 'eager'"),
+    "backend_of_another_operator": ({"backend": "compile"}, "backend", "'compile'", "one of 'auto', 'cpp', 'eager'"),
+    "backend_of_the_gpu": ({"backend": "cupy"}, "backend", "'cupy'", "one of 'auto', 'cpp', 'eager'"),
     "backend_none": ({"backend": None}, "backend", "None", "'auto', 'cpp', 'eager'"),
 }
 
@@ -129,12 +132,32 @@ def test_errors(raises, changes, argument, got, need):
         ops.rewire_channels(**{"x": X, "slots": SLOTS, "sources": SOURCES, "shift": SHIFT, **changes})
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["slots_negative", "slots_too_large", "slots_twice", "sources_negative"])
+def test_either_backend_refuses_wrong_channels(raises, name, backend):
+    changes, argument, got, need = BAD[name]
+    arguments = {"x": X, "slots": SLOTS, "sources": SOURCES, "shift": SHIFT.clone().requires_grad_(), **changes}
+    with raises(argument, got, need):
+        ops.rewire_channels(**arguments, backend=backend)
+
+
+@needs_cpp
+def test_the_compiled_operator_alone_looks_at_the_channels(monkeypatch):
+    def fail(*arguments):
+        raise AssertionError
+
+    monkeypatch.setattr(rewiring, "_check_values", fail)
+    ops.rewire_channels(X, SLOTS, SOURCES, SHIFT, backend="cpp")
+    with pytest.raises(AssertionError):
+        ops.rewire_channels(X, SLOTS, SOURCES, SHIFT, backend="eager")
+
+
 @needs_cpp
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"slots": torch.tensor([0, 6])}, "slots: got 6; need channels from 0 to 5"),
-        ({"slots": torch.tensor([3, 3])}, "slots: got 3 twice"),
+        ({"slots": torch.tensor([3, 3])}, "slots: got 3 twice; need channels that differ"),
         ({"sources": torch.tensor([-1, 0])}, "sources: got -1; need channels from 0 to 5"),
         ({"sources": torch.tensor([0])}, r"sources: got .*; need \(2,\)"),
         ({"shift": torch.zeros(2, 1)}, r"shift: got .*; need \(2, 2\) of float32"),
@@ -148,12 +171,13 @@ def test_errors(raises, changes, argument, got, need):
 )
 def test_operators_called_directly_read_nothing_beyond_their_arguments(changes, message):
     assert rewiring_cpp.failure() == ()
+    kind = ValueError if "channels" in message else RuntimeError
     given = {"x": X, "slots": SLOTS, "sources": SOURCES, "shift": SHIFT, **changes}
     kept, rows = given.pop("kept", X), given.pop("rows", SOURCES)
-    with pytest.raises(RuntimeError, match=message):
+    with pytest.raises(kind, match=message):
         torch.ops.dyc.rewire_backward(*given.values(), kept, rows, [True, True])
     if "kept" not in changes and "rows" not in changes:
-        with pytest.raises(RuntimeError, match=message):
+        with pytest.raises(kind, match=message):
             torch.ops.dyc.rewire(*given.values())
 
 

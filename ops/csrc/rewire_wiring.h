@@ -13,16 +13,15 @@ namespace dyc::rewire {
 
 using at::Tensor;
 
-// Hold indices to a number of channels. Python has checked them, but not while it traced, and whoever calls the
-// operator itself may not have.
+// Hold indices to a number of channels. Nobody else checks their values; Python makes an ArgumentError of a ValueError.
 inline Tensor indices(const char* name, const Tensor& t, int64_t count, int64_t channels) {
   TORCH_CHECK(t.dim() == 1 && t.size(0) == count && t.scalar_type() == at::kLong && t.is_cpu(), name, ": got ",
               t.scalar_type(), " of shape ", t.sizes(), "; need (", count, ",) of int64 on the CPU");
   const Tensor dense = t.contiguous();
   const int64_t* values = dense.const_data_ptr<int64_t>();
   for (int64_t r = 0; r < count; ++r)
-    TORCH_CHECK(values[r] >= 0 && values[r] < channels, name, ": got ", values[r], "; need channels from 0 to ",
-                channels - 1);
+    TORCH_CHECK_VALUE(values[r] >= 0 && values[r] < channels, name, ": got ", values[r], "; need channels from 0 to ",
+                      channels - 1);
   return dense;
 }
 
@@ -48,7 +47,7 @@ struct Wiring {
     std::vector<char> seen(channels);
     for (int64_t r = 0; r < count; ++r) {
       const int64_t slot = slots.const_data_ptr<int64_t>()[r];
-      TORCH_CHECK(!seen[slot], "slots: got ", slot, " twice; need channels that differ");
+      TORCH_CHECK_VALUE(!seen[slot], "slots: got ", slot, " twice; need channels that differ");
       seen[slot] = 1;
     }
   }
