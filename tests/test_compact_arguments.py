@@ -1,10 +1,14 @@
-"""compact where few channels are closed: layers that keep all of them, for a plain network that is faster."""
+"""Arguments of compact, and the speed of what it returns."""
+
+import time
 
 import pytest
+import timm
 import torch
 from torch import nn
 
 import dyc
+import ops
 from dyc.layers.gathered import SelectChannels
 
 SIZE = (8, 6, 6)
@@ -43,3 +47,32 @@ def test_which_layers_keep_all(model, share, widths):
 def test_shares_that_cannot_be_used(model, share, raises):
     with raises("keep_below", str(share), "a share of channels in [0, 1]"):
         dyc.compact(model, keep_below=share, input_size=SIZE)
+
+
+def test_a_model_without_data():
+    with torch.device("meta"):
+        model = nn.Sequential(dyc.SelectiveConv2d(4, 4, 1))
+    with pytest.raises(ops.ArgumentError, match="model: got a network without data, on the meta device"):
+        dyc.compact(model, input_size=(4, 8, 8))
+
+
+def test_no_model():
+    with pytest.raises(ops.ArgumentError, match="model: got 'densenet40'"):
+        dyc.compact("densenet40")
+
+
+def test_it_is_faster():
+    model = timm.create_model("select_densenet40").eval()
+    for _, layer in dyc.iter_selective(model):
+        layer.mask[torch.randperm(layer.in_channels)[::2]] = False
+        layer.refresh()
+    small = dyc.compact(model)
+    x = torch.randn(4, 3, 32, 32)
+    times = {model: [], small: []}
+    with torch.no_grad():
+        for _ in range(5):
+            for net, taken in times.items():
+                start = time.process_time()
+                net(x)
+                taken.append(time.process_time() - start)
+    assert min(times[small]) < 0.9 * min(times[model])
