@@ -6,14 +6,13 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
-from timm.data import Mixup
-from timm.loss import SoftTargetCrossEntropy
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from dyc.settings import iter_temperatures
+from lightning_modules.mixing import build_loss, check_pairs
 from lightning_modules.network import build_network, check_fits, check_model_name
 from lightning_modules.optimizers import build_optimizer, build_schedule, move_schedule
 from lightning_modules.resume import check_optimizer, check_weights, given_options, use_options
@@ -102,18 +101,7 @@ class ImageClassifier(LightningModule):
             self.ema = ModelEmaV3(self.net, decay=hparams.ema_decay, use_warmup=True)
         if hparams.compile:
             self.net.compile()  # in place: the names in checkpoints stay those of the network
-        mixing = self.regularization
-        self.mix = None
-        self.train_loss: nn.Module = nn.CrossEntropyLoss(label_smoothing=mixing.label_smoothing)
-        if mixing.mixes:
-            self.train_loss = SoftTargetCrossEntropy()
-            self.mix = Mixup(
-                mixup_alpha=mixing.mixup,
-                cutmix_alpha=mixing.cutmix,
-                prob=mixing.mix_prob,
-                label_smoothing=mixing.label_smoothing,
-                num_classes=num_classes,
-            )
+        self.train_loss, self.mix = build_loss(self.regularization, num_classes)
         accuracies = {
             f"top{k}": MulticlassAccuracy(num_classes, top_k=k, average="micro") for k in (1, 5) if k < num_classes
         }
@@ -147,12 +135,8 @@ class ImageClassifier(LightningModule):
         check_fits(self.net, self.model_name, self.num_classes, self.in_chans, data)
         batch_size = getattr(data, "batch_size", None)
         samples = len(data.splits.train) if getattr(data, "splits", None) is not None else batch_size
-        if self.mix is not None and batch_size is not None and min(batch_size, samples) % 2:
-            raise ArgumentError(
-                "data.batch_size",
-                f"{batch_size} for {samples} samples",
-                "an even number, at most that of the samples, as mixup pairs the images of a batch",
-            )
+        if self.mix is not None and batch_size is not None:
+            check_pairs(batch_size, samples)
 
     @property
     def evaluated(self) -> nn.Module:

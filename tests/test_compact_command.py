@@ -36,7 +36,7 @@ def trained(tmp_path_factory):
 def test_compact_network_is_compared_and_written(trained, monkeypatch, capsys):
     folder, network = trained
     monkeypatch.chdir(folder)
-    argv = ["compact", "--name", "narrow", "--batch", "2", "--seconds", "0.01", "--output", "narrow.pt2"]
+    argv = ["compact", "--name", "narrow", "--batch", "1", "--seconds", "0.01", "--output", "narrow.pt2"]
     assert main(argv) == 0
     out = capsys.readouterr().out
     sizes = [int(n.replace(",", "")) for n in re.findall(r"│\s+(\d{2,3},\d{3})\s+│", out)]

@@ -74,7 +74,7 @@ class ChannelRewiring(Callback):
         if not isinstance(reset_momentum, bool):
             raise ArgumentError("ChannelRewiring.reset_momentum", repr(reset_momentum), "True or False")
         self.schedule = RewiringSchedule(until, every)
-        self.mode, self.gamma, self.max_uses = mode, gamma, max_uses
+        self.mode, self.gamma, self.max_uses, self.until, self.every = mode, gamma, max_uses, until, every
         self.num_sources = 0 if mode == "compression" else num_sources
         self.seed, self.reset_momentum = seed, reset_momentum
         self._forget()

@@ -57,7 +57,9 @@ def main(argv: Sequence[str]) -> None:
     x = torch.randn(options.batch, *image).contiguous(memory_format=torch.channels_last)
     _compare(trained.model_name, network, smaller, x, options.seconds)
     if options.output is not None:
-        program = torch.export.export(smaller, (x[:2],), dynamic_shapes=({0: torch.export.Dim("batch")},))
+        # Two images whatever --batch is: export takes a size of one for a constant.
+        images = torch.randn(2, *image).contiguous(memory_format=torch.channels_last)
+        program = torch.export.export(smaller, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
         torch.export.save(program, options.output)
         print(f"compact network: {options.output} (torch.export.load)")
 

@@ -1,0 +1,32 @@
+"""Mixed images and soft targets in training: the loss and timm's Mixup from the settings."""
+
+from timm.data import Mixup
+from timm.loss import SoftTargetCrossEntropy
+from torch import nn
+
+from lightning_modules.settings import RegularizationSettings
+from ops import ArgumentError
+
+
+def build_loss(settings: RegularizationSettings, num_classes: int) -> tuple[nn.Module, Mixup | None]:
+    """Return the training loss, and what mixes a batch and makes its targets; None if images are not mixed."""
+    if not settings.mixes:
+        return nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing), None
+    mix = Mixup(
+        mixup_alpha=settings.mixup,
+        cutmix_alpha=settings.cutmix,
+        prob=settings.mix_prob,
+        label_smoothing=settings.label_smoothing,
+        num_classes=num_classes,
+    )
+    return SoftTargetCrossEntropy(), mix
+
+
+def check_pairs(batch_size: int, samples: int) -> None:
+    """Raise ArgumentError unless the images of every training batch can be paired, as mixup does."""
+    if min(batch_size, samples) % 2:
+        raise ArgumentError(
+            "data.batch_size",
+            f"{batch_size} for {samples} samples",
+            "an even number, at most that of the samples, as mixup pairs the images of a batch",
+        )
