@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightning_modules.cli import main
+from lightning_modules.cli import compact, main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -29,10 +29,11 @@ def test_python_runs_in_the_order_in_which_it_is_read():
         "kernels": torch.randn(2, 64, 3, 3),
         "own_kernels": torch.randn(2, 16, 64, 3, 3),
     }
-    assert len(PYTHON) == 3
+    assert len(PYTHON) == 4
     for text in PYTHON:
         exec(compile(text, "README.md", "exec"), scope)
     assert scope["model"](torch.randn(1, 3, 64, 64)).shape == (1, 1000)
+    assert scope["small"](torch.randn(1, 3, 64, 64)).shape == (1, 1000)
     assert scope["y"].shape == (2, 64, 6 + 2, 8)
 
 
@@ -40,6 +41,9 @@ def test_python_runs_in_the_order_in_which_it_is_read():
 def test_commands_parse(command, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     argv = shlex.split(command)[1:]
+    if argv[0] == "compact":  # has no settings to print
+        assert compact.parser().parse_args(argv[1:]).name == "select_densenet40"
+        return
     if "--ckpt_path" in argv:  # needs the run of the first line; parsing is what is tested here
         at = argv.index("--ckpt_path")
         del argv[at : at + 2]
@@ -55,7 +59,7 @@ def test_nothing_is_left_to_be_filled_in():
 
 def test_counts_of_the_table(capsys):
     rows = re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", README, re.M)
-    assert len(rows) == 8
+    assert len(rows) == 14
     for name, parameters in rows:
         assert main(["models", name, "--csv"]) == 0
         row = next(csv.DictReader(capsys.readouterr().out.splitlines()))
