@@ -31,8 +31,8 @@ class SelectChannels(nn.Module):
         """Map ``(B, C, H, W)`` to ``(B, C_out, H, W)``."""
         if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
             return x.index_select(1, self.index)
-        # One row per pixel: along dimension 1 of the features themselves it takes far longer, and returns another memory
-        # format. Gathering from rows takes half of index_select's time in float32, a quarter in bfloat16.
+        # One row per pixel: along dimension 1 of the features themselves it takes far longer, and returns another
+        # memory format. Gathering from rows takes half of index_select's time in float32, a quarter in bfloat16.
         batch, channels, height, width = x.shape
         rows = x.permute(0, 2, 3, 1).reshape(-1, channels)
         rows = rows.gather(1, self.index.expand(rows.shape[0], -1))
