@@ -146,15 +146,26 @@ def rewire_eager(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor) -> Te
 
 def _between(lines: Tensor, distance: Tensor) -> Tensor:
     """Return ``(R, N, M)``: what lies in ``lines (R, N, M)`` at i + distance[r] for each of the N lines i."""
-    count, size, length = lines.shape
+    _, size, length = lines.shape
     whole = distance.floor()
     part = (distance - whole)[:, None, None]  # no number where the distance is none, whatever is read
     places = torch.arange(size + 1, device=lines.device, dtype=distance.dtype) + whole.detach()[:, None]
     places = places.clamp(0, size - 1).nan_to_num(0.0).to(torch.int64)
-    places = places + size * torch.arange(count, device=lines.device)[:, None]
-    read = _take(lines.reshape(count * size, length), 0, places.flatten()).reshape(count, size + 1, length)
+    if torch.jit.is_scripting():
+        read = _take_lines(lines, places)
+    elif torch.compiler.is_exporting():  # PyTorch 2.11 cannot merge dimensions where there is any number of samples
+        read = lines.gather(1, places[:, :, None].expand(-1, -1, length))
+    else:
+        read = _take_lines(lines, places)
     near = read[:, :-1]
     return near + (read[:, 1:] - near) * part
+
+
+def _take_lines(lines: Tensor, places: Tensor) -> Tensor:
+    """Return ``(R, P, M)``: for each r the lines of ``lines (R, N, M)`` at ``places (R, P)``."""
+    count, size, length = lines.shape
+    flat = places + size * torch.arange(count, device=lines.device)[:, None]
+    return _take(lines.reshape(count * size, length), 0, flat.flatten()).reshape(count, places.shape[1], length)
 
 
 def _take(x: Tensor, dim: int, index: Tensor) -> Tensor:
