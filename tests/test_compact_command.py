@@ -58,6 +58,7 @@ def test_compact_network_is_compared_and_written(trained, monkeypatch, capsys):
     [
         (["--name", "plain"], "model: got a network without selective layers"),
         (["--name", "narrow", "--output", "x.onnx"], "need a file name that ends with .pt2"),
+        (["--name", "narrow", "--keep_below", "2"], "need a share in [0, 1)"),
         (["--name", "nothing"], "ckpt_path: got 'last', but runs/nothing has none"),
     ],
 )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import dyc
 from dyc.selective import compact, iter_selective
 from lightning_modules.classifier import ImageClassifier
-from lightning_modules.cli.bench.options import Parser, check_new_file, positive, whole
+from lightning_modules.cli.bench.options import Parser, check_new_file, positive, share, whole
 from lightning_modules.cli.bench.show import Table, facts_line
 from lightning_modules.runs import find_checkpoint, read_checkpoint
 from ops import ArgumentError
@@ -31,6 +31,13 @@ def parser() -> Parser:
     result.add_argument("--ckpt_path", default="last", help="a checkpoint, or last / best of --name (default: last)")
     result.add_argument("--name", default="run", help="name of the run (default: run)")
     result.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    result.add_argument(
+        "--keep_below",
+        type=share,
+        default=0.0,
+        metavar="S",
+        help="leave layers whole of which less than this share of the channels is closed (default: 0)",
+    )
     result.add_argument("--batch", type=whole, default=64, metavar="N", help="images of a timed call (default: 64)")
     result.add_argument("--seconds", type=positive, default=10.0, help="time for both networks (default: 10)")
     result.add_argument(
@@ -52,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
     network = trained.evaluated.eval()
     pixels = size or network.default_cfg["input_size"][-1]
     image = (trained.in_chans, pixels, pixels)
-    smaller = compact(network, input_size=image).eval()
+    smaller = compact(network, keep_below=options.keep_below, input_size=image).eval()
     print(facts_line(machine()))
     x = torch.randn(options.batch, *image).contiguous(memory_format=torch.channels_last)
     _compare(trained.model_name, network, smaller, x, options.seconds)
