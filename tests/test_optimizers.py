@@ -69,15 +69,10 @@ def test_weight_decay_of_a_group_reaches_its_parameters():
         torch.testing.assert_close(parameter.detach(), before[name] * (1 - 0.5 * 1.9 * decay))
 
 
-@pytest.mark.parametrize("schedule", [{"per_update": True}, {"warmup_epochs": 1}])
-def test_schedule_scales_every_group_from_its_own_rate(schedule):
-    settings = OptimizerSettings(lr=0.1, filter_bias_and_bn=False, groups={r"bias$": {"lr": 0.02}})
-    classifier = ImageClassifier("test_resnet", optimizer=settings, schedule=ScheduleSettings("cosine", **schedule))
-    seen = []
-    classifier.on_train_batch_start = lambda *_: seen.append([g["lr"] for g in classifier.optimizers().param_groups])
-    trainer = Trainer(
-        max_epochs=3,
-        limit_train_batches=2,
+def short_trainer(epochs, batches):
+    return Trainer(
+        max_epochs=epochs,
+        limit_train_batches=batches,
         limit_val_batches=0,
         accelerator="cpu",
         logger=False,
@@ -85,6 +80,15 @@ def test_schedule_scales_every_group_from_its_own_rate(schedule):
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+@pytest.mark.parametrize("schedule", [{"per_update": True}, {"warmup_epochs": 1}])
+def test_schedule_scales_every_group_from_its_own_rate(schedule):
+    settings = OptimizerSettings(lr=0.1, filter_bias_and_bn=False, groups={r"bias$": {"lr": 0.02}})
+    classifier = ImageClassifier("test_resnet", optimizer=settings, schedule=ScheduleSettings("cosine", **schedule))
+    seen = []
+    classifier.on_train_batch_start = lambda *_: seen.append([g["lr"] for g in classifier.optimizers().param_groups])
+    trainer = short_trainer(epochs=3, batches=2)
     trainer.fit(classifier, ImageData("digits", batch_size=4, image_size=32))
     rest, biases = torch.tensor(seen).T
     warm = slice(2, None) if "warmup_epochs" in schedule else slice(None)  # every group warms up from the same rate
@@ -227,16 +231,7 @@ def resumable(tmp_path):
         classifier = ImageClassifier(
             "test_resnet", optimizer=OptimizerSettings(**options), schedule=ScheduleSettings(schedule)
         )
-        trainer = Trainer(
-            max_epochs=epochs,
-            limit_train_batches=1,
-            limit_val_batches=0,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+        trainer = short_trainer(epochs, batches=1)
         path = tmp_path / "last.ckpt"
         trainer.fit(classifier, ImageData("digits", batch_size=4, image_size=32), ckpt_path=path if resumed else None)
         trainer.save_checkpoint(path)

@@ -15,8 +15,7 @@ convolution takes the g-th quarter of them as they come.
 from functools import partial
 
 from dyc.models.densenet import DenseNet
-from dyc.models.preactivation import cifar10_cfg
-from dyc.models.registration import register
+from dyc.models.registration import cifar10_cfg, register
 from dyc.models.selective import Selection, selective_builder
 
 CONDENSENET = partial(DenseNet, layers=(30, 30, 30), growth=(12, 24, 48), groups=4, layer_drop_rate=0.1)

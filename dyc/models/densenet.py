@@ -17,8 +17,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from dyc.models.preactivation import PreActivationNetwork, cifar10_cfg
-from dyc.models.registration import register, timm_builder
+from dyc.models.preactivation import PreActivationNetwork
+from dyc.models.registration import cifar10_cfg, register, timm_builder
 from dyc.models.selective import Selection, selective_builder
 from ops import ArgumentError
 

@@ -11,7 +11,7 @@ from timm.layers import DropPath, calculate_drop_path_rates
 from torch import Tensor, nn
 
 from dyc.models.base import StagedNetwork
-from dyc.models.registration import Recipe, dynamic_builder, register
+from dyc.models.registration import Recipe, cifar10_cfg, dynamic_builder, register
 from dyc.models.staged import stage_reductions
 from ops import ArgumentError
 
@@ -105,21 +105,8 @@ VARIANTS = {
     "dyc_mobilenetv2_cifar": (dynamic_builder(MobileNetV2Cifar, DYC), "The report's DYC-MobileNetV2."),
 }
 
-default_cfgs = {
-    name: {
-        "url": "",
-        "num_classes": 10,
-        "input_size": (3, 32, 32),
-        "pool_size": (4, 4),
-        "crop_pct": 1.0,
-        "interpolation": "bilinear",
-        "mean": (0.5, 0.5, 0.5),
-        "std": (0.5, 0.5, 0.5),
-        "first_conv": "conv_stem",
-        "classifier": "classifier",
-    }
-    for name in VARIANTS
-}
+HALF = (0.5, 0.5, 0.5)
+default_cfgs = {name: cifar10_cfg((4, 4), HALF, HALF) for name in VARIANTS}
 
 for _name, (_build, _doc) in VARIANTS.items():
     register(__name__, _name, _build, _doc, out_indices=(0, 1, 2, 3), feature_cls="list")

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 from dyc.models.staged import Staged, stage_reductions
 from ops import ArgumentError
 
-CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4824, 0.4467), (0.2471, 0.2435, 0.2616)
-
 
 class PreActivationNetwork(Staged):
     """Convolution, stages that begin with average pooling, BatchNorm, ReLU, pooling and classifier.
@@ -84,19 +82,3 @@ class PreActivationNetwork(Staged):
 
     def _remove_head(self) -> None:
         self.norm_head, self.act_head = nn.Identity(), nn.Identity()
-
-
-def cifar10_cfg() -> dict:
-    """Return timm's description of a network for CIFAR-10 that has no weights to load."""
-    return {
-        "url": "",
-        "num_classes": 10,
-        "input_size": (3, 32, 32),
-        "pool_size": (8, 8),
-        "crop_pct": 1.0,
-        "interpolation": "bilinear",
-        "mean": CIFAR10_MEAN,
-        "std": CIFAR10_STD,
-        "first_conv": "conv_stem",
-        "classifier": "classifier",
-    }

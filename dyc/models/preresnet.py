@@ -22,8 +22,8 @@ from timm.layers import DropPath, calculate_drop_path_rates
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dyc.models.preactivation import PreActivationNetwork, cifar10_cfg
-from dyc.models.registration import imagenet_cfg, register
+from dyc.models.preactivation import PreActivationNetwork
+from dyc.models.registration import cifar10_cfg, imagenet_cfg, register
 from dyc.models.selective import Selection, selective_builder
 
 

@@ -14,6 +14,8 @@ from dyc.convert import Where, make_dynamic
 from dyc.models.selective import checkpoint_filter_fn
 from ops import ArgumentError
 
+CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4824, 0.4467), (0.2471, 0.2435, 0.2616)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -108,6 +110,12 @@ def imagenet_cfg(first_conv: str, classifier: str) -> dict:
         "first_conv": first_conv,
         "classifier": classifier,
     }
+
+
+def cifar10_cfg(pool_size: tuple[int, int] = (8, 8), mean: tuple = CIFAR10_MEAN, std: tuple = CIFAR10_STD) -> dict:
+    """Return timm's description of a network for CIFAR-10 at 32 px that has no weights to load."""
+    small = {"num_classes": 10, "input_size": (3, 32, 32), "pool_size": pool_size, "mean": mean, "std": std}
+    return imagenet_cfg("conv_stem", "classifier") | small | {"crop_pct": 1.0, "interpolation": "bilinear"}
 
 
 def register(

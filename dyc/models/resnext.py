@@ -11,9 +11,8 @@ In ``select_resnext29_8x64d`` the 1x1 convolutions can close and re-use input ch
 
 from functools import partial
 
-from dyc.models.preactivation import cifar10_cfg
 from dyc.models.preresnet import PreResNet
-from dyc.models.registration import register
+from dyc.models.registration import cifar10_cfg, register
 from dyc.models.selective import Selection, selective_builder
 
 RESNEXT29 = partial(PreResNet, layers=(3, 3, 3), planes=(64, 128, 256), groups=8, stem_channels=64)

@@ -10,9 +10,8 @@ from dyc.convertible import has_hooks, keep_hooks, shared_parameters, why_not
 from dyc.layers.gathered import SelectChannels, ShiftChannels
 from dyc.layers.selective_conv import MaskedConv2d, SelectiveConv2d
 from dyc.selective.dataflow import Dataflow, Value, trace
-from dyc.selective.network import iter_selective
+from dyc.selective.network import selective_layers_of
 from dyc.selective.triples import feature_levels
-from dyc.settings import check_model
 from ops import ArgumentError
 
 
@@ -187,16 +186,12 @@ def compact(model: nn.Module, *, keep_below: float = 0.0, input_size: tuple[int,
         >>> compact(model).features.denseblock1.denselayer1.conv1.conv
         Conv2d(32, 128, kernel_size=(1, 1), stride=(1, 1), bias=False)
     """
-    check_model(model)
-    if not any(True for _ in iter_selective(model)):
-        raise ArgumentError("model", "a network without selective layers", "one with some; see dyc.make_selective")
+    selective_layers_of(model)
     if isinstance(keep_below, bool) or not isinstance(keep_below, int | float) or not 0 <= keep_below <= 1:
         raise ArgumentError("keep_below", keep_below, "a share of channels in [0, 1]")
     flow = trace(model, input_size)
     model = copy.deepcopy(model)
-    layers = dict(iter_selective(model))
-    if any(layer.mask.is_meta for layer in layers.values()):
-        raise ArgumentError("model", "a network without data, on the meta device", "one whose channels are known")
+    layers = selective_layers_of(model)
     whole = {name for name, layer in layers.items() if _few(layer, keep_below)}
     plans = {name: _plan(layer, name in whole) for name, layer in layers.items()}
     producers = {name: made for name, made in _producers(model, flow, layers).items() if name not in whole}
