@@ -5,7 +5,10 @@
 
 from dyc import models
 from dyc.analysis import attention_statistics
-from dyc.convert import make_dynamic
+from dyc.conversion.convert import make_dynamic
+from dyc.conversion.layer_table import dynamic_layers
+from dyc.counting.profile import profile
+from dyc.dynamic_model import iter_dynamic, set_backend, set_mixing, set_temperature
 from dyc.layers import (
     Attention,
     BlockCoefficients,
@@ -16,7 +19,6 @@ from dyc.layers import (
     SelectiveConv2d,
     register_attention,
 )
-from dyc.profile import profile
 from dyc.selective import (
     apply_rewiring,
     compact,
@@ -26,8 +28,6 @@ from dyc.selective import (
     rewire,
     selective_layers,
 )
-from dyc.settings import iter_dynamic, set_backend, set_mixing, set_temperature
-from dyc.table import dynamic_layers
 
 __version__ = "0.1.0"
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dyc.dynamic_model import iter_dynamic
 from dyc.layers import KernelAttention
-from dyc.settings import iter_dynamic
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ _HOMES = {
     "EpochReport": "lightning_modules.callbacks",
     "ImageClassifier": "lightning_modules.classifier",
     "ImageData": "lightning_modules.data",
-    "OptimizerSettings": "lightning_modules.settings",
+    "OptimizerSettings": "lightning_modules.training_options",
     "PredictionTable": "lightning_modules.callbacks",
-    "RegularizationSettings": "lightning_modules.settings",
-    "ScheduleSettings": "lightning_modules.settings",
+    "RegularizationSettings": "lightning_modules.training_options",
+    "ScheduleSettings": "lightning_modules.training_options",
     "TemperatureAnnealing": "lightning_modules.callbacks",
     "Throughput": "lightning_modules.callbacks",
 }

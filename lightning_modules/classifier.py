@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
-from dyc.settings import iter_temperatures
-from lightning_modules.mixing import build_loss, check_pairs
-from lightning_modules.network import build_network, check_fits, check_model_name
+from dyc.dynamic_model import iter_temperatures
+from lightning_modules.create_network import build_network, check_fits, check_model_name
+from lightning_modules.image_mixing import build_loss, check_pairs
 from lightning_modules.optimizers import build_optimizer, build_schedule, move_schedule
 from lightning_modules.resume import check_optimizer, check_weights, given_options, use_options
-from lightning_modules.settings import OptimizerSettings, RegularizationSettings, ScheduleSettings
+from lightning_modules.training_options import OptimizerSettings, RegularizationSettings, ScheduleSettings
 from ops import ArgumentError
 
 

@@ -13,7 +13,7 @@ from timm.scheduler.scheduler import Scheduler
 from torch import nn
 from torch.optim import Optimizer
 
-from lightning_modules.settings import OptimizerSettings, ScheduleSettings
+from lightning_modules.training_options import OptimizerSettings, ScheduleSettings
 from ops import ArgumentError
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_modules.settings import OptimizerSettings
+from lightning_modules.training_options import OptimizerSettings
 from ops import ArgumentError
 
 

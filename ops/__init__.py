@@ -6,11 +6,9 @@
 from ops.attended import attended_conv2d
 from ops.backends import BUILT_IN
 from ops.branch import GlobalBranch, branch_attention
-from ops.errors import ArgumentError, BackendUnavailable
-from ops.functional import depthwise_conv2d, dynamic_conv2d, explain, mix_kernels, per_sample_conv2d
-from ops.plugins import load_entry_points
-from ops.problem import Problem
-from ops.registry import (
+from ops.dispatch.plugins import load_entry_points
+from ops.dispatch.problem import Problem
+from ops.dispatch.registry import (
     Backend,
     BackendStatus,
     backends,
@@ -19,6 +17,8 @@ from ops.registry import (
     select_backend,
     use_backend,
 )
+from ops.errors import ArgumentError, BackendUnavailable
+from ops.functional import depthwise_conv2d, dynamic_conv2d, explain, mix_kernels, per_sample_conv2d
 from ops.rewiring import rewire_channels
 
 __all__ = [

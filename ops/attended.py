@@ -8,9 +8,9 @@ from torch import Tensor
 from ops import checks
 from ops.branch import GlobalBranch, branch_attention, check_branch
 from ops.checks import IntPair
+from ops.dispatch.problem import Problem
+from ops.dispatch.registry import chosen_state, select_backend
 from ops.functional import dynamic_conv2d
-from ops.problem import Problem
-from ops.registry import chosen_state, select_backend
 
 
 def attended_conv2d(

@@ -4,10 +4,10 @@ from torch import Tensor
 
 from ops import checks
 from ops.checks import IntPair
+from ops.dispatch.problem import Pair, Problem
+from ops.dispatch.registry import check_backend_name, describe, select_backend
 from ops.errors import ArgumentError
 from ops.mixing import by_features, by_kernels, by_sample, cheaper_mixing, check_mixing, check_mixture, mix_kernels
-from ops.problem import Pair, Problem
-from ops.registry import check_backend_name, describe, select_backend
 
 
 def depthwise_conv2d(

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ops import checks
+from ops.dispatch.problem import Pair
 from ops.errors import ArgumentError, unknown_name
-from ops.problem import Pair
 
 MIXINGS = ("auto", "kernels", "features")
 Window = tuple[Pair, Pair, Pair]

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from ops import checks, rewiring_cpp
+from ops import checks
+from ops.backends.cpp import rewire as rewiring_cpp
+from ops.dispatch.registry import chosen_state
 from ops.errors import ArgumentError, BackendUnavailable, unknown_name
-from ops.registry import chosen_state
 
 BACKENDS = ("auto", "cpp", "eager")
 _PLAIN = (Tensor, torch.nn.Parameter)  # others, such as fake tensors, have no values to look at

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ops import ArgumentError, GlobalBranch, registry
+from ops import ArgumentError, GlobalBranch
+from ops.dispatch import registry
 
 # The tests of ops need torch and nothing else, so what other tests need is imported where it is used.
 

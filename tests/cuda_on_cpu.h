@@ -1,4 +1,4 @@
-// Runs the CUDA sources of ops/csrc on the CPU, so that their arithmetic is tested without a GPU.
+// Runs the CUDA sources of ops/backends/cupy/csrc on the CPU, so that their arithmetic is tested without a GPU.
 //
 // The threads of a block are coroutines of one thread of the CPU. Each runs until it waits for the others, at
 // __syncthreads or at a shuffle; blocks run one after the other. Shared memory is one array, filled with NaNs before each

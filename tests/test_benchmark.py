@@ -7,10 +7,11 @@ from torch import nn
 
 import dyc
 import ops
+from dyc.benchmark import operators as benchmark
 from dyc.benchmark.layers import time_layers
 from dyc.benchmark.peers import PeerLayer
-from ops import ArgumentError, BackendUnavailable, benchmark
-from ops.shapes import SHAPES, geometric_mean
+from dyc.benchmark.shapes import SHAPES, geometric_mean
+from ops import ArgumentError, BackendUnavailable
 
 QUICK = {"seconds": 0.001}
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import dyc
-from dyc.published import FIGURES
+from dyc.counting.published import FIGURES
 
 DERIVED = {  # EAM-DyNet: parameters and operations behind the figures that it prints, for 100 classes
     ("gap_mobilenetv1", ""): (14_267_268, 589_695_680),
@@ -92,7 +92,7 @@ def test_other_sizes_of_eam_dynet():
 def test_the_constant_of_eam_dynet():
     """Without two operations per element of the image, which the paper does not explain, no figure is right."""
     profile = dyc.profile(on_meta("gap_mobilenetv1"))
-    assert dyc.conventions.eam_input_norm(profile) == 301_056
+    assert dyc.counting.conventions.eam_input_norm(profile) == 301_056
     assert f"{(profile.count('eam') - 301_056) / 1e6:.2f}" == "589.39"
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 import dyc
 import ops
-from dyc.convert import PRESETS
+from dyc.conversion.convert import PRESETS
 
 
 def lively(name: str, **kwargs) -> nn.Module:

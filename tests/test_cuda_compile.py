@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ops import cuda_kernels, nvrtc
+from ops.backends.cupy import kernels as cuda_kernels
+from ops.backends.cupy import nvrtc
 from ops.errors import BackendUnavailable
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_90")

@@ -4,8 +4,8 @@ from itertools import product
 
 import pytest
 
-from ops.cuda_kernels import BYTES, THREADS
-from ops.cuda_plan import GRID, Task, plan
+from ops.backends.cupy.kernels import BYTES, THREADS
+from ops.backends.cupy.plan import GRID, Task, plan
 from ops.errors import ArgumentError
 
 USUAL = ((32, 112), (144, 56), (384, 14), (960, 7))

@@ -16,7 +16,7 @@ import yaml
 import dyc
 from lightning_modules import ChannelRewiring, ImageData, OptimizerSettings
 from lightning_modules.cli import main
-from lightning_modules.network import check_fits
+from lightning_modules.create_network import check_fits
 from lightning_modules.optimizers import build_optimizer
 
 ROOT = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = ("ops", "dyc", "lightning_modules", "experiments")
 THIRD_PARTY = {"ops": {"torch"}, "dyc": {"torch", "timm"}}
 # CuPy is optional: imported inside functions, where there is a GPU.
-OPTIONAL = {("ops/backends/cupy_backend.py", "cupy"), ("ops/nvrtc.py", "cupy")}
+OPTIONAL = {("ops/backends/cupy/backend.py", "cupy"), ("ops/backends/cupy/nvrtc.py", "cupy")}
 
 
 def imported(source: str) -> Iterator[str]:

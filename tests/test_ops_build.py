@@ -10,19 +10,19 @@ import pytest
 import torch
 
 import ops
-from ops import registry
-from ops.build import build, compiler
+from ops.backends.cpp.build import build, compiler
+from ops.dispatch import registry
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="got no C++ compiler; need g++ or clang++ on PATH")
 
 # Without AVX-512, as on most processors, whichever one runs the tests; -O0 takes a fraction of the time of -O3.
 PRELUDE = """
-import warnings, torch, ops, ops.build
+import warnings, torch, ops, ops.backends.cpp.build
 from ops import reference
 
 warnings.simplefilter("ignore")
 torch.manual_seed(0)
-ops.build.FLAGS += {flags}
+ops.backends.cpp.build.FLAGS += {flags}
 """
 FLAGS = ("-O0", "-mno-avx512f") if platform.machine() in ("x86_64", "AMD64") else ("-O0",)
 

@@ -10,10 +10,10 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import ops
-from ops import cuda_calls
-from ops.backends import cupy_backend
-from ops.cuda_kernels import sum_kernel
-from ops.cuda_plan import Call
+from ops.backends.cupy import backend as cupy_backend
+from ops.backends.cupy import calls as cuda_calls
+from ops.backends.cupy.kernels import sum_kernel
+from ops.backends.cupy.plan import Call
 
 STATUS = {status.name: status for status in ops.backends()}["cupy"]
 GEOMETRY = ((2, 1), (1, 2), (1, 1))  # stride, padding, dilation

@@ -48,7 +48,7 @@ def distribution(tmp_path):
 @pytest.mark.usefixtures("backend_registry")
 def test_an_installed_backend_is_listed_and_runs(distribution, monkeypatch):
     monkeypatch.syspath_prepend(distribution(negated="negated_plugin:NEGATED"))
-    ops.plugins.load_entry_points()
+    ops.dispatch.plugins.load_entry_points()
     status = ops.backends()[-1]
     assert (status.name, status.available, status.summary) == ("negated", True, "the opposite")
     x, weight = torch.randn(1, 2, 5, 5), torch.randn(1, 2, 3, 3)
@@ -126,7 +126,7 @@ def test_a_backend_from_a_wheel_is_found_and_passes_every_case(visited):
 def test_one_that_fails_to_load_is_listed_with_its_reason(distribution, monkeypatch, entry, reason):
     monkeypatch.syspath_prepend(distribution(broken=entry))
     with pytest.warns(UserWarning, match=r"backend 'broken' .* failed to load"):
-        ops.plugins.load_entry_points()
+        ops.dispatch.plugins.load_entry_points()
     status = {status.name: status for status in ops.backends()}["broken"]
     assert not status.available
     assert reason in status.reasons[0]
@@ -140,5 +140,5 @@ def test_one_that_takes_a_built_in_name_changes_nothing(distribution, monkeypatc
     before = ops.backends()
     monkeypatch.syspath_prepend(distribution(eager="negated_plugin:TAKEN"))
     with pytest.warns(UserWarning, match="a name that is not taken"):
-        ops.plugins.load_entry_points()
+        ops.dispatch.plugins.load_entry_points()
     assert ops.backends() == before

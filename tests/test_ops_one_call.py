@@ -20,13 +20,13 @@ WINDOW = {"stride": 1, "padding": 1, "dilation": 1}
 def calls(monkeypatch):
     """Count the calls that run the whole layer."""
     calls = []
-    backend = ops.registry._REGISTRY["cpp"]
+    backend = ops.dispatch.registry._REGISTRY["cpp"]
 
     def run_branch(*args):
         calls.append(args)
         return backend.run_branch(*args)
 
-    monkeypatch.setitem(ops.registry._REGISTRY, "cpp", replace(backend, run_branch=run_branch))
+    monkeypatch.setitem(ops.dispatch.registry._REGISTRY, "cpp", replace(backend, run_branch=run_branch))
     monkeypatch.setattr(ops.attended, "_PLANS", {})
     return calls
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import ops
-from ops import registry
-from ops.order import measured_order
+from ops.dispatch import registry
+from ops.dispatch.order import measured_order
 
 X, WEIGHT = torch.randn(2, 3, 5, 5), torch.randn(2, 3, 3, 3)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import ops
-from ops.build import compiler
+from ops.backends.cpp.build import compiler
 
 needs_cpp = pytest.mark.skipif(compiler() is None, reason="got no C++ compiler; need g++ or clang++ on PATH")
 BACKENDS = [pytest.param("cpp", marks=needs_cpp), "eager"]

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import ops
-from ops import rewiring, rewiring_cpp
-from ops.build import compiler
+from ops import rewiring
+from ops.backends.cpp import rewire as rewiring_cpp
+from ops.backends.cpp.build import compiler
 from ops.rewiring import rewire_eager
 
 needs_cpp = pytest.mark.skipif(compiler() is None, reason="got no C++ compiler; need g++ or clang++ on PATH")

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import dyc
 from dyc.selective import activity_level, channel_damage, channel_scores, dealloc, realloc
-from dyc.selective.rewiring import MAX_SHIFT
+from dyc.selective.rules import MAX_SHIFT
 
 # What a channel is worth
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import dyc
-from dyc.selective.memory import ANCHORS, MEMORIES
+from dyc.selective.optimizer_state import ANCHORS, MEMORIES
 
 
 def momentum_of(optimizer, parameter):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from dyc.settings import iter_temperatures
+from dyc.dynamic_model import iter_temperatures
 from lightning_modules import ImageClassifier, ImageData, TemperatureAnnealing
 from ops import ArgumentError
 

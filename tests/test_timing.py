@@ -5,8 +5,8 @@ import subprocess
 import pytest
 import torch
 
-from ops.memory import peak_bytes
-from ops.timing import MAX_ROUNDS, MIN_ROUNDS, measure, summary, take_turns
+from dyc.benchmark.memory import peak_bytes
+from dyc.benchmark.timing import MAX_ROUNDS, MIN_ROUNDS, measure, summary, take_turns
 
 
 class Clock:
@@ -132,7 +132,7 @@ def test_peak_on_a_gpu():
 
 
 def test_machine_names_the_commit(tmp_path):
-    import ops.timing as timing
+    import dyc.benchmark.timing as timing
 
     facts = timing.machine()
     assert {"cpu", "threads", "load", "torch", "python", "commit"} <= set(facts)
@@ -144,7 +144,7 @@ def test_machine_names_the_commit(tmp_path):
 
 
 def test_no_commit_outside_a_repository(tmp_path, monkeypatch):
-    import ops.timing as timing
+    import dyc.benchmark.timing as timing
 
     monkeypatch.setattr(timing, "__file__", str(tmp_path / "timing.py"))
     assert timing._commit() == "none"

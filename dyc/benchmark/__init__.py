@@ -1,1 +1,1 @@
-"""Time whole layers and whole networks beside their static counterparts; the operators alone are in ops.benchmark."""
+"""Everything that times: operators, layers and whole networks, each beside its static counterpart in the same run."""

@@ -5,9 +5,9 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from dyc.benchmark.operators import LAYOUTS, STATIC, STATIC_LAST, Case, Contestant, Timing, compare, statics
 from dyc.benchmark.peers import PeerLayer
 from dyc.layers import DynamicConv2d
-from ops.benchmark import LAYOUTS, STATIC, STATIC_LAST, Case, Contestant, Timing, compare, statics
 
 ATTENTIONS = ("dy", "dyc")
 PEER = "peer"
@@ -26,8 +26,8 @@ def _contestant(layer: nn.Module, x: Tensor) -> Contestant:
 def time_layers(case: Case, names: Iterable[str] = ("auto",), attentions: Iterable[str] = ATTENTIONS) -> list[Timing]:
     """Time ``dyc.DynamicConv2d`` on one case, with a bank of four kernels and no bias, as in MobileNetV2.
 
-    The contestants: the static ones of :mod:`ops.benchmark`; for each attention ``"<attention> peer"``, the public
-    formulation on NCHW features, and ``"<attention> <backend>"``. Backward gives gradients to features and all
+    The contestants: the static ones of :mod:`dyc.benchmark.operators`; for each attention ``"<attention> peer"``, the
+    public formulation on NCHW features, and ``"<attention> <backend>"``. Backward gives gradients to features and all
     parameters.
 
     Args:

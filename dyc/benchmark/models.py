@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import dyc.models  # noqa: F401  (registers the networks)
-from dyc.profile import profile
-from dyc.settings import iter_attention, set_backend
-from ops.benchmark import LAYOUTS
-from ops.timing import measure
+from dyc.benchmark.operators import LAYOUTS
+from dyc.benchmark.timing import measure
+from dyc.counting.profile import profile
+from dyc.dynamic_model import iter_attention, set_backend
 
 INFERENCE, TRAINING = "inference", "training"
 MODES = (INFERENCE, TRAINING)

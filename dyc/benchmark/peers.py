@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from dyc.benchmark.operators import grouped
 from dyc.layers import DynamicConv2d
-from ops.benchmark import grouped
 
 
 class PeerLayer(nn.Module):

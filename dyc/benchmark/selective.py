@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import dyc.models  # noqa: F401  (registers the networks)
+from dyc.benchmark.operators import LAYOUTS
+from dyc.benchmark.timing import Measurement, measure
+from dyc.dynamic_model import check_model
 from dyc.selective import compact, iter_selective, layer_scores, rewire
-from dyc.settings import check_model
 from ops import ArgumentError
-from ops.benchmark import LAYOUTS
-from ops.timing import Measurement, measure
 
 TRAINING, INFERENCE, REWIRING = "training step", "inference", "rewiring"
 

@@ -16,7 +16,7 @@ from functools import partial
 
 from dyc.models.densenet import DenseNet
 from dyc.models.registration import cifar10_cfg, register
-from dyc.models.selective import Selection, selective_builder
+from dyc.models.selectconv import Selection, selective_builder
 
 CONDENSENET = partial(DenseNet, layers=(30, 30, 30), growth=(12, 24, 48), groups=4, layer_drop_rate=0.1)
 

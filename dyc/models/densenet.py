@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from dyc.models.preactivation import PreActivationNetwork
 from dyc.models.registration import cifar10_cfg, register, timm_builder
-from dyc.models.selective import Selection, selective_builder
+from dyc.models.selectconv import Selection, selective_builder
 from ops import ArgumentError
 
 

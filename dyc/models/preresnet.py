@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from dyc.models.preactivation import PreActivationNetwork
 from dyc.models.registration import cifar10_cfg, imagenet_cfg, register
-from dyc.models.selective import Selection, selective_builder
+from dyc.models.selectconv import Selection, selective_builder
 
 
 class PreActivationBottleneck(nn.Module):

@@ -10,8 +10,8 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, register_model
 from torch import nn
 
-from dyc.convert import Where, make_dynamic
-from dyc.models.selective import checkpoint_filter_fn
+from dyc.conversion.convert import Where, make_dynamic
+from dyc.models.selectconv import checkpoint_filter_fn
 from ops import ArgumentError
 
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4824, 0.4467), (0.2471, 0.2435, 0.2616)

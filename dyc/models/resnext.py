@@ -13,7 +13,7 @@ from functools import partial
 
 from dyc.models.preresnet import PreResNet
 from dyc.models.registration import cifar10_cfg, register
-from dyc.models.selective import Selection, selective_builder
+from dyc.models.selectconv import Selection, selective_builder
 
 RESNEXT29 = partial(PreResNet, layers=(3, 3, 3), planes=(64, 128, 256), groups=8, stem_channels=64)
 

@@ -3,7 +3,8 @@
 from dyc.selective.compact import compact
 from dyc.selective.convert import make_selective, unfit
 from dyc.selective.importance import activity_level, channel_damage, channel_scores
-from dyc.selective.network import (
+from dyc.selective.layer_table import SelectiveRow, SelectiveTable, selective_layers
+from dyc.selective.rewire_network import (
     Rewiring,
     apply_rewiring,
     iter_selective,
@@ -12,8 +13,7 @@ from dyc.selective.network import (
     plan_rewiring,
     rewire,
 )
-from dyc.selective.rewiring import Reallocation, dealloc, realloc
-from dyc.selective.table import SelectiveRow, SelectiveTable, selective_layers
+from dyc.selective.rules import Reallocation, dealloc, realloc
 
 __all__ = [
     "Reallocation",

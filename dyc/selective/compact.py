@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dyc.convertible import has_hooks, keep_hooks, shared_parameters, why_not
+from dyc.conversion.convertible import has_hooks, keep_hooks, shared_parameters, why_not
 from dyc.layers.gathered import SelectChannels, ShiftChannels
 from dyc.layers.selective_conv import MaskedConv2d, SelectiveConv2d
 from dyc.selective.dataflow import Dataflow, Value, trace
-from dyc.selective.network import selective_layers_of
+from dyc.selective.rewire_network import selective_layers_of
 from dyc.selective.triples import feature_levels
 from ops import ArgumentError
 

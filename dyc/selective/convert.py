@@ -7,15 +7,15 @@ from typing import Literal
 
 from torch import nn
 
-from dyc.convertible import is_convolution
-from dyc.fusing import keep_unfused
+from dyc.conversion.convertible import is_convolution
+from dyc.conversion.fusing import keep_unfused
+from dyc.conversion.where import Where, chooser, listed, shown
+from dyc.dynamic_model import check_model
 from dyc.layers import MaskedConv2d, SelectiveConv2d
 from dyc.selective.dataflow import trace
-from dyc.selective.network import iter_selective
 from dyc.selective.reasons import summary
+from dyc.selective.rewire_network import iter_selective
 from dyc.selective.triples import Triple, TripleFinder
-from dyc.settings import check_model
-from dyc.where import Where, chooser, listed, shown
 from ops import ArgumentError
 from ops.errors import unknown_name
 

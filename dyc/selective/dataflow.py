@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dyc.meta import check_input_size, empty_image, meta_copy, usual_input_sizes
+from dyc.meta_device import check_input_size, empty_image, meta_copy, usual_input_sizes
 from ops import ArgumentError
 
 _FAILURES = (RuntimeError, ValueError, TypeError, IndexError, AssertionError)

@@ -6,7 +6,7 @@ from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from dyc.convertible import altered, has_hooks, shared_parameters
+from dyc.conversion.convertible import altered, has_hooks, shared_parameters
 from dyc.selective.dataflow import Dataflow, Value
 
 _DROPOUTS = (nn.Dropout, nn.Dropout2d)

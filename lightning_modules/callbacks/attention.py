@@ -6,7 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from dyc import attention_statistics
-from dyc.settings import iter_temperatures
+from dyc.dynamic_model import iter_temperatures
 
 
 class AttentionMonitor(Callback):

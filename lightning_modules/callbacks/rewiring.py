@@ -9,8 +9,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
 from dyc import apply_rewiring, iter_selective, plan_rewiring, selective_layers
-from dyc.selective.network import Rewiring
-from dyc.selective.rewiring import check_rule
+from dyc.selective.rewire_network import Rewiring
+from dyc.selective.rules import check_rule
 from lightning_modules.callbacks.rewiring_schedule import RewiringSchedule
 from ops import ArgumentError
 from ops.errors import unknown_name

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 import dyc
+from dyc.benchmark.timing import machine, measure
 from dyc.selective import compact, iter_selective
 from lightning_modules.classifier import ImageClassifier
 from lightning_modules.cli.bench.options import Parser, check_new_file, positive, share, whole
 from lightning_modules.cli.bench.show import Table, facts_line
 from lightning_modules.runs import find_checkpoint, read_checkpoint
 from ops import ArgumentError
-from ops.timing import machine, measure
 
 EXPORTED = ".pt2"
 

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 import dyc
-from dyc.conventions import CONVENTIONS
-from dyc.profile import Profile
-from dyc.published import Figure, figures
+from dyc.counting.conventions import CONVENTIONS
+from dyc.counting.profile import Profile
+from dyc.counting.published import Figure, figures
 from lightning_modules.cli.bench.options import whole, whole_or_zero
 from ops import ArgumentError
 from ops.errors import unknown_name

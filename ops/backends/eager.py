@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ops.checks import is_channels_last
-from ops.problem import Pair
-from ops.registry import Backend
+from ops.dispatch.problem import Pair
+from ops.dispatch.registry import Backend
 
 
 def run(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dyc.layers.attention import Attention, mirror_
+from dyc.layers.channel_reduction import build_selection
 from dyc.layers.kinds import register_attention
-from dyc.layers.selection import build_selection
 from ops.checks import positive_int
 from ops.errors import unknown_name
 

@@ -7,7 +7,9 @@ import timm
 import torch
 
 from dyc.benchmark.models import BATCHES, DEFAULT_MODELS, INFERENCE, MODES, ModelCase, ModelTiming, time_models
-from dyc.settings import set_backend
+from dyc.benchmark.operators import LAYOUTS
+from dyc.benchmark.timing import machine
+from dyc.dynamic_model import set_backend
 from lightning_modules.cli.bench.files import Rows, command_line
 from lightning_modules.cli.bench.options import (
     Parser,
@@ -20,8 +22,6 @@ from lightning_modules.cli.bench.options import (
 )
 from lightning_modules.cli.bench.show import Table, Where, conclude, facts_line
 from ops import ArgumentError
-from ops.benchmark import LAYOUTS
-from ops.timing import machine
 
 NOTES = (
     "Medians in one run, the first network being the baseline. memory: parameters, buffers, momentum, images, and what "

@@ -7,6 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 
 from dyc.benchmark.layers import ATTENTIONS, PEER, time_layers
+from dyc.benchmark.operators import COPY, DIRECTIONS, GROUPED, LAYOUTS, STATIC, STATIC_LAST, Case, Timing, cases, means
+from dyc.benchmark.operators import time_operators as time_ops
+from dyc.benchmark.shapes import BATCHES, SHAPES
+from dyc.benchmark.timing import machine
 from lightning_modules.cli.bench.files import Rows, command_line
 from lightning_modules.cli.bench.options import (
     Parser,
@@ -19,10 +23,6 @@ from lightning_modules.cli.bench.options import (
     whole,
 )
 from lightning_modules.cli.bench.show import Table, Where, conclude, facts_line
-from ops.benchmark import COPY, DIRECTIONS, GROUPED, LAYOUTS, STATIC, STATIC_LAST, Case, Timing, cases, means
-from ops.benchmark import time_operators as time_ops
-from ops.shapes import BATCHES, SHAPES
-from ops.timing import machine
 
 TITLES = {STATIC: "x static", STATIC_LAST: "x static ch.-last", COPY: "x copy", "memory": "memory x static"}
 DTYPES = ("float32", "bfloat16", "float16")

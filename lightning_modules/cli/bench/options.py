@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
+from dyc.benchmark.operators import check_runs, runnable
 from ops import ArgumentError, backends
-from ops.benchmark import check_runs, runnable
 from ops.errors import unknown_name
 
 PLOTS = (".png", ".svg")

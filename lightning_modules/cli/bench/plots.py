@@ -15,9 +15,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from dyc.benchmark.models import ModelTiming
+from dyc.benchmark.operators import STATIC, Timing, means
 from lightning_modules.cli.bench.show import facts_line
 from ops import ArgumentError
-from ops.benchmark import STATIC, Timing, means
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # told apart by the colour-blind too
 GREY = "#555555"

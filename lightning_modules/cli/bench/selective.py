@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import timm
 import torch
 
+from dyc.benchmark.operators import LAYOUTS
 from dyc.benchmark.selective import SelectiveCase, SelectiveTiming, time_selective
+from dyc.benchmark.timing import machine
 from lightning_modules.cli.bench.files import Rows, command_line
 from lightning_modules.cli.bench.options import Parser, check_common, common, one_of, share, whole
 from lightning_modules.cli.bench.show import Table, Where, conclude, facts_line
 from ops import ArgumentError
-from ops.benchmark import LAYOUTS
-from ops.timing import machine
 
 NOTES = (
     "Medians in one run; ratios are to the first row of each group. plain: the same network without selective layers. "

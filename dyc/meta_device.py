@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from dyc.settings import set_backend, set_mixing
+from dyc.dynamic_model import set_backend, set_mixing
 from ops import ArgumentError
 
 

@@ -1,4 +1,4 @@
-"""The sums over taps of :mod:`ops.taps` on rows joined end to end, for NCHW on the CPU at stride 1.
+"""The sums over taps of :mod:`ops.backends.compiled.taps` on rows joined end to end, for NCHW on the CPU at stride 1.
 
 Inductor's vectors run along the innermost dimension, and the rows of NCHW are short: 4 pixels in the last stage of a
 MobileNetV2 on 32 x 32 images. When the output is as large as the input, a tap is a shift of the whole plane, except
@@ -11,8 +11,8 @@ writes once, where ``pad`` would be asked again in each tap.
 import torch
 from torch import Tensor
 
-from ops.problem import Pair
-from ops.taps import Window, add, wide
+from ops.backends.compiled.taps import Window, add, wide
+from ops.dispatch.problem import Pair
 
 
 def fits(kernel: Pair, window: Window) -> bool:

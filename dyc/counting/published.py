@@ -7,7 +7,7 @@ papers quote it, ``"derived"`` where it follows from other numbers of the paper.
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_UP, Decimal
 
-from dyc.profile import Profile
+from dyc.counting.profile import Profile
 
 UNITS = {"M": 10**6, "G": 10**9, "Mi": 2**20}
 """What a unit is worth; Mi are the binary millions in which some papers count."""
@@ -27,7 +27,7 @@ class Figure:
         model: Name in timm's registry.
         value: The number as printed, ``"12.89"``.
         unit: Its unit, ``"M"``, ``"G"`` or ``"Mi"``.
-        convention: How operations are counted, see :mod:`dyc.conventions`; empty for parameters.
+        convention: How operations are counted, see :mod:`dyc.counting.conventions`; empty for parameters.
         paper: The paper.
         table: The table.
         status: ``"published"``, ``"quoted"`` or ``"derived"``.

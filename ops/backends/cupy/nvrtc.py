@@ -6,7 +6,7 @@ import tempfile
 from functools import cache
 from types import ModuleType
 
-from ops.build import cache_folder
+from ops.backends.cpp.build import cache_folder
 from ops.errors import BackendUnavailable
 
 FLAGS = ("--std=c++17",)

@@ -14,15 +14,15 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from ops import cuda_calls
-from ops.cuda_kernels import Kernel, program
-from ops.cuda_plan import Call
+from ops.backends.cupy import calls as cuda_calls
+from ops.backends.cupy.kernels import Kernel, program
+from ops.backends.cupy.nvrtc import architecture_for, compiled, nvrtc
+from ops.backends.cupy.plan import Call
+from ops.backends.library import LIBRARY
+from ops.dispatch.problem import Pair, Problem
+from ops.dispatch.registry import Backend
 from ops.errors import BackendUnavailable
 from ops.functional import mix_kernels
-from ops.library import LIBRARY
-from ops.nvrtc import architecture_for, compiled, nvrtc
-from ops.problem import Pair, Problem
-from ops.registry import Backend
 
 
 def missing(version: str | None, has_cupy: bool, has_device: bool) -> tuple[str, ...]:

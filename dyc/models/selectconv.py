@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from dyc.conversion.where import Where
 from dyc.selective import iter_selective, make_selective
-from dyc.where import Where
 
 
 @dataclass(frozen=True)

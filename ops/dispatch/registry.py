@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ops.dispatch.order import measured_order
+from ops.dispatch.problem import Pair, Problem
 from ops.errors import ArgumentError, BackendUnavailable, unknown_name
-from ops.order import measured_order
-from ops.problem import Pair, Problem
 
 Run = Callable[[Tensor, Tensor, Pair, Pair, Pair], Tensor]
 RunBank = Callable[[Tensor, Tensor, Tensor, Pair, Pair, Pair], Tensor]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ops.checks import output_size
-from ops.problem import Pair
+from ops.dispatch.problem import Pair
 
 Window = tuple[Pair, Pair, Pair]  # stride, padding, dilation
 

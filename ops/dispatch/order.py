@@ -2,7 +2,7 @@
 
 import torch
 
-from ops.problem import Problem
+from ops.dispatch.problem import Problem
 
 
 def measured_order(problem: Problem) -> tuple[str, ...]:

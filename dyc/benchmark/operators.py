@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dyc.benchmark.shapes import BATCHES, Shape, geometric_mean, same_padding, unique_shapes
+from dyc.benchmark.timing import measure
+from ops.dispatch.problem import Problem
+from ops.dispatch.registry import backends, select_backend
 from ops.errors import ArgumentError, BackendUnavailable
 from ops.functional import depthwise_conv2d
-from ops.problem import Problem
-from ops.registry import backends, select_backend
-from ops.shapes import BATCHES, Shape, geometric_mean, same_padding, unique_shapes
-from ops.timing import measure
 
 FORWARD, BACKWARD = "forward", "forward+backward"
 DIRECTIONS = (FORWARD, BACKWARD)
@@ -83,8 +83,8 @@ def cases(
     """List the comparisons over lists of shapes, each shape once.
 
     Args:
-        shapes: Names of :data:`ops.shapes.SHAPES`.
-        batches: Batch sizes; those of each list in :data:`ops.shapes.BATCHES` by default.
+        shapes: Names of :data:`dyc.benchmark.shapes.SHAPES`.
+        batches: Batch sizes; those of each list in :data:`dyc.benchmark.shapes.BATCHES` by default.
         layouts: Names of :data:`LAYOUTS`.
         directions: ``"forward"`` (without gradients) and ``"forward+backward"`` (to features and parameters).
         common: ``device``, ``dtype``, ``kernel``, ``dilation``, and ``seconds`` for one comparison.
@@ -178,7 +178,7 @@ def grouped(x: Tensor, weight: Tensor, stride: int, kernel: int = 3, dilation: i
     Args:
         x: Features, ``(B, C, H, W)``.
         weight: Kernels, ``(B, C, kernel, kernel)`` or any view of them.
-        stride: Step in pixels; the padding is :func:`ops.shapes.same_padding`.
+        stride: Step in pixels; the padding is :func:`dyc.benchmark.shapes.same_padding`.
         kernel: Height and width of the kernels.
         dilation: Distance of the taps in pixels.
     """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dyc.profile import LayerProfile, Profile
+    from dyc.counting.profile import LayerProfile, Profile
 
 
 @dataclass(frozen=True)

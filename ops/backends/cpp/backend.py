@@ -1,17 +1,17 @@
 """C++ for the CPU: vectors of sixteen channels (channels_last) or pixels (NCHW), on PyTorch's own threads.
 
-Compiled at first use and kept (see :mod:`ops.build`). Neither memory format is converted, batch and channels are loops
-rather than groups, and arithmetic is float32 whatever is stored.
+Compiled at first use and kept (see :mod:`ops.backends.cpp.build`). Neither memory format is converted, batch and
+channels are loops rather than groups, and arithmetic is float32 whatever is stored.
 """
 
 import torch
 from torch import Tensor
 
-import ops.library  # noqa: F401  (defines the operators that the compiled file implements)
-from ops.build import build, compiler, no_compiler
+import ops.backends.library  # noqa: F401  (defines the operators that the compiled file implements)
+from ops.backends.cpp.build import build, compiler, no_compiler
+from ops.dispatch.problem import Pair, Problem
+from ops.dispatch.registry import Backend
 from ops.errors import BackendUnavailable
-from ops.problem import Pair, Problem
-from ops.registry import Backend
 
 MISSING = () if compiler() else (no_compiler(),)
 DTYPES = (torch.float32, torch.bfloat16)

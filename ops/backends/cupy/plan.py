@@ -6,9 +6,9 @@ Plain arithmetic on sizes, without a GPU: the tests run the same plans on the CP
 import ctypes
 from typing import NamedTuple
 
-from ops.cuda_kernels import BYTES, SIZES, STRIDES, THREADS, Kernel, any_kernel, strip_kernel
+from ops.backends.cupy.kernels import BYTES, SIZES, STRIDES, THREADS, Kernel, any_kernel, strip_kernel
+from ops.dispatch.problem import Pair
 from ops.errors import ArgumentError
-from ops.problem import Pair
 
 GRID = 2**31 - 1  # blocks of a launch, at most
 LANES = 64  # threads that share a pixel in channels_last, at most

@@ -4,7 +4,7 @@ from timm.data import Mixup
 from timm.loss import SoftTargetCrossEntropy
 from torch import nn
 
-from lightning_modules.settings import RegularizationSettings
+from lightning_modules.training_options import RegularizationSettings
 from ops import ArgumentError
 
 

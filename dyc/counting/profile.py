@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from dyc.conventions import CONVENTIONS
-from dyc.elements import ElementCount, ElementCounter
+from dyc.counting.conventions import CONVENTIONS
+from dyc.counting.elementwise import ElementCount, ElementCounter
+from dyc.dynamic_model import check_model
 from dyc.layers import Attention, BlockCoefficients, DynamicConv2d
-from dyc.meta import check_input_size, empty_image, meta_copy
-from dyc.settings import check_model
+from dyc.meta_device import check_input_size, empty_image, meta_copy
 from ops import ArgumentError
 from ops.errors import unknown_name
 
@@ -61,7 +61,7 @@ class Profile:
         Args:
             convention: ``"macs"`` (convolutions and linear layers, attention included), ``"macs+mixing"`` (mixing the
                 banks too), ``"conv"`` (convolutions and classifier only) or ``"eam"`` (norms, ReLUs and poolings
-                too); ``dyc.conventions.CONVENTIONS`` describes each and names who counts so.
+                too); ``dyc.counting.conventions.CONVENTIONS`` describes each and names who counts so.
             classifier: Count the classifier.
 
         Raises:

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dyc.dynamic_model import check_model
 from dyc.layers.selective_conv import SelectiveConv2d
 from dyc.selective.importance import activity_level, channel_damage, channel_scores
-from dyc.selective.memory import forget_channels
-from dyc.selective.rewiring import Reallocation, check_rule, dealloc, realloc
-from dyc.settings import check_model
+from dyc.selective.optimizer_state import forget_channels
+from dyc.selective.rules import Reallocation, check_rule, dealloc, realloc
 from ops import ArgumentError
 
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from dyc.columns import aligned
 from dyc.layers.selective_conv import SelectiveConv2d
-from dyc.selective.network import iter_selective
+from dyc.selective.rewire_network import iter_selective
+from dyc.text_table import aligned
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from importlib.metadata import entry_points
 
 from torch import Tensor
 
+from ops.dispatch.registry import Backend, backends, register_backend
 from ops.errors import BackendUnavailable
-from ops.registry import Backend, backends, register_backend
 
 GROUP = "dyc.ops_backends"
 

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 from torch.torch_version import TorchVersion
 
-from ops import plane_taps, taps
+from ops.backends.compiled import plane_taps, taps
+from ops.backends.compiled.taps import Window
 from ops.checks import is_channels_last, output_size
+from ops.dispatch.problem import Pair, Problem
+from ops.dispatch.registry import Backend
 from ops.errors import BackendUnavailable
-from ops.problem import Pair, Problem
-from ops.registry import Backend
-from ops.taps import Window
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _CXX = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")  # as Inductor looks for it

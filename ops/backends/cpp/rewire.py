@@ -5,10 +5,10 @@ import warnings
 import torch
 from torch import Tensor
 
-from ops.backends.cpp_backend import DTYPES, MISSING, load
+from ops.backends.cpp.backend import DTYPES, MISSING, load
+from ops.backends.library import LIBRARY, memory_format
 from ops.checks import transformed
 from ops.errors import BackendUnavailable
-from ops.library import LIBRARY, memory_format
 
 LIBRARY.define("rewire(Tensor x, Tensor slots, Tensor sources, Tensor shift) -> Tensor")
 LIBRARY.define(

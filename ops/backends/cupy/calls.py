@@ -7,10 +7,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ops.backends.cupy.kernels import THREADS, Kernel, sum_kernel
+from ops.backends.cupy.plan import Call, Plan, Task, plan
 from ops.checks import is_channels_last, output_size
-from ops.cuda_kernels import THREADS, Kernel, sum_kernel
-from ops.cuda_plan import Call, Plan, Task, plan
-from ops.problem import Pair
+from ops.dispatch.problem import Pair
 
 STORAGE = {torch.float32: "float", torch.float16: "half", torch.bfloat16: "bfloat"}
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from ops.memory import peak_bytes
+from dyc.benchmark.memory import peak_bytes
 
 Calls = Mapping[str, Callable[[], object]]
 
@@ -28,7 +28,7 @@ CUDA_TURN = 1e-3
 
 @dataclass(frozen=True)
 class Measurement:
-    """Milliseconds of a contestant over its turns, and bytes at its peak (see :func:`ops.memory.peak_bytes`)."""
+    """Milliseconds of a contestant over its turns, and bytes at its peak (:func:`dyc.benchmark.memory.peak_bytes`)."""
 
     median_ms: float
     p20_ms: float

@@ -7,13 +7,13 @@ from typing import Literal
 
 from torch import nn
 
-from dyc.convertible import is_convolution, reasons, same_padding
-from dyc.fusing import keep_unfused
+from dyc.conversion.convertible import is_convolution, reasons, same_padding
+from dyc.conversion.fusing import keep_unfused
+from dyc.conversion.where import Where, chooser, listed, shown
+from dyc.dynamic_model import check_model, iter_dynamic
 from dyc.layers import DynamicConv2d, DynamicConv2dSame
 from dyc.layers.attention import check_temperature
 from dyc.layers.kinds import AttentionFactory, check_attention, copy_scales
-from dyc.settings import check_model, iter_dynamic
-from dyc.where import Where, chooser, listed, shown
 from ops import ArgumentError, check_backend_name
 from ops.errors import unknown_name
 

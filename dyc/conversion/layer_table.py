@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from dyc.columns import aligned
-from dyc.convertible import is_convolution, reasons
+from dyc.conversion.convertible import is_convolution, reasons
+from dyc.dynamic_model import check_model
 from dyc.layers import DynamicConv2d, DynamicConv2dSame
-from dyc.settings import check_model
+from dyc.text_table import aligned
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The backend ``"compile"``: sums over kernel taps that Inductor fuses."""

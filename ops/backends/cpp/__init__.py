@@ -1,0 +1,1 @@
+"""The backend ``"cpp"``: C++ for the CPU, compiled at first use."""
