@@ -1,7 +1,6 @@
 """The arithmetic of the CUDA kernels without a GPU: the same sources and plans, run by tests/cuda_on_cpu.h."""
 
 import ctypes
-import subprocess
 from itertools import product
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 import torch
 from support import depthwise_cases as operators
 from support.depthwise_cases import Case
+from support.processes import run
 
 from ops import reference
 from ops.backends.cpp.build import compiler
@@ -75,7 +75,7 @@ def library(tmp_path_factory):
         "-o",
         "kernels.so",
     ]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    done = run(command, cwd=folder)
     assert done.returncode == 0, done.stderr[-3000:]
     return ctypes.CDLL(str(folder / "kernels.so"))
 

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import subprocess
 import sys
 import zipfile
 from base64 import urlsafe_b64encode
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.processes import run
 
 import ops
 
@@ -94,9 +94,7 @@ def visited(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
 
     def python(*arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, *arguments], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300
-        )
+        done = run([sys.executable, *arguments], env=environment, cwd=ROOT)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

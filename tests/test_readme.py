@@ -3,12 +3,12 @@
 import csv
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from support.processes import run
 
 from lightning_modules.cli import compact, main
 
@@ -71,9 +71,7 @@ def test_first_line_trains_to_97_percent(tmp_path):
     assert "pip install -e . && dyc fit --config experiments/quickstart.yaml" in line
     script = Path(sys.executable).parent / "dyc"
     config = ROOT / "experiments/quickstart.yaml"
-    done = subprocess.run(
-        [script, "fit", "--config", config], cwd=tmp_path, capture_output=True, text=True, timeout=580
-    )
+    done = run([script, "fit", "--config", config], cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     table = {row["network"]: row for row in csv.DictReader((tmp_path / "runs/quickstart/version_0/test.csv").open())}
     assert float(table["last epoch"]["test/top1"]) >= 0.97
