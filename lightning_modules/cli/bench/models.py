@@ -9,7 +9,6 @@ import torch
 from dyc.benchmark.models import BATCHES, DEFAULT_MODELS, INFERENCE, MODES, ModelCase, ModelTiming, time_models
 from dyc.benchmark.operators import LAYOUTS
 from dyc.benchmark.timing import machine
-from dyc.dynamic_model import set_backend
 from lightning_modules.cli.bench.files import Rows, command_line
 from lightning_modules.cli.bench.options import (
     Parser,
@@ -109,7 +108,6 @@ def _cases(options: argparse.Namespace, names: Sequence[str]) -> list[ModelCase]
 def _check_size(name: str, size: int) -> None:
     """Raise unless a network takes images of a size; nothing is computed."""
     model = timm.create_model(name).to("meta").eval()
-    set_backend(model, "eager")  # the others compute on real devices only
     try:
         with torch.no_grad():
             model(torch.empty(1, model.default_cfg["input_size"][0], size, size, device="meta"))
