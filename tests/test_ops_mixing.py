@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support.rounding import excess_of_bank
 from torch._dynamo.testing import CompileCounterWithBackend
 
 import dyc
@@ -108,8 +109,10 @@ def test_bfloat16_is_as_close_as_its_precision_allows(form, mixing, layout):
     assert y.dtype == torch.bfloat16
     assert y.is_contiguous(memory_format=layout)
     wanted = reference.dynamic_conv2d(*tensors, **geometry)
-    # Mixed kernels or maps, their sum and the bias are each rounded to 8 bits.
-    assert (y - wanted).abs().max() <= 4 * 2**-8 * wanted.abs().max()
+    # Mixed kernels or maps, their sum and the bias are each rounded to 8 bits; what PyTorch's own convolution adds to
+    # that depends on the processor, and counts for each of four kernels.
+    limit = 4 * 2**-8 * wanted.abs().max() + 4 * excess_of_bank(x, tensors[1], **geometry)
+    assert (y - wanted).abs().max() <= limit
 
 
 @layouts
