@@ -62,7 +62,7 @@ def links(text: str) -> list[str]:
 def paths(text: str) -> list[str]:
     """Return what stands in backticks and names a file or folder of ours."""
     spans = [span for span in SPAN.findall(prose(text)) if re.fullmatch(r"[\w.*-]+(/[\w.*-]+)*/?", span)]
-    return [span for span in spans if span.startswith(INSIDE) or span.endswith(SOURCES) and span not in TO_WRITE]
+    return [span for span in spans if span.startswith(INSIDE) or (span.endswith(SOURCES) and span not in TO_WRITE)]
 
 
 EVERY = [(name, path.read_text()) for name, path in zip(NAMES, FILES)]
