@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 from types import ModuleType
 
 import pytest
@@ -26,12 +27,15 @@ SPAN = re.compile(r"`([^`\n]+)`")
 INSIDE = tuple(f"{folder}/" for folder in (*FOLDERS, ".ci"))
 TRAINING = ("fit", "validate", "test", "predict")
 SOURCES = (".py", ".md", ".yaml", ".cfg", ".toml", ".cff", ".cpp", ".h", ".cu", ".cuh")
+TO_WRITE = ("tiny_cifar.py",)
+"""Files that a page tells its reader to write."""
+
 ENTRY_POINT_GROUPS = ("dyc.attentions", "dyc.ops_backends")
 
 
 def blocks(text: str, kind: str) -> list[str]:
-    """Return the code blocks of one language; blocks of commands have none."""
-    return [code for _, language, code in BLOCK.findall(text) if language == kind]
+    """Return the code blocks of one language; those of commands name none."""
+    return [dedent(code) for _, language, code in BLOCK.findall(text) if language == kind]
 
 
 def prose(text: str) -> str:
@@ -58,10 +62,12 @@ def links(text: str) -> list[str]:
 def paths(text: str) -> list[str]:
     """Return what stands in backticks and names a file or folder of ours."""
     spans = [span for span in SPAN.findall(prose(text)) if re.fullmatch(r"[\w.*-]+(/[\w.*-]+)*/?", span)]
-    return [span for span in spans if span.startswith(INSIDE) or span.endswith(SOURCES)]
+    return [span for span in spans if span.startswith(INSIDE) or (span.endswith(SOURCES) and span not in TO_WRITE)]
 
 
 EVERY = [(name, path.read_text()) for name, path in zip(NAMES, FILES)]
+# The page of the networks registers one, for which it has a test of its own, tests/test_models_readme.py.
+PAGES_THAT_RUN = [name for name, text in EVERY if blocks(text, "python") and name != "dyc/models/README.md"]
 COMMAND_LINES = sorted({command for _, text in EVERY for command in commands(text)})
 
 
@@ -117,7 +123,7 @@ def run_python(monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("name", [name for name, text in EVERY if blocks(text, "python")])
+@pytest.mark.parametrize("name", PAGES_THAT_RUN)
 def test_python_runs(name, run_python):
     run_python(name)
 
@@ -181,15 +187,6 @@ def test_mistakes_do_not_parse(command, capsys):
     with pytest.raises(SystemExit) as stop:
         parse(command)
     assert stop.value.code == 2
-
-
-def test_counts_of_the_table(capsys):
-    rows = re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", (ROOT / "dyc/models/README.md").read_text(), re.M)
-    assert len(rows) == 14
-    for name, parameters in rows:
-        assert main(["models", name, "--csv"]) == 0
-        row = next(csv.DictReader(capsys.readouterr().out.splitlines()))
-        assert row["parameters"] == parameters.replace(",", "")
 
 
 def test_citation_has_the_version_of_the_package():
