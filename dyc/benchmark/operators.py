@@ -17,10 +17,7 @@ from torch import Tensor
 
 from dyc.benchmark.shapes import BATCHES, Shape, geometric_mean, same_padding, unique_shapes
 from dyc.benchmark.timing import measure
-from ops.dispatch.problem import Problem
-from ops.dispatch.registry import backends, select_backend
-from ops.errors import ArgumentError, BackendUnavailable
-from ops.functional import depthwise_conv2d
+from ops import ArgumentError, BackendUnavailable, Problem, backends, depthwise_conv2d, select_backend
 
 FORWARD, BACKWARD = "forward", "forward+backward"
 DIRECTIONS = (FORWARD, BACKWARD)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from ops.errors import unknown_name
+from ops import unknown_name
 
 Shape = tuple[int, int, int]
 

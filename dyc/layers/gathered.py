@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ops import rewire_channels
-from ops.rewiring import rewire_eager
+from ops import rewire_channels, rewire_eager
 
 
 class SelectChannels(nn.Module):

@@ -4,9 +4,18 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ops import ArgumentError, check_backend_name, checks, dynamic_conv2d, mix_kernels, per_sample_conv2d
-from ops.checks import IntPair
-from ops.mixing import cheaper_mixing, check_mixing, check_mixture
+from ops import (
+    ArgumentError,
+    IntPair,
+    cheaper_mixing,
+    check_backend_name,
+    check_mixing,
+    check_mixture,
+    checks,
+    dynamic_conv2d,
+    mix_kernels,
+    per_sample_conv2d,
+)
 
 
 class KernelAttention(NamedTuple):
@@ -76,7 +85,7 @@ def scaled_conv2d(
     if taps is not None and kernel[1:] == [1, 1]:
         shares, taps = _times(shares, taps.flatten(1)), None
     if taps is not None and mixing == "features":
-        raise ArgumentError("mixing", "'features' with weights of taps", "'kernels' or 'auto': taps scale kernels")
+        raise ArgumentError("mixing", "'features' with weights of taps", "'kernels' or 'auto', as taps scale kernels")
     if inputs is not None and taps is None and kernel[0] == 1:  # each output channel sees a single input channel
         shares, inputs = _times(shares, inputs.repeat_interleave(out_channels // in_channels, 1)), None
     scales_kernels = taps is not None

@@ -7,9 +7,7 @@ from timm.layers import register_notrace_module
 from torch import Tensor, nn
 
 from dyc.layers.masked_conv import MaskedConv2d
-from ops import ArgumentError, rewire_channels
-from ops.checks import IntPair
-from ops.rewiring import rewire_eager
+from ops import ArgumentError, IntPair, rewire_channels, rewire_eager
 
 
 class _WithoutGradient(torch.autograd.Function):

@@ -16,8 +16,7 @@ from dyc.counting.conventions import CONVENTIONS
 from dyc.counting.profile import Profile
 from dyc.counting.published import Figure, figures
 from lightning_modules.cli.bench.options import whole, whole_or_zero
-from ops import ArgumentError
-from ops.errors import unknown_name
+from ops import ArgumentError, unknown_name
 
 NETWORK = {
     "model": "model",

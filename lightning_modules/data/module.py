@@ -172,7 +172,8 @@ class ImageData(LightningDataModule):
             raise ArgumentError("data.num_classes", self.num_classes, f"{told}, the classes of {self.dataset!r}")
         self.num_classes = self.num_classes or told
         if self.num_classes is None:
-            raise ArgumentError("data.num_classes", None, f"a number, as {self.dataset!r} does not tell it")
+            sentence = f"{self.dataset!r} does not say how many classes it has; give their number"
+            raise ArgumentError("data.num_classes", sentence=sentence)
         if splits.class_to_idx:
             self.class_names = sorted(splits.class_to_idx, key=splits.class_to_idx.get)
         elif self.in_memory:

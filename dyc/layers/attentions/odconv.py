@@ -6,8 +6,7 @@ from torch import Tensor, nn
 from dyc.layers.attention import check_temperature
 from dyc.layers.kernel_attention import KernelAttention
 from dyc.layers.kinds import register_attention
-from ops import ArgumentError
-from ops.checks import positive_int
+from ops import ArgumentError, positive_int
 
 
 class ODConvAttention(nn.Module):

@@ -10,8 +10,7 @@ from pathlib import Path
 import torch
 
 from dyc.benchmark.operators import check_runs, runnable
-from ops import ArgumentError, backends
-from ops.errors import unknown_name
+from ops import ArgumentError, backends, unknown_name
 
 PLOTS = (".png", ".svg")
 
