@@ -24,7 +24,7 @@ from lightning_modules.callbacks import (
     Throughput,
 )
 from lightning_modules.classifier import ImageClassifier
-from lightning_modules.cli.summary import print_summary
+from lightning_modules.cli.fit_summary import print_summary
 from lightning_modules.data import ImageData
 from lightning_modules.loggers import WandbMode, build_loggers
 from lightning_modules.resume import check_optimizer

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, create_dataset
 
-from lightning_modules.data.tensors import ImageTensors
+from lightning_modules.data.image_tensors import ImageTensors
 from lightning_modules.data.tiny_imagenet import CLASSES, open_tiny_imagenet
 from ops import ArgumentError, unknown_name
 

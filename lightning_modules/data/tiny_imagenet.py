@@ -19,7 +19,7 @@ from rich.progress import track
 from torch import Tensor
 from torchvision.datasets.utils import download_and_extract_archive
 
-from lightning_modules.data.tensors import ImageTensors
+from lightning_modules.data.image_tensors import ImageTensors
 from ops import ArgumentError
 
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
