@@ -81,7 +81,7 @@ def scaled_conv2d(
     if taps is not None and kernel[1:] == [1, 1]:
         shares, taps = _times(shares, taps.flatten(1)), None
     if taps is not None and mixing == "features":
-        raise ArgumentError("mixing", "'features' with weights of taps", "'kernels' or 'auto': taps scale kernels")
+        raise ArgumentError("mixing", "'features' with weights of taps", "'kernels' or 'auto', as taps scale kernels")
     if inputs is not None and taps is None and kernel[0] == 1:  # each output channel sees a single input channel
         shares, inputs = _times(shares, inputs.repeat_interleave(out_channels // in_channels, 1)), None
     scales_kernels = taps is not None

@@ -22,7 +22,7 @@ from dyc.dynamic_model import iter_attention, iter_dynamic, set_backend
 
 INFERENCE, TRAINING = "inference", "training"
 MODES = (INFERENCE, TRAINING)
-BATCHES = {INFERENCE: (1,), TRAINING: (128,)}
+MODEL_BATCHES = {INFERENCE: (1,), TRAINING: (128,)}
 DEFAULT_MODELS = ("mobilenetv2_cifar", "dy_mobilenetv2_cifar", "dyc_mobilenetv2_cifar")
 FLOOR = "attention read"
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dyc.benchmark.shapes import BATCHES, Shape, geometric_mean, same_padding, unique_shapes
+from dyc.benchmark.shapes import SHAPE_BATCHES, Shape, geometric_mean, same_padding, unique_shapes
 from dyc.benchmark.timing import measure
 from ops import ArgumentError, BackendUnavailable, Problem, Window, backends, depthwise_conv2d, select_backend
 
@@ -81,7 +81,7 @@ def cases(
 
     Args:
         shapes: Names of :data:`dyc.benchmark.shapes.SHAPES`.
-        batches: Batch sizes; those of each list in :data:`dyc.benchmark.shapes.BATCHES` by default.
+        batches: Batch sizes; those of each list in :data:`dyc.benchmark.shapes.SHAPE_BATCHES` by default.
         layouts: Names of :data:`LAYOUTS`.
         directions: ``"forward"`` (without gradients) and ``"forward+backward"`` (to features and parameters).
         common: ``device``, ``dtype``, ``kernel``, ``dilation``, and ``seconds`` for one comparison.
@@ -92,7 +92,7 @@ def cases(
     found = {}  # in order, each once
     for name in shapes:
         unique = unique_shapes(name)
-        for batch, layout, direction in itertools.product(batches or BATCHES[name], layouts, directions):
+        for batch, layout, direction in itertools.product(batches or SHAPE_BATCHES[name], layouts, directions):
             found |= {Case(name, layout, batch, direction, shape, **common): None for shape in unique}
     return list(found)
 

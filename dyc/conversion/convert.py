@@ -14,8 +14,7 @@ from dyc.dynamic_model import check_model, iter_dynamic, set_backend_of
 from dyc.layers import DynamicConv2d, DynamicConv2dSame
 from dyc.layers.attention import check_temperature
 from dyc.layers.kinds import AttentionFactory, check_attention, copy_scales
-from ops import ArgumentError, check_backend_name
-from ops.errors import unknown_name
+from ops import ArgumentError, check_backend_name, unknown_name
 
 
 def _depthwise(name: str, conv: nn.Conv2d) -> bool:
@@ -73,11 +72,12 @@ def _refuse(model: nn.Module, picked: dict[str, nn.Module], unsupported: str) ->
     rest = {name: conv for name, conv in picked.items() if name not in refused}
     if refused:
         listed = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
-        what = f"{len(refused)} layers that cannot become dynamic ({listed})"
+        count = "1 layer" if len(refused) == 1 else f"{len(refused)} layers"
+        what = f"{count} that cannot become dynamic ({listed})"
         if unsupported == "raise" or not rest:
-            other = ', or unsupported="warn", which leaves these static' if rest else ""
-            raise ArgumentError("where", what, f"others only{other}")
-        warnings.warn(f"where: {what} stay static", stacklevel=3)
+            other = ', or pass unsupported="warn" to leave these static' if rest else ""
+            raise ArgumentError("where", sentence=f"matches {what}; choose others{other}")
+        warnings.warn(f"where: matches {what}; left static", stacklevel=3)
     return rest
 
 
@@ -146,9 +146,11 @@ def make_dynamic(
         4
     """
     if isinstance(attention, nn.Module):
-        raise ArgumentError("attention", type(attention).__name__, "a name or a factory: each layer has its own branch")
+        got = f"a finished {type(attention).__name__}"
+        raise ArgumentError("attention", got, "a name or a factory, as each layer gets a branch of its own")
     if attention is None:
-        raise ArgumentError("attention", None, "a name or a factory: nothing would hand each layer its weights")
+        need = "a name or a factory, as a layer without a branch must be handed its weights in every call"
+        raise ArgumentError("attention", None, need)
     check_model(model)
     check_attention(attention)
     check_backend_name(backend)

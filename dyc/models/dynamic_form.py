@@ -59,7 +59,7 @@ class Recipe:
         switches = {"dynamic_head": (dynamic_head, self.head), "dynamic_shortcut": (dynamic_shortcut, self.shortcut)}
         for switch, (wanted, layers) in switches.items():
             if wanted and not layers:
-                raise ArgumentError(switch, wanted, "False: the network has no such convolution")
+                raise ArgumentError(switch, sentence="cannot be True, as the network has no such convolution")
             if wanted and any(name for name, conv in static_convs(model) if re.search(layers, name)):
                 make_dynamic(model, attention, where=layers, **options)
         return model

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dyc.layers import BlockCoefficients, DynamicConv2d
-from ops import ArgumentError
-from ops.checks import positive_int
+from ops import ArgumentError, positive_int
 
 
 class Conv(NamedTuple):
@@ -33,7 +32,7 @@ def with_kernels(network: Callable[..., nn.Module], dynamic: bool = True, **defa
         if dynamic:
             num_kernels = positive_int("num_kernels", 6 if num_kernels is None else num_kernels)
         elif num_kernels is not None:
-            raise ArgumentError("num_kernels", repr(num_kernels), "nothing: the network's kernels are static")
+            raise ArgumentError("num_kernels", sentence="has no meaning for a network of static kernels; leave it out")
         return network(num_kernels=num_kernels or 0, **defaults, **kwargs)
 
     return build
