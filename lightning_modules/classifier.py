@@ -130,7 +130,8 @@ class ImageClassifier(LightningModule):
         if self.net is None:
             classes = getattr(data, "num_classes", None)
             if classes is None:
-                raise ArgumentError("model.num_classes", None, "a number, as the data does not tell it")
+                sentence = "the data does not say how many classes it has; give their number"
+                raise ArgumentError("model.num_classes", sentence=sentence)
             self._build(classes, getattr(data, "in_chans", None) or 3)
         check_fits(self.net, self.model_name, self.num_classes, self.in_chans, data)
         batch_size = getattr(data, "batch_size", None)

@@ -6,8 +6,7 @@ import timm
 from torch import nn
 
 import dyc  # also registers this package's networks with timm
-from ops import ArgumentError
-from ops.errors import unknown_name
+from ops import ArgumentError, unknown_name
 
 
 def check_model_name(name: str | None) -> str:

@@ -28,5 +28,5 @@ def check_pairs(batch_size: int, samples: int) -> None:
         raise ArgumentError(
             "data.batch_size",
             f"{batch_size} for {samples} samples",
-            "an even number, at most that of the samples, as mixup pairs the images of a batch",
+            "an even number no larger than the number of samples, as mixup pairs the images of a batch",
         )

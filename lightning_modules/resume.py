@@ -37,11 +37,11 @@ def check_optimizer(given: Any, trained: dict[str, Any]) -> None:
         want, got = trained.get(name, {}), given[name]  # groups are younger than the oldest checkpoints
         same = list(got.items()) == list(want.items()) if name == "groups" else _lists(got) == _lists(want)
         if not same:
-            need = f"{want}, as in the checkpoint whose optimiser goes on"
+            need = f"{want}, as in the checkpoint, whose optimiser state is resumed"
             raise ArgumentError(f"model.optimizer.{name}", got, need)
     want, got = trained.get("momentum"), given["momentum"]
     if want is not None and bool(want) != bool(got):  # with momentum, some optimisers keep more than without
-        need = f"{'a positive number' if want else want}, as in the checkpoint whose optimiser goes on"
+        need = f"{'a positive number' if want else want}, as in the checkpoint, whose optimiser state is resumed"
         raise ArgumentError("model.optimizer.momentum", got, need)
 
 

@@ -9,8 +9,7 @@ from timm.optim import create_optimizer_v2, list_optimizers
 from torch import nn
 from torch.optim import Optimizer
 
-from ops import ArgumentError
-from ops.errors import unknown_name
+from ops import ArgumentError, unknown_name
 
 SCHEDULES = ("none", "constant", "cosine", "tanh", "step", "multistep", "poly")
 
@@ -54,7 +53,7 @@ class OptimizerSettings:
         if self.kwargs:
             self._check_kwargs()
         if not isinstance(self.groups, dict):
-            need = "options by regular expression, such as {'bias$': {'weight_decay': 0.0}}"
+            need = "options for each regular expression, such as {'bias$': {'weight_decay': 0.0}}"
             raise ArgumentError("model.optimizer.groups", repr(self.groups), need)
         for pattern, options in self.groups.items():
             self._check_group(pattern, options)
@@ -64,7 +63,8 @@ class OptimizerSettings:
             raise ArgumentError("model.optimizer.kwargs", repr(self.kwargs), "options by name, such as {'eps': 1e-6}")
         for name in self.kwargs:
             if name in {option.name for option in fields(self)}:
-                raise ArgumentError("model.optimizer.kwargs", repr(name), f"it as model.optimizer.{name}")
+                sentence = f"{name!r} has an option of its own, model.optimizer.{name}"
+                raise ArgumentError("model.optimizer.kwargs", sentence=sentence)
         try:
             self._try_options({})
         except (TypeError, ValueError) as error:

@@ -5,12 +5,29 @@ from collections.abc import Iterable
 
 
 class ArgumentError(ValueError):
-    """An argument cannot be used; the message names it, what was got and what is needed."""
+    """An argument cannot be used; the message starts with its name.
 
-    def __init__(self, argument: str, got: object = None, need: str | None = None) -> None:
+    Args:
+        argument: The argument; alone, it is a finished message.
+        got: What was got, for ``"ARGUMENT: got GOT; need NEED"``.
+        need: What is needed.
+        sentence: What is wrong and what to do, where the form above would not read well: ``"ARGUMENT: SENTENCE"``.
+
+    Example:
+        >>> print(ArgumentError("stride", 0, "an int, at least 1"))
+        stride: got 0; need an int, at least 1
+        >>> print(ArgumentError("bias", sentence="a shared kernel has no bias of its own; leave it out"))
+        bias: a shared kernel has no bias of its own; leave it out
+    """
+
+    def __init__(
+        self, argument: str, got: object = None, need: str | None = None, *, sentence: str | None = None
+    ) -> None:
         self.argument = argument
+        if need is not None:
+            sentence = f"got {got}; need {need}"
         # With one argument it is a finished message: pickle and data-loading workers rebuild exceptions that way.
-        super().__init__(argument if need is None else f"{argument}: got {got}; need {need}")
+        super().__init__(argument if sentence is None else f"{argument}: {sentence}")
 
 
 class BackendUnavailable(RuntimeError):

@@ -7,12 +7,13 @@ import os
 import re
 import tarfile
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from ops import ArgumentError, GlobalBranch
+from ops import ArgumentError, GlobalBranch, register_backend
 from ops.dispatch import registry
 
 # The tests of ops need torch and nothing else, so what other tests need is imported where it is used.
@@ -27,8 +28,8 @@ def _seed():
 
 @pytest.fixture
 def backend_registry():
-    """Let a test register backends; the registry is put back afterwards, with its order and what failed."""
-    states = (registry._REGISTRY, registry._BEFORE, registry._FAILED)
+    """Let a test register backends; the registry is put back afterwards, with its order."""
+    states = (registry._REGISTRY, registry._BEFORE)
     before = [dict(state) for state in states]
     yield
     for state, kept in zip(states, before):
@@ -38,18 +39,43 @@ def backend_registry():
 
 
 @pytest.fixture
+def eager_calls(backend_registry):
+    """List the operators that plain PyTorch runs, in the order of the calls."""
+    from ops.backends.eager import EAGER
+
+    taken = []
+
+    def noting(name, implementation):
+        def run(*args):
+            taken.append(name)
+            return implementation.run(*args)
+
+        return replace(implementation, run=run)
+
+    operators = {name: noting(name, implementation) for name, implementation in EAGER.operators.items()}
+    register_backend(replace(EAGER, operators=operators), replace=True)
+    return taken
+
+
+@pytest.fixture
 def raises():
     @contextmanager
-    def expect(argument: str, got: str, need: str):
-        """Expect an ArgumentError, which is a ValueError, with these parts of its message."""
+    def expect(argument: str, got: str, need: str | None = None):
+        """Expect an ArgumentError with these parts of its message; without ``need``, a sentence that holds ``got``."""
         with pytest.raises(ArgumentError) as error:
             yield
         assert isinstance(error.value, ValueError)
         assert error.value.argument == argument
-        before, after = str(error.value).split("; need ")
-        assert before.startswith(f"{argument}: got ")
-        assert got in before
-        assert need in after
+        name, message = str(error.value).split(": ", 1)
+        assert name == argument
+        if need is None:
+            assert "; need " not in message
+            assert got in message
+        else:
+            before, after = message.split("; need ")
+            assert before.startswith("got ")
+            assert got in before
+            assert need in after
 
     return expect
 

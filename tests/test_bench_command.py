@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from lightning_modules.cli import main
-from lightning_modules.cli.bench import files, plots, show
+from lightning_modules.cli.bench import plots
+from lightning_modules.cli.csv_file import CsvFile
+from lightning_modules.cli.tables import Table
 
 QUICK = ["--shapes", "mobilenetv2_32", "--batches", "1", "--layouts", "channels_last", "--directions", "forward"]
 QUICK += ["--seconds", "0.001"]
@@ -105,7 +107,7 @@ WRONG = [
     (["ops", "--shapes", "mobilenetv2_33"], "--shapes: got 'mobilenetv2_33' (did you mean"),
     (["ops", "--csv", "missing/ops.csv"], "--csv: got 'missing/ops.csv', whose folder does not exist; need"),
     (["ops", "--plot", "ops.gif"], "--plot: got 'ops.gif'; need a file name that ends with .png or .svg"),
-    (["ops", "--csv", "x.svg", "--plot", "x.svg"], "--plot: got 'x.svg'; need another file than --csv"),
+    (["ops", "--csv", "x.svg", "--plot", "x.svg"], "--plot: got 'x.svg'; need a file other than that of --csv"),
     (["ops", "--plot", "."], "--plot: got '.'; need a file that does not exist yet"),
     (["ops", "--sec", "1"], "unrecognized arguments: --sec 1"),
     (["layers", "--attentions", "dyd"], "--attentions: got 'dyd' (did you mean"),
@@ -147,10 +149,10 @@ def test_help(argv, capsys):
 
 def test_rows_are_kept_when_a_run_is_cut_off_and_an_empty_file_is_not(tmp_path):
     path = tmp_path / "rows.csv"
-    with pytest.raises(KeyboardInterrupt), files.Rows(path, {"cpu": "x"}):
+    with pytest.raises(KeyboardInterrupt), CsvFile(path, {"cpu": "x"}):
         raise KeyboardInterrupt
     assert not path.exists()
-    with pytest.raises(KeyboardInterrupt), files.Rows(path, {"cpu": "x"}) as rows:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), CsvFile(path, {"cpu": "x"}) as rows:  # noqa: PT012
         rows.write([{"ms": 1.23456, "name": "a,b"}])
         raise KeyboardInterrupt
     assert table(path) == [{"ms": "1.235", "name": "a,b", "cpu": "x"}]
@@ -173,5 +175,17 @@ def test_axes_of_ratios_have_a_few_round_ticks_and_one_at_1(low, high):
 
 
 def test_markdown_escapes_what_would_end_a_cell():
-    lines = show.Table(["a", "b"], 1, [["x|y", "1"], None, ["z", "2"]]).markdown().splitlines()
+    lines = Table(["a", "b"], 1, [["x|y", "1"], None, ["z", "2"]]).markdown().splitlines()
     assert lines == ["| a | b |", "| --- | ---: |", "| x\\|y | 1 |", "| z | 2 |"]
+
+
+def test_labels_that_a_group_shares_are_printed_once():
+    rows = [["inference", "1", "static", "2.0"], ["inference", "1", "dyc", "10.5"], None, ["training", "1", "dyc", "3"]]
+    assert str(Table(["mode", "batch", "network", "ms"], 3, rows, title="times")).splitlines() == [
+        "times",
+        "mode       batch  network    ms",
+        "inference  1      static    2.0",
+        "                  dyc      10.5",
+        "",
+        "training   1      dyc         3",
+    ]

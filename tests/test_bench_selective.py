@@ -55,7 +55,7 @@ def test_every_comparison_is_a_row(tmp_path, capsys):
     [
         (["densenet40"], "model: got 'densenet40'; need a network with selective layers"),
         (["--share", "1"], "--share: got '1'; need a share in [0, 1)"),
-        (["--plot", "x.png"], "--plot: got 'x.png'; need --csv"),
+        (["--plot", "x.png"], "--plot: this comparison has no picture; use --csv or --markdown"),
     ],
 )
 def test_wrong_arguments(argv, message, capsys):

@@ -174,7 +174,7 @@ def test_models_compares_at_the_papers_size_only(capsys):
     [
         (["modles"], "command: got 'modles' (did you mean 'models'?)"),
         (["models", "nothing*"], "filter: got 'nothing*'"),
-        (["models", "resnet18"], "need --timm as well"),
+        (["models", "resnet18"], "add --timm to list all of timm's models"),
         (["models", "--image-size=0"], "--image-size: got '0'; need an int, at least 1"),
         (["models", "--image-size", "-3"], "--image-size: got '-3'; need an int, at least 1"),
         (["models", "--num-classes", "-1"], "--num-classes: got '-1'; need an int, at least 0"),
@@ -190,7 +190,7 @@ def test_models_compares_at_the_papers_size_only(capsys):
         ([*FIT, "--name=../elsewhere"], "name: got '../elsewhere'"),
         ([*FIT, "--ckpt_path=last", "--name=unheard"], "ckpt_path: got 'last', but runs/unheard has none"),
         ([*FIT, "--ckpt_path=no.ckpt"], "ckpt_path: got 'no.ckpt', which does not exist"),
-        (["test"], "ckpt_path: got None"),
+        (["test"], "ckpt_path: name the checkpoint to evaluate"),
         ([*FIT, "--runs=/proc/nowhere"], "runs: got '/proc/nowhere'"),
         (
             [*FIT, "--model.model=dyc_mobilenetv2_cifar", "--model.model_kwargs.backend=cup"],

@@ -39,7 +39,9 @@ def test_compact_network_is_compared_and_written(trained, monkeypatch, capsys):
     argv = ["compact", "--name", "narrow", "--batch", "1", "--seconds", "0.01", "--output", "narrow.pt2"]
     assert main(argv) == 0
     out = capsys.readouterr().out
-    sizes = [int(n.replace(",", "")) for n in re.findall(r"│\s+(\d{2,3},\d{3})\s+│", out)]
+    sizes = [
+        int(n.replace(",", "")) for n in re.findall(r"^(?:select_densenet40|compact) +(\d{2,3},\d{3}) ", out, re.M)
+    ]
     assert sizes[0] == sum(p.numel() for p in network.parameters())
     assert sizes[1] < 0.75 * sizes[0]
     closed = sum(int((~layer.mask).sum()) for _, layer in dyc.iter_selective(network))

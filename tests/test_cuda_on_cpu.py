@@ -15,7 +15,8 @@ from ops.backends.cpp.build import compiler
 from ops.backends.cupy import calls as cuda_calls
 from ops.backends.cupy.kernels import every_kernel, program
 from ops.backends.cupy.plan import Call
-from ops.checks import is_channels_last, padding_pair, pair
+from ops.layout import is_channels_last
+from ops.window import padding_pair, pair
 
 HERE = Path(__file__).parent
 

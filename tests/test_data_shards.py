@@ -84,7 +84,12 @@ def test_split_as_a_pattern_of_shards(tmp_path, write_shards, shard_data, evalua
 # What cannot be used
 
 SHARDS = {
-    "no_number_of_classes": ({"num_classes": None}, "data.num_classes", "None", "'wds/set' does not tell it"),
+    "no_number_of_classes": (
+        {"num_classes": None},
+        "data.num_classes",
+        "'wds/set' does not say how many classes it has",
+        None,
+    ),
     "unknown_training_split": ({"train_split": "trian"}, "data.train_split", "'trian'", "a split that exists"),
     "unknown_validation_split": ({"val_split": "dev"}, "data.val_split", "'dev'", "a split that exists, or null"),
     "no_validation": ({"val_split": None}, "data.val_split", "None", "the name of a split"),

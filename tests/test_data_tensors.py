@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from lightning_modules.data.image_tensors import ImageTensors, TensorLoader, normalize, random_crop, random_flip
 from lightning_modules.data.loaders import EpochSampler
-from lightning_modules.data.tensors import ImageTensors, TensorLoader, normalize, random_crop, random_flip
 
 
 def numbered(count: int) -> ImageTensors:

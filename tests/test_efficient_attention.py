@@ -158,9 +158,9 @@ def test_a_copied_layer_computes_what_it_did(select):
         ({"hidden": 2.5}, "hidden", "2.5", "an int"),
         ({"channels": 0}, "channels", "0", "at least 1"),
         ({"select": "quarter", "quarter": 4}, "quarter", "4", "0, 1, 2 or 3"),
-        ({"quarter": 1}, "quarter", "1", "nothing with select='rcr'"),
-        ({"select": "every", "channels": 4}, "channels", "4", "nothing with select='every'"),
-        ({"select": "cgr", "seed": 1}, "seed", "1", "nothing with select='cgr'"),
+        ({"quarter": 1}, "quarter", "no meaning with select='rcr'; leave it out", None),
+        ({"select": "every", "channels": 4}, "channels", "no meaning with select='every'; leave it out", None),
+        ({"select": "cgr", "seed": 1}, "seed", "no meaning with select='cgr'; leave it out", None),
         ({"resample": "always"}, "resample", "'always'", "'forward'"),
     ],
 )

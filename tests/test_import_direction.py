@@ -1,8 +1,10 @@
 """Imports go one way: ops <- dyc <- lightning_modules <- experiments; Lightning and the like stay above dyc."""
 
 import ast
+import os
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ LAYERS = ("ops", "dyc", "lightning_modules", "experiments")
 THIRD_PARTY = {"ops": {"torch"}, "dyc": {"torch", "timm"}}
 # CuPy is optional: imported inside functions, where there is a GPU.
 OPTIONAL = {("ops/backends/cupy/backend.py", "cupy"), ("ops/backends/cupy/nvrtc.py", "cupy")}
+# Files that still take names from inside ops instead of from ops itself.
+FROM_INSIDE_OPS = ("dyc/dynamic_model.py", "dyc/layers/dynamic_conv.py")
 
 
 def imported(source: str) -> Iterator[str]:
@@ -21,6 +25,52 @@ def imported(source: str) -> Iterator[str]:
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             yield node.module.split(".")[0]
+
+
+def modules_of(*packages: str) -> dict[str, Path]:
+    """Return the file of every module, by its dotted name."""
+    files = (file for package in packages for file in sorted((ROOT / package).rglob("*.py")))
+    return {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
+
+
+def imported_with(source: str, known: Collection[str]) -> set[str]:
+    """Return the ``known`` modules that a file imports when it is imported itself, or for its annotations alone.
+
+    ``from a import b`` is an import of ``a.b`` where that is a module, and of ``a`` where it is not. The package that
+    a module lies in is not counted: it is imported before, and may hand the module's names on.
+    """
+    tree, found = ast.parse(source), set()
+    inside = {
+        id(inner)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for inner in ast.walk(function)
+    }
+    for node in ast.walk(tree):
+        if id(node) in inside:
+            continue
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            submodules = (f"{node.module}.{alias.name}" for alias in node.names)
+            found.update(name if name in known else node.module for name in submodules)
+    return found & set(known)
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Return one circle of a graph, each node followed by one that it leads to; empty if there is none."""
+    finished: set[str] = set()
+
+    def follow(path: list[str]) -> list[str]:
+        for after in sorted(graph[path[-1]] - finished):
+            if after in path:
+                return [*path[path.index(after) :], after]
+            if found := follow([*path, after]):
+                return found
+        finished.add(path[-1])
+        return []
+
+    return next((found for node in graph if node not in finished and (found := follow([node]))), [])
 
 
 def imports_of(package: str) -> set[tuple[str, str]]:
@@ -55,3 +105,50 @@ def test_optional_packages_are_not_imported_with_their_file(file):
 def test_every_form_of_import_is_seen():
     source = "import a.b, c\nfrom d.e import f\nfrom . import g\ndef h():\n    import i\nif j:\n    from k import l"
     assert set(imported(source)) == {"a", "c", "d", "i", "k"}
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    modules = modules_of("ops", "dyc", "lightning_modules")
+    graph = {name: imported_with(file.read_text(), modules) for name, file in modules.items()}
+    assert graph["dyc.counting.profile"] >= {"dyc.counting.conventions", "dyc.counting.rows", "ops"}
+    assert circle(graph) == []
+
+
+def test_a_circle_is_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert circle({"a": {"b"}, "b": {"c", "d"}, "c": set(), "d": {"e"}, "e": {"b"}}) == ["b", "d", "e", "b"]
+    source = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from a.b import C\nfrom a import d, E\n"
+    source += "def f():\n    import a.f\n"
+    assert imported_with(source, {"a", "a.b", "a.d", "a.f"}) == {"a", "a.b", "a.d"}
+
+
+def test_what_is_taken_from_ops_is_what_it_offers():
+    offered = set(ast.literal_eval(assigned("ops/__init__.py", "__all__")))
+    inside, missing = set(), set()
+    for file in modules_of("dyc", "lightning_modules").values():
+        for node in ast.walk(ast.parse(file.read_text())):
+            name = str(file.relative_to(ROOT))
+            if (isinstance(node, ast.ImportFrom) and node.module.startswith("ops.")) or (
+                isinstance(node, ast.Import) and any(alias.name.startswith("ops.") for alias in node.names)
+            ):
+                inside.add(name)
+            elif isinstance(node, ast.ImportFrom) and node.module == "ops":
+                missing |= {(name, alias.name) for alias in node.names if alias.name not in offered}
+    assert inside == set(FROM_INSIDE_OPS)
+    assert missing == set()
+
+
+def assigned(file: str, name: str) -> ast.expr:
+    """Return the expression that a file assigns to a name."""
+    for node in ast.parse((ROOT / file).read_text()).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == name:
+            return node.value
+    raise LookupError(f"{file} assigns nothing to {name}")
+
+
+def test_dyc_loads_neither_its_benchmarks_nor_what_draws():
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", "import sys, dyc; print(*sys.modules)"]
+    loaded = set(subprocess.check_output(command, env=env, text=True).split())
+    assert "dyc.counting" in loaded
+    assert loaded.isdisjoint({"dyc.benchmark", "matplotlib", "lightning", "rich"})

@@ -258,7 +258,7 @@ class TestCustomAttention:
 
     @pytest.mark.usefixtures("attention_registry")
     def test_a_taken_name_is_refused_unless_replaced(self):
-        with pytest.raises(ops.ArgumentError, match="name: got 'dy'; need a name that is not taken"):
+        with pytest.raises(ops.ArgumentError, match=r"name: 'dy' is taken by .*; choose another name"):
             dyc.register_attention("dy", Fixed)
         dyc.register_attention("dy", Fixed, replace=True)
         self.check(dyc.DynamicConv2d(**SHAPES["depthwise"], bias=False, attention="dy"))
@@ -285,7 +285,7 @@ ERRORS = {
     ),
     "kwargs_of_a_module": (
         {"attention": nn.Identity(), "attention_kwargs": {"ratio": 1}},
-        "attention_kwargs: got {'ratio': 1}; need nothing when attention is a finished module",
+        "attention_kwargs: {'ratio': 1} cannot be given to a finished module; leave",
     ),
     "backend": ({"backend": "eagr"}, r"backend: got 'eagr' \(did you mean 'eager'\?\)"),
     "mixing": ({"mixing": "kernel"}, r"mixing: got 'kernel' \(did you mean 'kernels'\?\); need one of 'auto'"),

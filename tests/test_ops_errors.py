@@ -1,5 +1,7 @@
 """Every argument that cannot be used is named, with what was got and what is needed."""
 
+import pickle
+
 import pytest
 import torch
 
@@ -102,3 +104,21 @@ def test_dynamic_conv2d(raises, changes, argument, got, need):
 def test_mix_kernels(raises, weight, attention, argument, got, need):
     with raises(argument, got, need):
         ops.mix_kernels(weight, attention)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ops.ArgumentError("stride", 0, "an int, at least 1"), "stride: got 0; need an int, at least 1"),
+        (
+            ops.ArgumentError("bias", sentence="has no meaning here; leave it out"),
+            "bias: has no meaning here; leave it out",
+        ),
+        (ops.ArgumentError("a finished message"), "a finished message"),
+    ],
+)
+def test_a_message_starts_with_the_argument_and_survives_pickling(error, message):
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error) == message
+    assert again.argument == error.argument == message.split(":")[0]
+    assert str(type(error)(str(error))) == message  # as the workers of a data loader rebuild it

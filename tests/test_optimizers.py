@@ -120,7 +120,7 @@ def test_an_expression_without_parameters_is_told():
         ("sgd", {"a": {}}, r"got \{\}; need a value for one or more of .*weight_decay"),
         ("sgd", {"a": {"lr": None}}, r"got \{'lr': None\}; need a value"),
         ("sgd", {"a": {"weight_decay": -1.0}}, "Invalid weight_decay.*need values that 'sgd' can use"),
-        ("sgd", ["a"], r"optimizer.groups: got \['a'\]; need options by regular expression"),
+        ("sgd", ["a"], r"optimizer.groups: got \['a'\]; need options for each regular expression"),
         ("sgd", {"a": 1}, r"groups\['a'\]: got 1; need options by name"),
         ("sgd", {1: {"lr": 1.0}}, r"groups\[1\]: got 1 .*; need a regular expression"),
         ("adamw", {"a": {"weight_decay": "1e"}}, "'1e'.*need values that 'adamw' can use"),
@@ -185,7 +185,7 @@ def test_resumed_run_keeps_its_groups(tmp_path, monkeypatch, capsys):
     [
         ({"foo": 1}, r"optimizer.kwargs: got {'foo': 1} \(.*'foo'.*need arguments that 'sgd' can use"),
         ({"nesterov": True, "dampening": 0.5}, "Nesterov momentum requires"),
-        ({"lr": 1.0}, "got 'lr'; need it as model.optimizer.lr"),
+        ({"lr": 1.0}, "'lr' has an option of its own, model.optimizer.lr"),
         (["foo"], "need options by name"),
     ],
 )

@@ -161,7 +161,9 @@ def test_steps_that_end_before_the_schedule_are_told():
 
 
 def test_share_of_an_unknown_length():
-    with pytest.raises(ArgumentError, match=r"trainer.max_epochs: got -1; need a number, as ChannelRewiring.until=0.5"):
+    with pytest.raises(
+        ArgumentError, match=r"trainer.max_epochs: got -1; need a number of epochs, as ChannelRewiring.until=0.5"
+    ):
         fit(ChannelRewiring(), epochs=-1, max_steps=3, classifier=constant())
     history = History()
     fit(ChannelRewiring(gamma=GAMMA, until=2), history, epochs=-1, max_steps=12, classifier=constant())

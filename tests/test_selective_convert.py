@@ -198,7 +198,7 @@ class TestChoice:
             ({"input_size": 8}, r"input_size: got 8; need \(C, H, W\)"),
             (
                 {"input_size": (3, 8, 8)},
-                r"input_size: got \(3, 8, 8\), with which a copy without data fails \(.+\); need \(C, H, W\)",
+                r"input_size: got \(3, 8, 8\), with which the model cannot be traced \(.+\); need \(C, H, W\)",
             ),
         ],
     )
@@ -219,7 +219,9 @@ class TestWhatStays:
     def test_the_rest_is_converted_with_one_warning(self):
         model = network()
         model[1].act1 = nn.GELU()
-        with pytest.raises(ops.ArgumentError, match=r'where: got 1 layers .*1\.conv1: .*GELU.*unsupported="warn"'):
+        with pytest.raises(
+            ops.ArgumentError, match=r'where: matches 1 layer that .*1\.conv1: .*GELU.*unsupported="warn"'
+        ):
             dyc.make_selective(model, unsupported="raise", **SIZE)
         assert not names(model)
         with pytest.warns(UserWarning, match=r"where: 1 layers .*1\.conv1.* stay as they are") as warned:
@@ -235,7 +237,7 @@ class TestWhatStays:
             dyc.make_selective(model, **SIZE)
 
     def test_no_convolution_at_all(self):
-        with pytest.raises(ops.ArgumentError, match="model: got a network without convolutions behind others"):
+        with pytest.raises(ops.ArgumentError, match="model: got a network in which no convolution follows another"):
             dyc.make_selective(nn.Sequential(nn.Flatten(), nn.Linear(256, 2)), **SIZE)
 
     def test_make_dynamic_says_what_is_in_its_way(self):

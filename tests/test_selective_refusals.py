@@ -120,7 +120,7 @@ REASONS = {
 def test_each_is_named(reason):
     model = REASONS[reason]()
     before = dict(model.named_modules())
-    with pytest.raises(ops.ArgumentError, match=rf"^where: got 1 layers that cannot become selective \({reason}"):
+    with pytest.raises(ops.ArgumentError, match=rf"^where: got 1 layer that cannot become selective \({reason}"):
         dyc.make_selective(model, where=reason.split(":")[0], **SIZE)
     with pytest.raises(ops.ArgumentError, match=f"^model: got .*{reason}"):
         dyc.make_selective(model, **SIZE)

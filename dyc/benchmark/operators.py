@@ -15,12 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dyc.benchmark.shapes import BATCHES, Shape, geometric_mean, same_padding, unique_shapes
+from dyc.benchmark.shapes import SHAPE_BATCHES, Shape, geometric_mean, same_padding, unique_shapes
 from dyc.benchmark.timing import measure
-from ops.dispatch.problem import Problem
-from ops.dispatch.registry import backends, select_backend
-from ops.errors import ArgumentError, BackendUnavailable
-from ops.functional import depthwise_conv2d
+from ops import ArgumentError, BackendUnavailable, Problem, Window, backends, depthwise_conv2d, select_backend
 
 FORWARD, BACKWARD = "forward", "forward+backward"
 DIRECTIONS = (FORWARD, BACKWARD)
@@ -84,7 +81,7 @@ def cases(
 
     Args:
         shapes: Names of :data:`dyc.benchmark.shapes.SHAPES`.
-        batches: Batch sizes; those of each list in :data:`dyc.benchmark.shapes.BATCHES` by default.
+        batches: Batch sizes; those of each list in :data:`dyc.benchmark.shapes.SHAPE_BATCHES` by default.
         layouts: Names of :data:`LAYOUTS`.
         directions: ``"forward"`` (without gradients) and ``"forward+backward"`` (to features and parameters).
         common: ``device``, ``dtype``, ``kernel``, ``dilation``, and ``seconds`` for one comparison.
@@ -95,7 +92,7 @@ def cases(
     found = {}  # in order, each once
     for name in shapes:
         unique = unique_shapes(name)
-        for batch, layout, direction in itertools.product(batches or BATCHES[name], layouts, directions):
+        for batch, layout, direction in itertools.product(batches or SHAPE_BATCHES[name], layouts, directions):
             found |= {Case(name, layout, batch, direction, shape, **common): None for shape in unique}
     return list(found)
 
@@ -160,8 +157,9 @@ def runnable(device: str, dtype: torch.dtype, kernel: int = 3, dilation: int = 1
 def check_runs(name: str, device: str, dtype: torch.dtype, kernel: int = 3, dilation: int = 1) -> None:
     """Raise :class:`ops.BackendUnavailable` unless a backend, or one of them for ``"auto"``, runs a convolution."""
     padding = same_padding(kernel, dilation)
-    window = (1, 1), (padding, padding), (dilation, dilation)
-    select_backend(Problem(1, 32, (8, 8), (kernel, kernel), *window, dtype, device, True, False), name)
+    window = Window((1, 1), (padding, padding), (dilation, dilation))
+    facts = (1, 32, (8, 8), dtype, device, True, False)  # batch, channels, size; channels_last, no gradients
+    select_backend(Problem("depthwise_conv2d", *facts, kernel=(kernel, kernel), window=window), name)
 
 
 def _reason(name: str, *what: object) -> BackendUnavailable | None:

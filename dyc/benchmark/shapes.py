@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from ops.errors import unknown_name
+from ops import unknown_name
 
 Shape = tuple[int, int, int]
 
@@ -32,7 +32,7 @@ included, as ``dyc bench layers`` does.
 """
 
 SHAPES = {"mobilenetv2_32": MOBILENETV2_32, "mobilenetv2_224": MOBILENETV2_224, "report": REPORT}
-BATCHES = {"mobilenetv2_32": (1, 32), "mobilenetv2_224": (1, 32), "report": (1,)}
+SHAPE_BATCHES = {"mobilenetv2_32": (1, 32), "mobilenetv2_224": (1, 32), "report": (1,)}
 """The batch sizes of each list unless others are asked for."""
 
 

@@ -119,6 +119,16 @@ def machine() -> dict[str, str]:
     return {**facts, "torch": torch.__version__, "python": platform.python_version(), "commit": _commit()}
 
 
+def facts_line(facts: Mapping[str, str]) -> str:
+    """Return the facts of :func:`machine` in one line; a ``"command"`` among them is left out.
+
+    Example:
+        >>> facts_line({"cpu": "EPYC", "threads": "2 of 4 cores", "command": "dyc bench ops"})
+        'cpu EPYC, threads 2 of 4 cores'
+    """
+    return ", ".join(f"{key} {value}" for key, value in facts.items() if key != "command")
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -10,12 +10,11 @@ from torch import nn
 from dyc.conversion.convertible import is_convolution, reasons, same_padding
 from dyc.conversion.fusing import keep_unfused
 from dyc.conversion.where import Where, chooser, listed, shown
-from dyc.dynamic_model import check_model, iter_dynamic
+from dyc.dynamic_model import check_model, iter_dynamic, set_backend_of
 from dyc.layers import DynamicConv2d, DynamicConv2dSame
 from dyc.layers.attention import check_temperature
 from dyc.layers.kinds import AttentionFactory, check_attention, copy_scales
-from ops import ArgumentError, check_backend_name
-from ops.errors import unknown_name
+from ops import ArgumentError, check_backend_name, unknown_name
 
 
 def _depthwise(name: str, conv: nn.Conv2d) -> bool:
@@ -73,11 +72,12 @@ def _refuse(model: nn.Module, picked: dict[str, nn.Module], unsupported: str) ->
     rest = {name: conv for name, conv in picked.items() if name not in refused}
     if refused:
         listed = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
-        what = f"{len(refused)} layers that cannot become dynamic ({listed})"
+        count = "1 layer" if len(refused) == 1 else f"{len(refused)} layers"
+        what = f"{count} that cannot become dynamic ({listed})"
         if unsupported == "raise" or not rest:
-            other = ', or unsupported="warn", which leaves these static' if rest else ""
-            raise ArgumentError("where", what, f"others only{other}")
-        warnings.warn(f"where: {what} stay static", stacklevel=3)
+            other = ', or pass unsupported="warn" to leave these static' if rest else ""
+            raise ArgumentError("where", sentence=f"matches {what}; choose others{other}")
+        warnings.warn(f"where: matches {what}; left static", stacklevel=3)
     return rest
 
 
@@ -124,7 +124,8 @@ def make_dynamic(
         init: ``"copy"`` sets every kernel to the static one, times ``copy_scale`` where the attention has one;
             ``"independent"`` draws each by its true fan-in.
         temperature: Softmax temperature to start with.
-        backend: Backend of :func:`ops.depthwise_conv2d`.
+        backend: ``"auto"`` or a registered name, set as :func:`dyc.set_backend` does: layers whose operator the backend
+            does not have keep ``"auto"``, with a warning that names them.
         attention_kwargs: Further arguments of the attention kind.
         unsupported: What happens if chosen layers cannot become dynamic: ``"raise"`` an error, or ``"warn"`` once and
             convert the rest; both give every name and reason, as :func:`dyc.dynamic_layers` with ``static=True``.
@@ -136,6 +137,7 @@ def make_dynamic(
     Raises:
         ArgumentError: An argument cannot be used, nothing matches ``where``, or a matching convolution cannot
             become dynamic (each is named with the reason); the model is then unchanged.
+        BackendUnavailable: The backend has the operator of none of the layers; the model is then unchanged.
 
     Example:
         >>> import dyc, timm
@@ -144,9 +146,11 @@ def make_dynamic(
         4
     """
     if isinstance(attention, nn.Module):
-        raise ArgumentError("attention", type(attention).__name__, "a name or a factory: each layer has its own branch")
+        got = f"a finished {type(attention).__name__}"
+        raise ArgumentError("attention", got, "a name or a factory, as each layer gets a branch of its own")
     if attention is None:
-        raise ArgumentError("attention", None, "a name or a factory: nothing would hand each layer its weights")
+        need = "a name or a factory, as a layer without a branch must be handed its weights in every call"
+        raise ArgumentError("attention", None, need)
     check_model(model)
     check_attention(attention)
     check_backend_name(backend)
@@ -156,17 +160,21 @@ def make_dynamic(
     if unsupported not in ("raise", "warn"):
         raise unknown_name("unsupported", unsupported, ("raise", "warn"))
     layers: dict[nn.Module, DynamicConv2d] = {}
-    for conv in _refuse(model, _select(model, where), unsupported).values():
+    picked = _refuse(model, _select(model, where), unsupported)
+    for conv in picked.values():
         layer = layers[conv] = _dynamic_like(
             conv,
             num_kernels=num_kernels,
             attention=attention,
             temperature=temperature,
-            backend=backend,
             attention_kwargs=attention_kwargs,
         )
         if init == "copy":
             layer.copy_from(conv, *copy_scales(layer.attention, attention))
+    operators = [(name, layers[conv], layers[conv].operator) for name, conv in picked.items()]
+    setting = set_backend_of(operators, backend)
+    if setting.left:
+        warnings.warn(f"{setting}", stacklevel=2)
     # Only now, so that an error above leaves the model as it was; a layer may have several names.
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if module in layers:

@@ -4,12 +4,12 @@ Papers print "FLOPs" or "MAdds" of the same network that differ by up to a tenth
 Each convention here reproduces the figures that its source prints.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from dyc.counting.profile import LayerProfile, Profile
+from dyc.counting.rows import ElementCount, LayerProfile
+
+ImageSize = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -20,28 +20,32 @@ class Convention:
         name: What ``profile(model).count(name)`` calls it.
         summary: What is counted, and by whom.
         layer: Operations of one layer.
-        rest: Operations beside the layers.
+        rest: Operations beside the layers, from the norms, activations and poolings, and ``(C, H, W)`` of the image.
     """
 
     name: str
     summary: str
-    layer: Callable[["LayerProfile"], int]
-    rest: Callable[["Profile"], int] = lambda profile: 0
+    layer: Callable[[LayerProfile], int]
+    rest: Callable[[Sequence[ElementCount], ImageSize], int] = lambda elements, input_size: 0
+
+    def count(self, layers: Sequence[LayerProfile], elements: Sequence[ElementCount], input_size: ImageSize) -> int:
+        """Return the operations per image of a network, from the rows of its profile."""
+        return sum(self.layer(row) for row in layers) + self.rest(elements, input_size)
 
 
-def eam_input_norm(profile: "Profile") -> int:
+def eam_input_norm(input_size: ImageSize) -> int:
     """Return two operations per element of the input image: 301,056 for 3 channels of 224 x 224 pixels.
 
     What EAM-DyNet's authors counted here is not known. In all its five printed figures the rest of the convention
     leaves 0.304M with an uncertainty of 0.004M, and a BatchNorm on the image itself would be this.
     """
-    channels, height, width = profile.input_size
+    channels, height, width = input_size
     return 2 * channels * height * width
 
 
-def _eam_rest(profile: "Profile") -> int:
-    total = eam_input_norm(profile)
-    for row in profile.elements:
+def _eam_rest(elements: Sequence[ElementCount], input_size: ImageSize) -> int:
+    total = eam_input_norm(input_size)
+    for row in elements:
         if row.operation == "norm":
             total += 2 * row.elements
         elif row.operation == "pooling" or (row.function == "relu" and row.role == "network"):

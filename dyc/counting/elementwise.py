@@ -1,7 +1,6 @@
 """Elements that norms, activations and poolings work on, counted operator by operator during one pass."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -47,25 +46,6 @@ POOLINGS = frozenset(
 )
 REDUCTIONS = frozenset(("mean", "amax"))
 """Poolings where they reduce the height and width of ``(B, C, H, W)``."""
-
-
-@dataclass(frozen=True)
-class ElementCount:
-    """One operator: where it ran, what it is, and its elements per image.
-
-    Args:
-        name: Innermost module that ran it, such as ``"blocks.0.0.bn1.act"``.
-        operation: ``"norm"``, ``"activation"`` or ``"pooling"``.
-        function: PyTorch's operator, such as ``"relu"``; ReLU6 is ``"hardtanh"``.
-        elements: Elements that leave a norm or an activation, or that enter a pooling.
-        role: ``"attention"`` inside the attention branch of a dynamic layer, ``"network"`` elsewhere.
-    """
-
-    name: str
-    operation: str
-    function: str
-    elements: int
-    role: str = "network"
 
 
 def _operation(function: str, args: tuple) -> str | None:

@@ -7,28 +7,15 @@ import torch
 from torch import nn
 
 from dyc.counting.conventions import CONVENTIONS
-from dyc.counting.elementwise import ElementCount, ElementCounter
+from dyc.counting.elementwise import ElementCounter
+from dyc.counting.rows import ElementCount, LayerProfile
 from dyc.dynamic_model import check_model
 from dyc.layers import Attention, BlockCoefficients, DynamicConv2d
 from dyc.meta_device import check_input_size, empty_image, meta_copy
-from ops import ArgumentError
-from ops.errors import unknown_name
+from dyc.text_table import aligned
+from ops import ArgumentError, unknown_name
 
-
-@dataclass(frozen=True)
-class LayerProfile:
-    """One layer: its own parameters, MACs per image, and the MACs of mixing its bank (zero for static layers).
-
-    ``role`` is ``"attention"`` inside the attention branch of a dynamic layer, ``"classifier"``, or else
-    ``"convolution"`` or ``"linear"``.
-    """
-
-    name: str
-    kind: str
-    parameters: int
-    macs: int
-    mixing_macs: int = 0
-    role: str = "convolution"
+HEADER = ("layer", "kind", "parameters", "MACs", "mixing MACs")
 
 
 @dataclass
@@ -61,7 +48,7 @@ class Profile:
         Args:
             convention: ``"macs"`` (convolutions and linear layers, attention included), ``"macs+mixing"`` (mixing the
                 banks too), ``"conv"`` (convolutions and classifier only) or ``"eam"`` (norms, ReLUs and poolings
-                too); ``dyc.counting.conventions.CONVENTIONS`` describes each and names who counts so.
+                too); ``dyc.counting.CONVENTIONS`` describes each and names who counts so.
             classifier: Count the classifier.
 
         Raises:
@@ -76,19 +63,15 @@ class Profile:
         if convention not in CONVENTIONS:
             raise unknown_name("convention", convention, CONVENTIONS)
         if not classifier and not self.has_classifier:
-            raise ArgumentError("classifier", False, "True: the model has no get_classifier() that names it")
-        rule = CONVENTIONS[convention]
-        rows = [row for row in self.layers if classifier or row.role != "classifier"]
-        return sum(rule.layer(row) for row in rows) + rule.rest(self)
+            sentence = "cannot be left out, as the model has no get_classifier() that names it"
+            raise ArgumentError("classifier", sentence=sentence)
+        layers = [row for row in self.layers if classifier or row.role != "classifier"]
+        return CONVENTIONS[convention].count(layers, self.elements, self.input_size)
 
     def __str__(self) -> str:
-        width = max([len(layer.name) for layer in self.layers] + [5])
-        rows = [f"{'layer':<{width}}  {'kind':<15}{'parameters':>12}{'MACs':>15}{'mixing MACs':>13}"]
-        rows += [
-            f"{r.name:<{width}}  {r.kind:<15}{r.parameters:>12,}{r.macs:>15,}{r.mixing_macs:>13,}" for r in self.layers
-        ]
-        total = f"{'total':<{width}}  {'':<15}{self.parameters:>12,}{self.macs:>15,}{self.mixing_macs:>13,}"
-        return "\n".join([*rows, total])
+        rows = [(r.name, r.kind, f"{r.parameters:,}", f"{r.macs:,}", f"{r.mixing_macs:,}") for r in self.layers]
+        total = ("total", "", f"{self.parameters:,}", f"{self.macs:,}", f"{self.mixing_macs:,}")
+        return aligned(HEADER, [*rows, total], right=HEADER[2:])
 
 
 def _macs(module: nn.Module, output: torch.Tensor) -> tuple[int, int]:

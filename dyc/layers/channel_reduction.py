@@ -7,9 +7,7 @@ channels than were asked for uses all of them.
 import torch
 from torch import Tensor, nn
 
-from ops import ArgumentError
-from ops.checks import positive_int
-from ops.errors import unknown_name
+from ops import ArgumentError, positive_int, unknown_name
 
 
 class RandomChannels(nn.Module):
@@ -142,7 +140,7 @@ def build_selection(
     given = {"channels": channels, "quarter": quarter, "resample": resample, "seed": seed}
     for name, value in given.items():
         if value is not None and name not in SELECTIONS[select]:
-            raise ArgumentError(name, repr(value), f"nothing with select={select!r}")
+            raise ArgumentError(name, sentence=f"has no meaning with select={select!r}; leave it out")
     channels = 4 if channels is None else channels
     positive_int("channels", channels)
     quarter = 0 if quarter is None else quarter

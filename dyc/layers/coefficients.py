@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ops import ArgumentError
-from ops.checks import positive_int
+from ops import ArgumentError, positive_int
 
 
 class BlockCoefficients(nn.Module):

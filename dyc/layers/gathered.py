@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ops import rewire_channels
-from ops.rewiring import rewire_eager
+from ops import rewire_channels, rewire_eager
 
 
 class SelectChannels(nn.Module):
@@ -63,12 +62,13 @@ class ShiftChannels(nn.Module):
         self.register_buffer("slots", slots)
         self.register_buffer("sources", sources)
         self.shift = nn.Parameter(shift)
+        self.backend = "auto"  # of ops.rewire_channels; dyc.set_backend changes it
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to ``(B, C, H, W)``."""
         if torch.jit.is_scripting():
             return rewire_eager(x, self.slots, self.sources, self.shift)
-        return rewire_channels(x, self.slots, self.sources, self.shift)
+        return rewire_channels(x, self.slots, self.sources, self.shift, backend=self.backend)
 
     def extra_repr(self) -> str:
         """Describe the size."""

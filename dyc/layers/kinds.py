@@ -14,8 +14,7 @@ from importlib.metadata import entry_points
 
 from torch import nn
 
-from ops import ArgumentError
-from ops.errors import unknown_name
+from ops import ArgumentError, unknown_name
 
 ENTRY_POINT_GROUP = "dyc.attentions"
 
@@ -47,8 +46,8 @@ def register_attention(name: str, factory: AttentionFactory, *, replace: bool = 
     if isinstance(factory, nn.Module) or not callable(factory):
         raise ArgumentError("factory", type(factory).__name__, "a class or function that builds a module per layer")
     if name in _KINDS and not replace:
-        owner = f"(it is that of {_describe(_KINDS[name])})"
-        raise ArgumentError("name", repr(name), f"a name that is not taken {owner}, or replace=True")
+        sentence = f"{name!r} is taken by {_describe(_KINDS[name])}; choose another name, or pass replace=True"
+        raise ArgumentError("name", sentence=sentence)
     _KINDS[name] = factory
 
 
@@ -115,7 +114,8 @@ def build_attention(
     """
     if isinstance(attention, nn.Module):
         if attention_kwargs:
-            raise ArgumentError("attention_kwargs", attention_kwargs, "nothing when attention is a finished module")
+            sentence = f"{attention_kwargs} cannot be given to a finished module; leave them out, or name the attention"
+            raise ArgumentError("attention_kwargs", sentence=sentence)
         return attention
     if attention_kwargs is not None and not isinstance(attention_kwargs, Mapping):
         raise ArgumentError("attention_kwargs", repr(attention_kwargs), "a dict")

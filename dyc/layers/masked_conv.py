@@ -27,7 +27,8 @@ class MaskedConv2d(nn.Conv2d):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         if self.groups != 1:
-            raise ArgumentError("groups", self.groups, "1: in a grouped convolution an input serves few outputs only")
+            need = "1, as an input channel of a grouped convolution serves only some of the outputs"
+            raise ArgumentError("groups", self.groups, need)
         self.register_buffer("mask", torch.ones(self.in_channels, dtype=torch.bool, device=self.weight.device))
         self.has_closed = False
 

@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dyc.layers.dynamic_conv import DynamicConv2d
-from ops import GlobalBranch, branch_attention, dynamic_conv2d
-from ops.checks import IntPair
+from ops import GlobalBranch, IntPair, branch_attention, dynamic_conv2d
 
 
 class DynamicConv2dSame(DynamicConv2d):

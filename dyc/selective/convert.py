@@ -16,8 +16,7 @@ from dyc.selective.dataflow import trace
 from dyc.selective.reasons import summary
 from dyc.selective.rewire_network import iter_selective
 from dyc.selective.triples import Triple, TripleFinder
-from ops import ArgumentError
-from ops.errors import unknown_name
+from ops import ArgumentError, unknown_name
 
 _PRESETS = {"pointwise": lambda name, conv: conv.kernel_size == (1, 1)}
 """What ``reallocate`` takes by name: the authors re-use channels of 1x1 convolutions, and close those of others."""
@@ -80,14 +79,16 @@ def _fitting(
 ) -> tuple[list[Triple], str]:
     """Return the triples to convert, and a sentence's beginning about the chosen convolutions without one."""
     triples, refused = _found(model, where, input_size)
-    what = "a network without convolutions behind others"
+    what = "a network in which no convolution follows another"
     if refused:
-        what = f"{len(refused)} layers that cannot become selective ({summary(refused, model)})"
+        count = "1 layer" if len(refused) == 1 else f"{len(refused)} layers"
+        what = f"{count} that cannot become selective ({summary(refused, model)})"
     if not triples:
-        need = "a convolution behind a BatchNorm and a ReLU module of its own"
+        need = "a convolution that follows a BatchNorm and a ReLU module of its own"
         raise ArgumentError("model" if where is None else "where", what + _already(model), need)
     if refused and unsupported == "raise":
-        raise ArgumentError("where", what, 'others only, or unsupported="warn", which leaves these as they are')
+        advice = 'choose others, or pass unsupported="warn" to leave these as they are'
+        raise ArgumentError("where", sentence=f"matches {what}; {advice}")
     return triples, what if refused else ""
 
 

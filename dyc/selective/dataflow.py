@@ -203,7 +203,7 @@ def trace(model: nn.Module, input_size: tuple[int, int, int] | None = None) -> D
             return _follow_image(model, size)
         except _FAILURES as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            got = f"{size}, with which a copy without data fails ({reason})"
+            got = f"{size}, with which the model cannot be traced ({reason})"
             failed = ArgumentError("input_size", got, "(C, H, W) of an image that the model takes")
             failed.__cause__ = error
     raise failed

@@ -39,9 +39,15 @@ def selective_layers_of(model: nn.Module) -> dict[str, SelectiveConv2d]:
     """
     layers = dict(iter_selective(model))
     if not layers:
-        raise ArgumentError("model", "a network without selective layers", "one with some; see dyc.make_selective")
+        raise ArgumentError(
+            "model", "a network without selective layers", "a network that has some, such as dyc.make_selective makes"
+        )
     if any(layer.mask.is_meta or layer.conv.weight.is_meta for layer in layers.values()):
-        raise ArgumentError("model", "a network without data, on the meta device", "one whose channels are known")
+        raise ArgumentError(
+            "model",
+            "a network without data, on the meta device",
+            "a network that holds data, as its masks and weights decide",
+        )
     return layers
 
 
@@ -93,8 +99,9 @@ def plan_rewiring(
         kernels, activity, mask = _measured(layer)
         shares = channel_damage(kernels, activity, mask)
         if not shares.isfinite().all():
-            got = f"weights or a norm that are not finite in {name or 'the layer'}"
-            raise ArgumentError("model", got, "finite ones: the training has diverged")
+            where = repr(name) if name else "the layer"
+            sentence = f"the weights or the norm of {where} are not finite; the training has diverged"
+            raise ArgumentError("model", sentence=sentence)
         closed = dealloc(shares, gamma)
         scores = channel_scores(channel_damage(kernels, activity, ~closed))  # shares among those that stay open
         pointers = layer.pointers.cpu().masked_fill(closed, -1)
@@ -125,7 +132,8 @@ def apply_rewiring(model: nn.Module, plan: dict[str, Rewiring], optimizer: torch
     layers = selective_layers_of(model)
     if plan.keys() != layers.keys():
         odd = min(plan.keys() ^ layers.keys())
-        raise ArgumentError("plan", f"a plan of other layers ({odd!r} is in one of both only)", "that of this model")
+        sentence = f"was made for other layers: only one of plan and model has {odd!r}; use plan_rewiring(model)"
+        raise ArgumentError("plan", sentence=sentence)
     for name, (closed, new) in plan.items():
         layer = layers[name]
         device = layer.pointers.device

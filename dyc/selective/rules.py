@@ -36,9 +36,9 @@ def _is_int(value: object) -> bool:
 def check_rule(gamma: float, num_sources: int, max_uses: int | None) -> None:
     """Raise ArgumentError unless the threshold, the number of sources and the limit of their uses can be meant."""
     if not isinstance(gamma, Real) or isinstance(gamma, bool) or not 0 <= gamma < 1:
-        raise ArgumentError("gamma", repr(gamma), "a share in [0, 1), such as 0.001: what may be lost of an output")
+        raise ArgumentError("gamma", repr(gamma), "a share in [0, 1), such as 0.001, that an output may lose")
     if not _is_int(num_sources) or num_sources < 0:
-        raise ArgumentError("num_sources", repr(num_sources), "an int, at least 0 (closed channels are not re-used)")
+        raise ArgumentError("num_sources", repr(num_sources), "an int, at least 0 (0 re-uses no channel)")
     if max_uses is not None and (not _is_int(max_uses) or max_uses < 1):
         raise ArgumentError("max_uses", repr(max_uses), "an int, at least 1, or None for no limit")
 
@@ -67,7 +67,7 @@ def dealloc(shares: Tensor, gamma: float = 1e-3) -> Tensor:
     if shares.dim() != 2 or 0 in shares.shape or not shares.is_floating_point():
         raise ArgumentError("shares", f"shape {tuple(shares.shape)}, {shares.dtype}", "(C_out, C_in), floating point")
     if not shares.isfinite().all():
-        raise ArgumentError("shares", "values that are not finite", "finite ones, as channel_damage gives")
+        raise ArgumentError("shares", "values that are not finite", "finite values, as channel_damage returns")
     shares = shares.double()  # sums of many small shares are compared with a small number
     order = shares.amax(0).argsort(stable=True)
     fits = (shares[:, order].cumsum(1) <= gamma).all(0)

@@ -1,10 +1,10 @@
 """Callbacks: the training rules of the papers, and what is measured while training."""
 
-from lightning_modules.callbacks.attention import AttentionMonitor
+from lightning_modules.callbacks.attention_monitor import AttentionMonitor
 from lightning_modules.callbacks.checkpoint import BestCheckpoint, LastCheckpoint
-from lightning_modules.callbacks.predictions import PredictionTable
-from lightning_modules.callbacks.report import EpochReport
-from lightning_modules.callbacks.reproducibility import EpochSeed
+from lightning_modules.callbacks.epoch_report import EpochReport
+from lightning_modules.callbacks.epoch_seed import EpochSeed
+from lightning_modules.callbacks.prediction_table import PredictionTable
 from lightning_modules.callbacks.rewiring import ChannelRewiring
 from lightning_modules.callbacks.temperature import TemperatureAnnealing
 from lightning_modules.callbacks.throughput import Throughput

@@ -12,8 +12,7 @@ from dyc import apply_rewiring, iter_selective, plan_rewiring, selective_layers
 from dyc.selective.rewire_network import Rewiring
 from dyc.selective.rules import check_rule
 from lightning_modules.callbacks.rewiring_schedule import RewiringSchedule
-from ops import ArgumentError
-from ops.errors import unknown_name
+from ops import ArgumentError, unknown_name
 
 MODES = ("accuracy", "compression")
 
@@ -108,11 +107,8 @@ class ChannelRewiring(Callback):
             ArgumentError: It is not a state of this callback.
         """
         if "rewired" not in state_dict:
-            raise ArgumentError(
-                "ckpt_path",
-                f"a checkpoint that keeps {sorted(state_dict)} of ChannelRewiring",
-                "one whose last changed epoch is told, as ChannelRewiring writes it",
-            )
+            sentence = "the checkpoint does not say in which epoch ChannelRewiring last changed the network"
+            raise ArgumentError("ckpt_path", sentence=sentence)
         self._rewired = state_dict["rewired"]
         self._newly = tuple(state_dict.get("newly", (0, 0)))
         kept = state_dict.get("settings", {})  # checkpoints from before they were kept have none

@@ -62,9 +62,7 @@ class RewiringSchedule:
             return
         if epochs is None or epochs < 0:
             if not self.counts_epochs:
-                need = (
-                    f"a number, as ChannelRewiring.until={self.until} is a share of it, or an int of epochs for `until`"
-                )
+                need = f"a number of epochs, as ChannelRewiring.until={self.until} is a share of it"
                 raise ArgumentError("trainer.max_epochs", epochs, need)
         elif self.counts_epochs and self.until > epochs:
             raise ArgumentError(
@@ -77,13 +75,15 @@ class RewiringSchedule:
         last = self.last(epochs)
         if last < 1:
             raise ArgumentError(
-                "ChannelRewiring.until", f"{self.until} of {epochs} epochs", f"at least {1 / epochs:.2g}, one epoch"
+                "ChannelRewiring.until",
+                f"{self.until} of {epochs} epochs",
+                f"at least {1 / epochs:.2g}, which is one epoch",
             )
         if self.every > last:
             raise ArgumentError(
                 "ChannelRewiring.every",
                 f"{self.every} epochs",
-                f"at most {last}, the last epoch that a change can come before with until={self.until} and the "
+                f"at most {last}, the last epoch before which the network can change with until={self.until} and the "
                 f"trainer's max_epochs={epochs}",
             )
 

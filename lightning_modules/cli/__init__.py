@@ -4,8 +4,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from ops import ArgumentError, BackendUnavailable
-from ops.errors import unknown_name
+from ops import ArgumentError, BackendUnavailable, unknown_name
 
 COMMANDS = {
     "fit": ("lightning_modules.cli.training", "train a network, then test it"),

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 import dyc
-from dyc.benchmark.timing import machine, measure
+from dyc.benchmark import facts_line, machine, measure
 from dyc.selective import compact, iter_selective
 from lightning_modules.classifier import ImageClassifier
-from lightning_modules.cli.bench.options import Parser, check_new_file, positive, share, whole
-from lightning_modules.cli.bench.show import Table, facts_line
+from lightning_modules.cli.arguments import Parser, check_new_file, positive, share, whole
+from lightning_modules.cli.tables import Table
 from lightning_modules.runs import find_checkpoint, read_checkpoint
 from ops import ArgumentError
 
@@ -88,7 +88,7 @@ def _compare(name: str, network: nn.Module, smaller: nn.Module, x: Tensor, secon
         counts, ms = dyc.profile(each, tuple(x.shape[1:])), times[label].median_ms
         ratio = f"{ms / times[name].median_ms:.3f}"
         table.rows.append([label, f"{counts.parameters:,}", f"{counts.macs:,}", f"{ms:.1f}", ratio])
-    table.show()
+    print(table, end="\n\n")
     masks = [layer.mask for _, layer in iter_selective(network)]
     closed, channels = sum(int((~mask).sum()) for mask in masks), sum(mask.numel() for mask in masks)
     reused = sum(layer.slots.shape[0] for _, layer in iter_selective(network))

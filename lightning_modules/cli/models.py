@@ -12,12 +12,10 @@ import torch
 from torch import nn
 
 import dyc
-from dyc.counting.conventions import CONVENTIONS
-from dyc.counting.profile import Profile
-from dyc.counting.published import Figure, figures
-from lightning_modules.cli.bench.options import whole, whole_or_zero
-from ops import ArgumentError
-from ops.errors import unknown_name
+from dyc.counting import CONVENTIONS, Figure, Profile, figures
+from dyc.text_table import line
+from lightning_modules.cli.arguments import whole, whole_or_zero
+from ops import ArgumentError, unknown_name
 
 NETWORK = {
     "model": "model",
@@ -49,6 +47,26 @@ FIGURE = {
     "note": "note",
 }
 """Columns of the list of published figures."""
+
+LEFT = {"model", "with", "quantity", "as", "paper", "table", "status", "note"}
+"""Headings of the columns that are aligned to the left."""
+
+WIDTHS = {
+    "model": 30,
+    "arguments": 15,
+    "parameters": 12,
+    "parameters_published": 11,
+    "macs": 15,
+    "mixing_macs": 13,
+    "operations": 15,
+    "operations_published": 11,
+    "counted": 15,
+    "convention": 27,
+    "published": 11,
+    "paper": 52,
+    "table": 26,
+}
+"""Characters of the wide columns: rows are printed one by one, before the widest cell is known."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -135,28 +153,20 @@ def describe(name: str, options: argparse.Namespace) -> tuple[dict, Profile]:
 
 def write(rows: Iterable[tuple[dict, str]], columns: dict[str, str], as_csv: bool) -> None:
     """Print rows as they come, each with the text that follows it: comma-separated, or aligned under headings."""
+    titles = list(columns.values())
+    right = set(titles) - LEFT
+    widths = [WIDTHS.get(name, 11 if title in LEFT else 7) for name, title in columns.items()]
     writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     if as_csv:
         writer.writeheader()
-    left = ("model", "arguments", "quantity", "convention", "paper", "table", "status", "note")
-    widths = {"model": 30, "arguments": 15, "convention": 27, "paper": 52, "table": 26, "counted": 15, "macs": 15}
-    widths |= {"operations": 15, "parameters": 12, "mixing_macs": 13, "published": 11}
-
-    def line(cells: dict) -> str:
-        parts = []
-        for name in columns:
-            cell, width = cells[name], widths.get(name, 11 if name in left or "published" in name else 7)
-            cell = f"{cell:,}" if isinstance(cell, int) else cell
-            parts.append(f"{cell:<{width}}" if name in left else f"{cell:>{width}}")
-        return "  ".join(parts).rstrip()
-
-    if not as_csv:
-        print(line(columns))
+    else:
+        print(line(titles, titles, widths, right))
     for row, after in rows:
         if as_csv:
             writer.writerow(row)
         else:
-            print(line(row), flush=True)
+            cells = [f"{row[name]:,}" if isinstance(row[name], int) else row[name] for name in columns]
+            print(line(titles, cells, widths, right), flush=True)
         if after:
             print(after)
 
@@ -181,16 +191,23 @@ def main(argv: Sequence[str]) -> None:
     names = timm.list_models() if options.timm else dyc.models.model_names()
     chosen = [name for name in names if fnmatch(name, options.filter)]
     if not chosen and any(fnmatch(name, options.filter) for name in timm.list_models()):
-        got = f"{options.filter!r}, which matches none of this package's networks but some of timm's"
-        raise ArgumentError("filter", got, "--timm as well, which lists all of timm's models")
+        sentence = (
+            f"{options.filter!r} matches none of this package's networks; add --timm to list all of timm's models"
+        )
+        raise ArgumentError("filter", sentence=sentence)
     if not chosen:
-        raise unknown_name("filter", options.filter, names, listing="a pattern that matches a network, as '*cifar*'")
+        raise unknown_name(
+            "filter", options.filter, names, listing="a pattern that matches a network, such as '*cifar*'"
+        )
     if not options.published:
         described = (describe(name, options) for name in chosen)
         rows = ((row, str(counts) if options.layers else "") for row, counts in described)
         write(rows, NETWORK, options.csv)
         return
     if options.num_classes is not None or options.image_size is not None or options.layers:
-        need = "neither, nor --layers: figures are about the papers' own classes and image sizes"
-        raise ArgumentError("--published", "--num-classes, --image-size or --layers as well", need)
+        others = "--num-classes, --image-size or --layers"
+        sentence = (
+            f"cannot be combined with {others}: published figures are for the papers' own classes and image sizes"
+        )
+        raise ArgumentError("--published", sentence=sentence)
     write(listed_figures(chosen), FIGURE, options.csv)

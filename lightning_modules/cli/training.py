@@ -24,7 +24,7 @@ from lightning_modules.callbacks import (
     Throughput,
 )
 from lightning_modules.classifier import ImageClassifier
-from lightning_modules.cli.summary import print_summary
+from lightning_modules.cli.fit_summary import print_summary
 from lightning_modules.data import ImageData
 from lightning_modules.loggers import WandbMode, build_loggers
 from lightning_modules.resume import check_optimizer
@@ -64,7 +64,7 @@ class DycCLI(LightningCLI):
         self.checkpoint: dict[str, Any] | None = None
         if not config.get("ckpt_path"):
             if self.config.subcommand != "fit":
-                raise ArgumentError("ckpt_path", None, "a checkpoint to evaluate: a path, last or best")
+                raise ArgumentError("ckpt_path", sentence="name the checkpoint to evaluate: a path, last or best")
             return
         path = find_checkpoint(config["ckpt_path"], Path(config["runs"]), config["name"])
         config["ckpt_path"] = str(path)
@@ -149,7 +149,9 @@ class DycCLI(LightningCLI):
             return
         done, epochs = self.checkpoint["epoch"] + 1, self.trainer.max_epochs
         if epochs is not None and 0 <= epochs <= done:
-            raise ArgumentError("trainer.max_epochs", epochs, f"more than {done}, the epochs of the checkpoint")
+            raise ArgumentError(
+                "trainer.max_epochs", epochs, f"more than {done}, the epochs that the checkpoint has behind it"
+            )
         self.model.on_load_checkpoint(self.checkpoint)
         print(f"resuming from {self.config_init['fit']['ckpt_path']}; this run writes to {self.folder}")
 

@@ -7,10 +7,9 @@ import numpy as np
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, create_dataset
 
-from lightning_modules.data.tensors import ImageTensors
+from lightning_modules.data.image_tensors import ImageTensors
 from lightning_modules.data.tiny_imagenet import CLASSES, open_tiny_imagenet
-from ops import ArgumentError
-from ops.errors import unknown_name
+from ops import ArgumentError, unknown_name
 
 PREFIXES = ("wds/", "hfds/")
 
@@ -90,9 +89,8 @@ def _torch(name: str, root: Path, split: str, download: bool) -> ImageTensors:
     except Exception as error:  # torchvision raises many types for damaged files, some without a message
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         if download:
-            raise ArgumentError(
-                "data.download", f"True, but {name} failed: {reason}", "a network connection"
-            ) from error
+            sentence = f"{name} could not be downloaded ({reason}); check the network connection"
+            raise ArgumentError("data.download", sentence=sentence) from error
         raise ArgumentError(
             "data.root",
             f"{str(root)!r} ({reason})",

@@ -8,7 +8,7 @@ from timm.data import create_dataset, get_img_extensions
 from timm.utils import natural_key
 from torch.utils.data import Dataset, IterableDataset
 
-from lightning_modules.data.images import Decoded, FileReader, image_files
+from lightning_modules.data.image_files import Decoded, FileReader, image_files
 from ops import ArgumentError
 
 TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "valid", "validation", "eval", "evaluation"), ("test",)

@@ -19,7 +19,7 @@ from rich.progress import track
 from torch import Tensor
 from torchvision.datasets.utils import download_and_extract_archive
 
-from lightning_modules.data.tensors import ImageTensors
+from lightning_modules.data.image_tensors import ImageTensors
 from ops import ArgumentError
 
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -79,9 +79,8 @@ def _fetch(root: Path) -> None:
         download_and_extract_archive(URL, str(root), filename=f"{FOLDER}.zip", md5=MD5)
     except Exception as error:  # of the network, of the disk, of the archive: no common type
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ArgumentError(
-            "data.download", f"True, but {URL} failed: {reason}", f"a network connection, or {FOLDER}.zip in {root}"
-        ) from error
+        advice = f"check the network connection, or put {FOLDER}.zip into {root}"
+        raise ArgumentError("data.download", sentence=f"{URL} failed ({reason}); {advice}") from error
 
 
 def _unusable(folder: Path, reason: str) -> ArgumentError:

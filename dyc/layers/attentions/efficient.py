@@ -12,8 +12,7 @@ from torch.nn import functional as F
 from dyc.layers.attention import Attention, mirror_
 from dyc.layers.channel_reduction import build_selection
 from dyc.layers.kinds import register_attention
-from ops.checks import positive_int
-from ops.errors import unknown_name
+from ops import positive_int, unknown_name
 
 POOLS = ("avg", "max")
 NORMALIZERS = ("softmax", "sigmoid")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from importlib import import_module
 
-from ops.errors import unknown_name
+from ops import unknown_name
 
 BENCHES = {"ops": "operators", "layers": "operators", "models": "models", "selective": "selective"}
 """Which module of this package has the function of that name, loaded when it is asked for."""

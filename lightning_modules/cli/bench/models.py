@@ -6,21 +6,24 @@ from collections.abc import Sequence
 import timm
 import torch
 
-from dyc.benchmark.models import BATCHES, DEFAULT_MODELS, INFERENCE, MODES, ModelCase, ModelTiming, time_models
-from dyc.benchmark.operators import LAYOUTS
-from dyc.benchmark.timing import machine
-from dyc.dynamic_model import set_backend
-from lightning_modules.cli.bench.files import Rows, command_line
-from lightning_modules.cli.bench.options import (
-    Parser,
-    add_backends,
-    check_common,
-    chosen_backends,
-    common,
-    one_of,
-    whole,
+from dyc.benchmark import (
+    DEFAULT_MODELS,
+    INFERENCE,
+    LAYOUTS,
+    MODEL_BATCHES,
+    MODES,
+    ModelCase,
+    ModelTiming,
+    facts_line,
+    machine,
+    time_models,
 )
-from lightning_modules.cli.bench.show import Table, Where, conclude, facts_line
+from lightning_modules.cli.arguments import Parser, one_of, whole
+from lightning_modules.cli.bench.report import command_line, conclude
+from lightning_modules.cli.bench.shared_options import add_backends, check_common, chosen_backends, common
+from lightning_modules.cli.csv_file import CsvFile
+from lightning_modules.cli.progress import Progress
+from lightning_modules.cli.tables import Table
 from ops import ArgumentError
 
 NOTES = (
@@ -75,13 +78,13 @@ def models(argv: Sequence[str]) -> None:
     if not options.markdown:
         print(facts_line(facts), flush=True)
     timings: list[list[ModelTiming]] = []
-    with Rows(options.csv, facts) as rows, Where(len(todo)) as where:
+    with CsvFile(options.csv, facts) as rows, Progress(len(todo)) as progress:
         for case in todo:
-            where.at(case)
+            progress.at(case)
             timings.append(time_models(case, names, backends))
             rows.write([_row(t) for t in timings[-1]])
             if not options.markdown:
-                where.show(_table([timings[-1]], str(case)))
+                progress.show(_table([timings[-1]], str(case)))
     conclude(options, facts, _table(timings), NOTES)
     if options.plot is not None:
         from lightning_modules.cli.bench.plots import plot_models
@@ -96,7 +99,7 @@ def _cases(options: argparse.Namespace, names: Sequence[str]) -> list[ModelCase]
     for size in sizes:
         for name in names:
             _check_size(name, size)
-    batches = {**BATCHES}
+    batches = {**MODEL_BATCHES}
     for mode, given in zip(MODES, (options.batches, options.train_batches)):
         batches[mode] = given or batches[mode]
     common = {"layout": options.layout, "device": options.device, "dtype": getattr(torch, options.dtype)}
@@ -109,7 +112,6 @@ def _cases(options: argparse.Namespace, names: Sequence[str]) -> list[ModelCase]
 def _check_size(name: str, size: int) -> None:
     """Raise unless a network takes images of a size; nothing is computed."""
     model = timm.create_model(name).to("meta").eval()
-    set_backend(model, "eager")  # the others compute on real devices only
     try:
         with torch.no_grad():
             model(torch.empty(1, model.default_cfg["input_size"][0], size, size, device="meta"))

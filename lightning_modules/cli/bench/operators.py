@@ -6,23 +6,27 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from dyc.benchmark.layers import ATTENTIONS, PEER, time_layers
-from dyc.benchmark.operators import COPY, DIRECTIONS, GROUPED, LAYOUTS, STATIC, STATIC_LAST, Case, Timing, cases, means
-from dyc.benchmark.operators import time_operators as time_ops
-from dyc.benchmark.shapes import BATCHES, SHAPES
-from dyc.benchmark.timing import machine
-from lightning_modules.cli.bench.files import Rows, command_line
-from lightning_modules.cli.bench.options import (
-    Parser,
-    add_backends,
-    check_common,
-    chosen_backends,
-    common,
-    odd,
-    one_of,
-    whole,
+from dyc import benchmark
+from dyc.benchmark import (
+    ATTENTIONS,
+    COPY,
+    DIRECTIONS,
+    GROUPED,
+    LAYOUTS,
+    PEER,
+    SHAPE_BATCHES,
+    SHAPES,
+    STATIC,
+    STATIC_LAST,
+    Case,
+    Timing,
 )
-from lightning_modules.cli.bench.show import Table, Where, conclude, facts_line
+from lightning_modules.cli.arguments import Parser, odd, one_of, whole
+from lightning_modules.cli.bench.report import command_line, conclude
+from lightning_modules.cli.bench.shared_options import add_backends, check_common, chosen_backends, common
+from lightning_modules.cli.csv_file import CsvFile
+from lightning_modules.cli.progress import Progress
+from lightning_modules.cli.tables import Table
 
 TITLES = {STATIC: "x static", STATIC_LAST: "x static ch.-last", COPY: "x copy", "memory": "memory x static"}
 DTYPES = ("float32", "bfloat16", "float16")
@@ -32,7 +36,7 @@ def _parser(what: str, description: str, layouts: Sequence[str], backends: str) 
     parser, chosen = common(what, description, seconds=0.5, dtypes=DTYPES)
     several = {"nargs": "+", "metavar": "NAME"}
     lists = ["mobilenetv2_32", "mobilenetv2_224"]
-    kept = "; ".join(f"{name}: {' and '.join(map(str, BATCHES[name]))}" for name in SHAPES)
+    kept = "; ".join(f"{name}: {' and '.join(map(str, SHAPE_BATCHES[name]))}" for name in SHAPES)
     chosen.add_argument(
         "--shapes", **several, type=one_of(SHAPES), default=lists,
         help=f"lists of shapes: {', '.join(SHAPES)} (default: {' '.join(lists)}); report: the DYC report's Table 4",
@@ -44,7 +48,7 @@ def _parser(what: str, description: str, layouts: Sequence[str], backends: str) 
     )  # fmt: skip
     chosen.add_argument(
         "--directions", **several, type=one_of(DIRECTIONS), default=DIRECTIONS,
-        help=f"{', '.join(DIRECTIONS)} (default: both); backward gives every gradient",
+        help=f"{', '.join(DIRECTIONS)} (default: both); backward computes every gradient",
     )  # fmt: skip
     chosen.add_argument(
         "--kernel", metavar="N", type=odd, default=3,
@@ -64,14 +68,14 @@ def ops(argv: Sequence[str]) -> None:
     """Run ``dyc bench ops``."""
     about = "Time the depthwise operator of every backend."
     options = _parser("ops", about, list(LAYOUTS), "all").parse_args(argv[1:])
-    _run(options, argv, GROUPED, time_ops)
+    _run(options, argv, GROUPED, benchmark.time_operators)
 
 
 def layers(argv: Sequence[str]) -> None:
     """Run ``dyc bench layers``."""
     about = "Time the dynamic depthwise layer, attention included: four kernels, no bias, as in MobileNetV2."
     options = _parser("layers", about, ["channels_last"], "auto").parse_args(argv[1:])
-    _run(options, argv, PEER, lambda case, names: time_layers(case, names, options.attentions))
+    _run(options, argv, PEER, lambda case, names: benchmark.time_layers(case, names, options.attentions))
 
 
 def _run(
@@ -83,8 +87,8 @@ def _run(
     check_common(options)
     window = {"kernel": options.kernel, "dilation": options.dilation}
     names = chosen_backends(options, **window)
-    facts = {**machine(), "command": command_line(argv)}
-    todo = cases(
+    facts = {**benchmark.machine(), "command": command_line(argv)}
+    todo = benchmark.cases(
         options.shapes,
         batches=options.batches,
         layouts=options.layouts,
@@ -95,21 +99,21 @@ def _run(
         **window,
     )
     if not options.markdown:
-        print(facts_line(facts), flush=True)
+        print(benchmark.facts_line(facts), flush=True)
     timings: list[Timing] = []
-    with Rows(options.csv, facts) as rows, Where(len(todo)) as where:
+    with CsvFile(options.csv, facts) as rows, Progress(len(todo)) as progress:
         for group, members in itertools.groupby(todo, key=_group):
             found = []
             for case in members:
-                where.at(case)
+                progress.at(case)
                 found.append(time_case(case, names))
                 rows.write([_row(t, rival) for t in found[-1]])
             timings += itertools.chain.from_iterable(found)
             if not options.markdown:
-                where.show(_per_shape(group, found))
+                progress.show(_per_shape(group, found))
     table, notes = _summary(timings, rival), _notes(rival, options.device)
     if not options.markdown:
-        table.show()
+        print(table, end="\n\n")
     conclude(options, facts, table, notes)
     if options.plot is not None:
         from lightning_modules.cli.bench.plots import plot_shapes
@@ -164,7 +168,7 @@ def _per_shape(group: tuple[str, int, str, str], found: list[list[Timing]]) -> T
 
 def _summary(timings: list[Timing], rival: str) -> Table:
     """Return the geometric means of all ratios."""
-    found = means(timings)
+    found = benchmark.means(timings)
     keys = [STATIC, *([STATIC_LAST] if any(t.case.layout != "channels_last" for t in timings) else []), rival]
     keys += [*([COPY] if any(COPY in ratios for ratios in found.values()) else []), "memory"]
     columns = ["shapes", "batch", "layout", "direction", "contestant", *(TITLES.get(k, f"x {k}") for k in keys)]

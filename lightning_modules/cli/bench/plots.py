@@ -14,9 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from dyc.benchmark.models import ModelTiming
-from dyc.benchmark.operators import STATIC, Timing, means
-from lightning_modules.cli.bench.show import facts_line
+from dyc.benchmark import STATIC, ModelTiming, Timing, facts_line, means
 from ops import ArgumentError
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # told apart by the colour-blind too
@@ -58,7 +56,9 @@ def _save(figure: Figure, path: Path, facts: dict[str, str]) -> None:
         with path.open("xb") as file:
             figure.savefig(file, format=path.suffix[1:], dpi=150)
     except OSError as error:
-        raise ArgumentError("--plot", f"{str(path)!r} ({error.strerror})", "a new file in a folder") from error
+        raise ArgumentError(
+            "--plot", f"{str(path)!r} ({error.strerror})", "a new file in an existing folder"
+        ) from error
 
 
 def plot_shapes(path: Path, timings: Sequence[Timing], facts: dict[str, str]) -> None:

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import timm
 import torch
 
-from dyc.benchmark.operators import LAYOUTS
-from dyc.benchmark.selective import SelectiveCase, SelectiveTiming, time_selective
-from dyc.benchmark.timing import machine
-from lightning_modules.cli.bench.files import Rows, command_line
-from lightning_modules.cli.bench.options import Parser, check_common, common, one_of, share, whole
-from lightning_modules.cli.bench.show import Table, Where, conclude, facts_line
+from dyc.benchmark import LAYOUTS, SelectiveCase, SelectiveTiming, facts_line, machine, time_selective
+from lightning_modules.cli.arguments import Parser, one_of, share, whole
+from lightning_modules.cli.bench.report import command_line, conclude
+from lightning_modules.cli.bench.shared_options import check_common, common
+from lightning_modules.cli.csv_file import CsvFile
+from lightning_modules.cli.progress import Progress
+from lightning_modules.cli.tables import Table
 from ops import ArgumentError
 
 NOTES = (
@@ -43,21 +44,21 @@ def selective(argv: Sequence[str]) -> None:
     options = _parser().parse_args(argv[1:])
     check_common(options)
     if options.plot is not None:
-        raise ArgumentError("--plot", repr(str(options.plot)), "--csv or --markdown: this comparison has no picture")
+        raise ArgumentError("--plot", sentence="this comparison has no picture; use --csv or --markdown")
     facts = {**machine(), "command": command_line(argv)}
     if not options.markdown:
         print(facts_line(facts), flush=True)
     found: list[tuple[SelectiveCase, list[SelectiveTiming]]] = []
-    with Rows(options.csv, facts) as rows, Where(len(options.models)) as where:
+    with CsvFile(options.csv, facts) as rows, Progress(len(options.models)) as progress:
         for name in options.models:
             size = options.input_size or timm.models.get_pretrained_cfg(name).input_size[-1]
             rest = (options.layout, options.device, getattr(torch, options.dtype), options.seconds)
             case = SelectiveCase(name, options.batch, size, options.share, *rest)
-            where.at(name)
+            progress.at(name)
             found.append((case, time_selective(case)))
             rows.write([_row(case, t) for t in found[-1][1]])
             if not options.markdown:
-                where.show(_table([found[-1]]))
+                progress.show(_table([found[-1]]))
     conclude(options, facts, _table(found), NOTES)
 
 

@@ -10,13 +10,13 @@ from timm.data import create_transform
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
-from lightning_modules.data import tensors
+from lightning_modules.data import image_tensors
+from lightning_modules.data.argument_checks import check_policy, check_ranges
 from lightning_modules.data.catalog import IMAGENET, IN_MEMORY, check_dataset_name, open_in_memory
-from lightning_modules.data.checks import check_policy, check_ranges
 from lightning_modules.data.folders import Splits, open_folder, open_timm
-from lightning_modules.data.images import Transformed, open_unlabelled
+from lightning_modules.data.image_files import Transformed, open_unlabelled
+from lightning_modules.data.image_tensors import ImageTensors, TensorLoader
 from lightning_modules.data.loaders import EpochLoader, EpochSampler, ShardLoader
-from lightning_modules.data.tensors import ImageTensors, TensorLoader
 from ops import ArgumentError
 
 
@@ -172,7 +172,8 @@ class ImageData(LightningDataModule):
             raise ArgumentError("data.num_classes", self.num_classes, f"{told}, the classes of {self.dataset!r}")
         self.num_classes = self.num_classes or told
         if self.num_classes is None:
-            raise ArgumentError("data.num_classes", None, f"a number, as {self.dataset!r} does not tell it")
+            sentence = f"{self.dataset!r} does not say how many classes it has; give their number"
+            raise ArgumentError("data.num_classes", sentence=sentence)
         if splits.class_to_idx:
             self.class_names = sorted(splits.class_to_idx, key=splits.class_to_idx.get)
         elif self.in_memory:
@@ -275,6 +276,6 @@ class ImageData(LightningDataModule):
         if not isinstance(images, Tensor) or images.dtype != torch.uint8:
             return batch
         if self.trainer is not None and self.trainer.training:
-            images = tensors.random_flip(tensors.random_crop(images, self.crop_padding), self.hflip)
+            images = image_tensors.random_flip(image_tensors.random_crop(images, self.crop_padding), self.hflip)
         mean, std = (torch.tensor(v, device=images.device) for v in (self.mean, self.std))
-        return (tensors.normalize(images, mean, std), *rest)
+        return (image_tensors.normalize(images, mean, std), *rest)

@@ -1,4 +1,4 @@
-"""What the networks of DyNet have in common: convolutions whose kernels one module per block mixes.
+"""The blocks that DyNet's families share: convolutions whose kernels one module per block mixes.
 
 Zhang et al., DyNet, https://arxiv.org/abs/2004.10694. The ``dynet_*`` networks mix feature maps in training (Eq. 2)
 and kernels in evaluation (Eq. 1). The ``fix_*`` baselines have the same channels, static kernels, no coefficients.
@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dyc.layers import BlockCoefficients, DynamicConv2d
-from ops import ArgumentError
-from ops.checks import positive_int
+from ops import ArgumentError, positive_int
 
 
 class Conv(NamedTuple):
@@ -33,7 +32,7 @@ def with_kernels(network: Callable[..., nn.Module], dynamic: bool = True, **defa
         if dynamic:
             num_kernels = positive_int("num_kernels", 6 if num_kernels is None else num_kernels)
         elif num_kernels is not None:
-            raise ArgumentError("num_kernels", repr(num_kernels), "nothing: the network's kernels are static")
+            raise ArgumentError("num_kernels", sentence="has no meaning for a network of static kernels; leave it out")
         return network(num_kernels=num_kernels or 0, **defaults, **kwargs)
 
     return build

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks import ModelCheckpoint
-from rich.console import Console
-from rich.table import Table
+
+from lightning_modules.cli.tables import Table
 
 
 def print_summary(cli: Any) -> None:
@@ -23,22 +23,20 @@ def print_summary(cli: Any) -> None:
         results[label] = trainer.test(cli.model, datamodule=data, ckpt_path=path, verbose=False, weights_only=True)[0]
     if not trainer.is_global_zero:
         return
-    table = Table(title=f"{cli.model.model_name} on {data.dataset}: test")
-    table.add_column("network")
     keys = [key for key in ("test/top1", "test/top5", "test/loss") if key in results["last epoch"]]
-    for key in keys:
-        table.add_column(key.removeprefix("test/").replace("top", "top-"), justify="right")
+    columns = ["network", *(key.removeprefix("test/").replace("top", "top-") for key in keys)]
+    table = Table(columns, 1, title=f"{cli.model.model_name} on {data.dataset}: test")
     for label, values in results.items():
-        table.add_row(label, *(f"{values[k]:.4f}" if k == "test/loss" else f"{values[k]:.2%}" for k in keys))
-    console = Console(soft_wrap=True)
-    console.print(table)
+        figures = (f"{values[k]:.4f}" if k == "test/loss" else f"{values[k]:.2%}" for k in keys)
+        table.rows.append([label, *figures])
+    print(f"\n{table}\n")
     if data.validates_on_test:
-        console.print("Validation used the test split, so report the last epoch: the best was chosen on test images.")
+        print("Validation used the test split, so report the last epoch: the best was chosen on test images.")
     if not cli.trainer.loggers:
         return
     _write_results(cli.folder / "test.csv", results)
     for line in _files(cli, saved):
-        console.print(line, highlight=False, markup=False)
+        print(line)
 
 
 def _checkpoints(trainer: Any) -> list[ModelCheckpoint]:

@@ -1,25 +1,19 @@
-"""The CSV file of a benchmark, written as it goes: what was measured before an interruption is kept."""
+"""A CSV file that is written while measuring, so that what was measured before an interruption is kept."""
 
 import csv
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from ops import ArgumentError
 
 
-def command_line(argv: Sequence[str]) -> str:
-    """Return the command as it would be typed."""
-    return shlex.join(["dyc", "bench", *argv])
-
-
-def short(value: object) -> object:
+def _short(value: object) -> object:
     """Return floats with four significant figures and everything else as it is."""
     return f"{value:.4g}" if isinstance(value, float) else value
 
 
-class Rows:
-    """A CSV file that is claimed at once, so that two runs cannot share one, and flushed after every comparison.
+class CsvFile:
+    """A CSV file that is claimed at once, so that two runs cannot share one, and flushed after every :meth:`write`.
 
     Args:
         path: The file; None writes nothing.
@@ -35,7 +29,9 @@ class Rows:
             try:
                 self.file = path.open("x", newline="")
             except OSError as error:
-                raise ArgumentError("--csv", f"{str(path)!r} ({error.strerror})", "a new file in a folder") from error
+                raise ArgumentError(
+                    "--csv", f"{str(path)!r} ({error.strerror})", "a new file in an existing folder"
+                ) from error
 
     def write(self, rows: Sequence[dict[str, object]]) -> None:
         """Append rows, which all have the same columns."""
@@ -44,10 +40,10 @@ class Rows:
         if self.writer is None:
             self.writer = csv.DictWriter(self.file, [*rows[0], *self.facts])
             self.writer.writeheader()
-        self.writer.writerows({**{k: short(v) for k, v in row.items()}, **self.facts} for row in rows)
+        self.writer.writerows({**{k: _short(v) for k, v in row.items()}, **self.facts} for row in rows)
         self.file.flush()
 
-    def __enter__(self) -> "Rows":
+    def __enter__(self) -> "CsvFile":
         return self
 
     def __exit__(self, *_: object) -> None:
