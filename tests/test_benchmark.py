@@ -111,7 +111,8 @@ def test_forward_is_without_gradients_and_backward_reaches_every_leaf():
 
 
 def test_backends_that_cannot_run_are_named_with_reasons(backend_registry):
-    ops.register_backend(ops.Backend("lame", lambda *_: None, lambda _: ("got legs, need wheels",)))
+    lame = ops.Implementation(lambda *_: None, lambda _: ("got legs, need wheels",))
+    ops.register_backend(ops.Backend("lame", {"depthwise_conv2d": lame}))
     assert "lame" not in benchmark.runnable("cpu", torch.float32)
     assert "eager" in benchmark.runnable("cpu", torch.float32)
     with pytest.raises(BackendUnavailable, match="need wheels"):

@@ -14,8 +14,6 @@ LAYERS = ("ops", "dyc", "lightning_modules", "experiments")
 THIRD_PARTY = {"ops": {"torch"}, "dyc": {"torch", "timm"}}
 # CuPy is optional: imported inside functions, where there is a GPU.
 OPTIONAL = {("ops/backends/cupy/backend.py", "cupy"), ("ops/backends/cupy/nvrtc.py", "cupy")}
-# Files that still take names from inside ops instead of from ops itself.
-FROM_INSIDE_OPS = ("dyc/dynamic_model.py", "dyc/layers/dynamic_conv.py")
 
 
 def imported(source: str) -> Iterator[str]:
@@ -134,7 +132,7 @@ def test_what_is_taken_from_ops_is_what_it_offers():
                 inside.add(name)
             elif isinstance(node, ast.ImportFrom) and node.module == "ops":
                 missing |= {(name, alias.name) for alias in node.names if alias.name not in offered}
-    assert inside == set(FROM_INSIDE_OPS)
+    assert inside == set()
     assert missing == set()
 
 

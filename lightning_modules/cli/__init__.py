@@ -13,6 +13,7 @@ COMMANDS = {
     "predict": ("lightning_modules.cli.training", "write the class probabilities of images as a table"),
     "compact": ("lightning_modules.cli.compact", "remove the closed channels of a trained selective network"),
     "models": ("lightning_modules.cli.models", "list the networks with parameters and MACs"),
+    "build": ("lightning_modules.cli.build", "compile the C++ kernels ahead of their first use"),
     "bench": ("lightning_modules.cli.bench", "time operators, layers and networks on this machine"),
 }
 """Every command: the module whose ``main(argv)`` runs it, and what it does."""
