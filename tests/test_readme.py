@@ -66,7 +66,7 @@ def paths(text: str) -> list[str]:
 
 
 EVERY = [(name, path.read_text()) for name, path in zip(NAMES, FILES)]
-# The page of the networks registers one, for which it has a test of its own, tests/test_models_readme.py.
+# The page of the networks registers one, for which it has a test of its own, tests/test_dyc_models_readme.py.
 PAGES_THAT_RUN = [name for name, text in EVERY if blocks(text, "python") and name != "dyc/models/README.md"]
 COMMAND_LINES = sorted({command for _, text in EVERY for command in commands(text)})
 

@@ -107,7 +107,7 @@ def visited(tmp_path):
 def test_a_backend_from_a_wheel_is_found_and_passes_every_case(visited):
     """Importing ops finds it: the cases run with the backends that are listed then."""
     options = ("-o", "addopts=--import-mode=importlib", "-p", "no:cacheprovider", "-k", "visitor")
-    said = visited("-m", "pytest", *options, str(ROOT / "tests" / "test_ops_cases.py")).splitlines()[-1]
+    said = visited("-m", "pytest", *options, str(ROOT / "tests" / "test_ops_backends.py")).splitlines()[-1]
     assert not re.search("failed|error|skipped", said)
     assert int(re.search(r"(\d+) passed", said)[1]) > 90
 

@@ -1,4 +1,4 @@
-"""The arithmetic of the CUDA kernels without a GPU: the same sources and plans, run by tests/cuda_on_cpu.h."""
+"""The arithmetic of the CUDA kernels without a GPU: the same sources and plans, run by support/cuda_on_cpu.h."""
 
 import ctypes
 from itertools import product
@@ -18,7 +18,7 @@ from ops.backends.cupy.plan import Call
 from ops.layout import is_channels_last
 from ops.window import padding_pair, pair
 
-HERE = Path(__file__).parent
+HEADER = Path(__file__).parent / "support" / "cuda_on_cpu.h"
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="got no C++ compiler; need g++ or clang++ on PATH")
 
@@ -63,7 +63,7 @@ def library(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cuda_on_cpu")
     kernels = [kernel for storage in cuda_calls.STORAGE.values() for kernel in every_kernel(storage)]
     size = 'extern "C" unsigned long long size_of_call() { return sizeof(dyc::Call); }\n'
-    (folder / "kernels.cpp").write_text(f'#include "{HERE / "cuda_on_cpu.h"}"\n' + program(kernels) + size)
+    (folder / "kernels.cpp").write_text(f'#include "{HEADER}"\n' + program(kernels) + size)
     command = [
         *compiler(),
         "-O1",

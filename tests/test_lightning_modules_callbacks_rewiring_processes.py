@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import torch
-from selective_training import GAMMA, fit
 from support.processes import run
+from support.selective_training import GAMMA, fit
 
 from lightning_modules import ChannelRewiring, ImageClassifier, OptimizerSettings
 from lightning_modules.callbacks import rewiring
