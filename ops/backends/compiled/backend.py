@@ -76,7 +76,7 @@ def _own_function(name: str, function: FunctionType, numbers: tuple[int, ...], w
     code = _template.__code__
     constants = {"numbers": numbers, "window": tuple(window)}
     literals = tuple(constants.get(c, c) if isinstance(c, str) else c for c in code.co_consts)
-    return FunctionType(code.replace(co_name=name, co_consts=literals), {"function": function, "Window": Window}, name)
+    return FunctionType(code.replace(co_name=name, co_consts=literals), {**globals(), "function": function}, name)
 
 
 def _first_call(key: tuple, facts: tuple, *arguments: Tensor) -> Tensor:
