@@ -145,7 +145,7 @@ FOLDERS = {
         {"val_fraction": 0.5},
         "data.val_fraction",
         "0.5",
-        "0, as the set has a validation split",
+        "0, as the data set has a validation split",
     ),
     "other_number_of_classes": (CLASSES, {"num_classes": 3}, "data.num_classes", "3", "2, the classes of"),
 }

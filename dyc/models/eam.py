@@ -2,8 +2,9 @@
 
 Ding et al., Appl. Sci. 2021, 11(7), 3111, https://doi.org/10.3390/app11073111. Sizes are those behind the parameters
 and FLOPs that the paper prints, for 100 classes and 224 px, the defaults of these networks. ``eam_*`` selects random
-channels (RCR), ``eam_*_cgr`` and ``eam_*_cgr_max`` groups of channels; ``select``, ``channels``, ``quarter``, ``pool_size`` and
-``pool`` are model arguments that choose the other forms. ``gap_*`` are the paper's baselines, which it calls DyNet: attention after global average pooling, without biases.
+channels (RCR), ``eam_*_cgr`` and ``eam_*_cgr_max`` groups of channels; ``select``, ``channels``, ``quarter``,
+``pool_size`` and ``pool`` are model arguments that choose the other forms. ``gap_*`` are the paper's baselines, which
+it calls DyNet: attention after global average pooling, without biases.
 
 The first block of its MobileNetV2 has a 1x1 expansion, 32 to 32 channels, unlike other implementations. Which layers
 of MobileNetV3 are dynamic is not known: here all but stem and classifier, squeeze-and-excitation left as it is.
