@@ -1,15 +1,16 @@
 """Find the dynamic layers of a model, and set what they all share: temperature, backend, mixing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from dyc.layers import BlockCoefficients, DynamicConv2d
+from dyc.layers import BlockCoefficients, DynamicConv2d, SelectiveConv2d
 from dyc.layers.attention import check_temperature
 from dyc.layers.dynamic_conv import LAYER_MIXINGS
-from ops import ArgumentError, check_backend_name
-from ops.mixing import check_mixing
+from dyc.layers.gathered import ShiftChannels
+from ops import ArgumentError, BackendUnavailable, backend_lacks, check_backend_name, check_mixing
 
 
 def check_model(model: nn.Module) -> None:
@@ -63,20 +64,78 @@ def set_temperature(model: nn.Module, temperature: float) -> int:
     return len(buffers)
 
 
-def set_backend(model: nn.Module, backend: str) -> int:
-    """Set the backend of every dynamic convolution of ``model``.
+def iter_operators(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
+    """Yield name, layer and operator of every layer of ``model`` whose ``backend`` can be set.
+
+    These are dynamic convolutions, and layers whose channels are replaced by shifted copies of others. The operator is
+    a key of :attr:`ops.Backend.operators`.
+    """
+    check_model(model)
+    for name, module in model.named_modules():
+        if isinstance(module, DynamicConv2d):
+            yield name, module, module.operator
+        elif isinstance(module, ShiftChannels) or (isinstance(module, SelectiveConv2d) and module.reallocates):
+            yield name, module, "rewire_channels"
+
+
+@dataclass(frozen=True)
+class BackendSetting:
+    """What :func:`set_backend` did.
+
+    Args:
+        backend: The backend.
+        layers: Names of the layers that it was set for.
+        left: Names of the layers that were left as they were, each with the reason.
+    """
+
+    backend: str
+    layers: tuple[str, ...]
+    left: dict[str, str]
+
+    def __str__(self) -> str:
+        lines = [f"backend {self.backend!r} set for {len(self.layers)} layers"]
+        lines += [f"  left {name}: {reason}" for name, reason in self.left.items()]
+        return "\n".join(lines)
+
+
+def set_backend(model: nn.Module, backend: str) -> BackendSetting:
+    """Set the backend of every layer of ``model`` whose operator it has; leave the others as they are.
+
+    Args:
+        model: A model with dynamic or selective layers.
+        backend: ``"auto"``, which has everything, or a registered name, see :func:`ops.backends`. It need not be able
+            to run on this machine: a layer says at its call what is missing.
 
     Returns:
-        The number of layers that were set.
+        The names of the layers that were set, and of those that were left, with the reason; ``print`` it for a list.
 
     Raises:
-        ArgumentError: No such backend, or ``model`` is no module.
+        ArgumentError: No such backend, ``model`` is no module or has no layer with a backend.
+        BackendUnavailable: The backend fits none of the layers; nothing was changed.
+
+    Example:
+        >>> import dyc, timm
+        >>> print(set_backend(timm.create_model("dyc_mobilenetv2_cifar"), "cpp"))
+        backend 'cpp' set for 11 layers
     """
     check_backend_name(backend)
-    layers = [layer for _, layer in iter_dynamic(model)]
-    for layer in layers:
+    operators = list(iter_operators(model))
+    if not operators:
+        raise ArgumentError("model", "no dynamic and no re-allocating layer", "one at least: it has a backend to set")
+    return set_backend_of(operators, backend)
+
+
+def set_backend_of(layers: Sequence[tuple[str, nn.Module, str]], backend: str) -> BackendSetting:
+    """Set the backend of layers given as :func:`iter_operators` yields them; as :func:`set_backend`."""
+    lacking = {name: backend_lacks(backend, operator) for name, _, operator in layers}
+    left = {name: reason for name, reason in lacking.items() if reason is not None}
+    if len(left) == len(layers):
+        reasons = "; ".join(dict.fromkeys(left.values()))
+        raise BackendUnavailable(f"backend {backend!r} fits none of {len(layers)} layers: {reasons}")
+    chosen = {name: layer for name, layer, _ in layers if name not in left}
+    for layer in chosen.values():
         layer.backend = backend
-    return len(layers)
+    return BackendSetting(backend, tuple(chosen), left)
 
 
 def set_mixing(model: nn.Module, mixing: str) -> int:

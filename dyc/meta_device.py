@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from dyc.dynamic_model import set_backend, set_mixing
+from dyc.dynamic_model import iter_operators, set_mixing
 from ops import ArgumentError
 
 
@@ -22,8 +22,9 @@ def meta_copy(model: nn.Module) -> nn.Module:
             bare = torch.empty_like(tensor.detach(), device="meta")
             empty[id(tensor)] = nn.Parameter(bare, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else bare
     shell = copy.deepcopy(model, empty).to("meta").eval()
-    set_backend(shell, "eager")  # the others compute on real devices only
-    set_mixing(shell, "kernels")  # what a backend can do; the layers are the same, whatever they mix
+    set_mixing(shell, "kernels")  # the layers are the same, whatever they mix
+    for _, layer, _ in iter_operators(shell):
+        layer.backend = "eager"  # the others compute on real devices only
     return shell
 
 

@@ -3,52 +3,62 @@
 ``ops`` needs PyTorch alone. Everything a caller uses is importable from here.
 """
 
-from ops import checks
-from ops.attended import attended_conv2d
+from ops.attended import GlobalBranch, attended_conv2d, branch_attention
 from ops.backends import BUILT_IN
-from ops.branch import GlobalBranch, branch_attention
-from ops.checks import IntPair, positive_int
+from ops.checks import positive_int
+from ops.dispatch.backend import Backend, Implementation, Preparation
 from ops.dispatch.plugins import load_entry_points
 from ops.dispatch.problem import Problem
 from ops.dispatch.registry import (
-    Backend,
     BackendStatus,
+    backend_lacks,
     backends,
     check_backend_name,
+    prepare_backend,
     register_backend,
     select_backend,
     use_backend,
 )
 from ops.errors import ArgumentError, BackendUnavailable, unknown_name
-from ops.functional import depthwise_conv2d, dynamic_conv2d, explain, mix_kernels, per_sample_conv2d
-from ops.mixing import cheaper_mixing, check_mixing, check_mixture
+from ops.explanation import explain
+from ops.functional import depthwise_conv2d, dynamic_conv2d, per_sample_conv2d
+from ops.mixing import MIXINGS, check_mixing, mix_kernels
 from ops.rewiring import rewire_channels, rewire_eager
+from ops.scaled import KernelAttention, scaled_conv2d
+from ops.window import IntPair, Window, padding_pair, pair
 
 __all__ = [
+    "MIXINGS",
     "ArgumentError",
     "Backend",
     "BackendStatus",
     "BackendUnavailable",
     "GlobalBranch",
+    "Implementation",
     "IntPair",
+    "KernelAttention",
+    "Preparation",
     "Problem",
+    "Window",
     "attended_conv2d",
+    "backend_lacks",
     "backends",
     "branch_attention",
-    "cheaper_mixing",
     "check_backend_name",
     "check_mixing",
-    "check_mixture",
-    "checks",
     "depthwise_conv2d",
     "dynamic_conv2d",
     "explain",
     "mix_kernels",
+    "padding_pair",
+    "pair",
     "per_sample_conv2d",
     "positive_int",
+    "prepare_backend",
     "register_backend",
     "rewire_channels",
     "rewire_eager",
+    "scaled_conv2d",
     "select_backend",
     "unknown_name",
     "use_backend",

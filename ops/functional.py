@@ -1,13 +1,16 @@
 """The public operators: check the arguments, cast under autocast, dispatch."""
 
+from typing import NamedTuple
+
 from torch import Tensor
 
 from ops import checks
-from ops.checks import IntPair
-from ops.dispatch.problem import Pair, Problem
-from ops.dispatch.registry import check_backend_name, describe, select_backend
+from ops.dispatch.operators import DEPTHWISE, DYNAMIC_DEPTHWISE, FEATURE_MIXING, PER_SAMPLE
+from ops.dispatch.problem import Problem
+from ops.dispatch.registry import backend_lacks, check_backend_name, select
 from ops.errors import ArgumentError
-from ops.mixing import by_features, by_kernels, by_sample, cheaper_mixing, check_mixing, check_mixture, mix_kernels
+from ops.mixing import cheaper_mixing, check_mixing, check_mixture, mix_kernels
+from ops.window import IntPair, Window
 
 
 def depthwise_conv2d(
@@ -43,8 +46,21 @@ def depthwise_conv2d(
         >>> depthwise_conv2d(torch.randn(2, 8, 32, 32), torch.randn(2, 8, 3, 3), padding=1).shape
         torch.Size([2, 8, 32, 32])
     """
-    x, weight, geometry = _depthwise_call(x, weight, stride, padding, dilation)
-    return select_backend(Problem.of(x, weight, *geometry), backend).run(x, weight, *geometry)
+    problem, arguments = depthwise_call(x, weight, stride=stride, padding=padding, dilation=dilation)
+    return select(problem, backend).run(*arguments)
+
+
+def depthwise_call(
+    x: Tensor, weight: Tensor, *, stride: IntPair = 1, padding: IntPair | str = 0, dilation: IntPair = 1
+) -> tuple[Problem, tuple[Tensor, Tensor, Window]]:
+    """Check a call of :func:`depthwise_conv2d`; return what is chosen by, and what is run with."""
+    checks.features(x)
+    x, weight = checks.autocast(x, weight)
+    fits = weight.dim() == 4 and weight.shape[:2] == x.shape[:2] and 0 not in weight.shape
+    checks.companion("weight", weight, x, "(B, C, kH, kW), none of them 0,", fits)
+    kernel = weight.shape[2:]
+    window = Window.of(x, kernel, stride, padding, dilation)
+    return Problem.of(DEPTHWISE, x, weight, kernel=kernel, window=window), (x, weight, window)
 
 
 def per_sample_conv2d(
@@ -68,7 +84,7 @@ def per_sample_conv2d(
         padding: Zero padding in pixels on each side, or ``"same"`` / ``"valid"``.
         dilation: Distance of the taps in pixels.
         groups: Groups of the convolution; must divide ``C_in`` and ``C_out``.
-        backend: The backend of :func:`depthwise_conv2d`, used when the convolution is depthwise.
+        backend: ``"auto"`` or a registered name; a named backend never falls back.
 
     Returns:
         ``(B, C_out, H', W')`` in the memory format and dtype of ``x`` (the autocast dtype inside autocast).
@@ -82,7 +98,24 @@ def per_sample_conv2d(
         >>> per_sample_conv2d(torch.randn(2, 8, 9, 9), torch.randn(2, 6, 4, 3, 3), groups=2).shape
         torch.Size([2, 6, 7, 7])
     """
-    check_backend_name(backend)  # a misspelt name is an error even where no backend is chosen
+    problem, arguments = per_sample_call(
+        x, weight, stride=stride, padding=padding, dilation=dilation, groups=groups, backend=backend
+    )
+    return select(problem, backend).run(*arguments)
+
+
+def per_sample_call(
+    x: Tensor,
+    weight: Tensor,
+    *,
+    stride: IntPair = 1,
+    padding: IntPair | str = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    backend: str = "auto",
+) -> tuple[Problem, tuple]:
+    """Check a call of :func:`per_sample_conv2d`; return what is chosen by, and what is run with."""
+    check_backend_name(backend)
     checks.features(x)
     x, weight = checks.autocast(x, weight)
     if weight.dim() != 5 or weight.shape[0] != x.shape[0]:
@@ -90,32 +123,11 @@ def per_sample_conv2d(
         raise ArgumentError("weight", f"shape {tuple(weight.shape)}", need)
     checks.bank(x, weight, groups)
     if x.shape[1] == weight.shape[1] == groups:
-        window = {"stride": stride, "padding": padding, "dilation": dilation}
-        return depthwise_conv2d(x, weight.squeeze(2), **window, backend=backend)
-    return by_sample(x, weight, checks.window(x, weight.shape[3:], stride, padding, dilation), groups)
-
-
-def explain(
-    x: Tensor,
-    weight: Tensor,
-    *,
-    stride: IntPair = 1,
-    padding: IntPair | str = 0,
-    dilation: IntPair = 1,
-    backend: str = "auto",
-) -> str:
-    """Say which backend would run ``depthwise_conv2d`` with these arguments, and why each other one would not.
-
-    Args and errors as :func:`depthwise_conv2d`.
-
-    Example:
-        >>> import torch
-        >>> print(explain(torch.randn(2, 8, 5, 5), torch.randn(2, 8, 3, 3), backend="eager").splitlines()[0])
-        backend 'eager' runs this call
-    """
-    x, weight, geometry = _depthwise_call(x, weight, stride, padding, dilation)
-    problem = Problem.of(x, weight, *geometry)
-    return f"backend {select_backend(problem, backend).name!r} runs this call\n{describe(problem)}"
+        return depthwise_call(x, weight.squeeze(2), stride=stride, padding=padding, dilation=dilation)
+    kernel, out_channels = weight.shape[3:], weight.shape[1]
+    window = Window.of(x, kernel, stride, padding, dilation)
+    shape = {"kernel": kernel, "window": window, "out_channels": out_channels, "groups": groups}
+    return Problem.of(PER_SAMPLE, x, weight, **shape), (x, weight, window, groups)
 
 
 def dynamic_conv2d(
@@ -148,8 +160,8 @@ def dynamic_conv2d(
         groups: Groups of the convolution; must divide ``C_in`` and ``C_out``.
         mixing: What is mixed: ``"kernels"`` before the convolution, ``"features"`` after one with the whole bank,
             or ``"auto"``, the cheaper by :func:`ops.mixing.cheaper_mixing`. The result is the same.
-        backend: The backend of :func:`depthwise_conv2d`, used when the convolution is depthwise and kernels are
-            mixed. It has no part in other calls, which are plain PyTorch.
+        backend: ``"auto"`` or a registered name; a named backend never falls back. Dense, grouped and pointwise
+            convolutions, and mixed feature maps, are plain PyTorch, which is the backend ``"eager"``.
 
     Returns:
         ``(B, C_out, H', W')`` in the memory format and dtype of ``x`` (the autocast dtype inside autocast).
@@ -166,7 +178,47 @@ def dynamic_conv2d(
         >>> dynamic_conv2d(x, bank, attention).shape
         torch.Size([2, 16, 14, 14])
     """
-    check_backend_name(backend)  # a misspelt name is an error even where no backend is chosen
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    call = dynamic_call(x, weight, attention, bias, **options, mixing=mixing, backend=backend)
+    problem, x, weight, attention, bias, window = call
+    chosen = select(problem, backend)
+    if problem.operator == FEATURE_MIXING:
+        return chosen.run(x, weight, attention, bias, window, groups)
+    if problem.operator == PER_SAMPLE:
+        y = chosen.run(x, mix_kernels(weight, attention), window, groups)
+    elif chosen.operator == DYNAMIC_DEPTHWISE:
+        y = chosen.run(x, weight.squeeze(2), attention, window)
+    else:
+        y = chosen.run(x, mix_kernels(weight.squeeze(2), attention), window)
+    return y if bias is None else y + mix_kernels(bias, attention)[:, :, None, None]
+
+
+class DynamicCall(NamedTuple):
+    """A checked call of :func:`dynamic_conv2d`: what is chosen by, and what is run with."""
+
+    problem: Problem
+    x: Tensor
+    weight: Tensor
+    attention: Tensor
+    bias: Tensor | None
+    window: Window
+
+
+def dynamic_call(
+    x: Tensor,
+    weight: Tensor,
+    attention: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: IntPair = 1,
+    padding: IntPair | str = 0,
+    dilation: IntPair = 1,
+    groups: int = 1,
+    mixing: str = "auto",
+    backend: str = "auto",
+) -> DynamicCall:
+    """Check a call of :func:`dynamic_conv2d`, and settle what it mixes."""
+    check_backend_name(backend)
     check_mixing(mixing)
     checks.features(x)
     if not isinstance(attention, Tensor):
@@ -178,32 +230,15 @@ def dynamic_conv2d(
     check_mixture(weight, attention)
     if bias is not None:
         checks.companion("bias", bias, x, f"{tuple(weight.shape[:2])} (K, C_out)", bias.shape == weight.shape[:2])
-    window = checks.window(x, weight.shape[3:], stride, padding, dilation)
-    depthwise = x.shape[1] == weight.shape[1] == groups
+    kernel, out_channels = weight.shape[3:], weight.shape[1]
+    window = Window.of(x, kernel, stride, padding, dilation)
     if mixing == "auto":
         mixing = cheaper_mixing(x, weight, window, groups)
+        if mixing == "features" and backend_lacks(backend, FEATURE_MIXING):
+            mixing = "kernels"  # the same sum, which the named backend may have
     if mixing == "features":
-        if depthwise and backend != "auto":
-            raise ArgumentError("mixing", f"'features' with backend {backend!r}", "'kernels': a backend mixes kernels")
-        return by_features(x, weight, attention, bias, window, groups)
-    if depthwise:
-        y = _depthwise_bank(x, weight.squeeze(2), attention, window, backend)
+        operator = FEATURE_MIXING
     else:
-        y = by_kernels(x, weight, attention, window, groups)
-    return y if bias is None else y + mix_kernels(bias, attention)[:, :, None, None]
-
-
-def _depthwise_call(x, weight, stride, padding, dilation):
-    checks.features(x)
-    x, weight = checks.autocast(x, weight)
-    fits = weight.dim() == 4 and weight.shape[:2] == x.shape[:2] and 0 not in weight.shape
-    checks.companion("weight", weight, x, "(B, C, kH, kW), none of them 0,", fits)
-    return x, weight, checks.window(x, weight.shape[2:], stride, padding, dilation)
-
-
-def _depthwise_bank(x: Tensor, bank: Tensor, attention: Tensor, window: tuple[Pair, Pair, Pair], backend: str):
-    """Mix the bank ``(K, C, kH, kW)`` and convolve, at once where the backend can."""
-    chosen = select_backend(Problem.of(x, bank, *window, attention), backend)
-    if chosen.run_bank is not None:
-        return chosen.run_bank(x, bank, attention, *window)
-    return chosen.run(x, mix_kernels(bank, attention), *window)
+        operator = DYNAMIC_DEPTHWISE if x.shape[1] == out_channels == groups else PER_SAMPLE
+    shape = {"kernel": kernel, "window": window, "out_channels": out_channels, "groups": groups}
+    return DynamicCall(Problem.of(operator, x, weight, attention, **shape), x, weight, attention, bias, window)

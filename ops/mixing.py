@@ -8,13 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ops import checks
-from ops.dispatch.problem import Pair
 from ops.errors import ArgumentError, unknown_name
+from ops.layout import in_format_of, is_channels_last
+from ops.window import Window
 
 MIXINGS = ("auto", "kernels", "features")
-Window = tuple[Pair, Pair, Pair]
-"""Stride, padding and dilation in pixels, each vertical and horizontal."""
 
 
 def check_mixing(name: str, names: tuple[str, ...] = MIXINGS) -> str:
@@ -45,11 +43,11 @@ def cheaper_mixing(x: Tensor, weight: Tensor, window: Window, groups: int) -> st
         return "kernels"
     if x.shape[0] == 1:
         per_tap = 8  # the one mixed kernel stays in the cache
-    elif _is_pointwise(weight, groups) and not checks.is_channels_last(x):
+    elif _is_pointwise(weight, groups) and not is_channels_last(x):
         per_tap = 40  # features come as a matrix product of channels_last, with copies there and back
     else:
         per_tap = 80
-    rows, columns = checks.output_size(x.shape[2:], weight.shape[3:], *window)
+    rows, columns = window.output_size(x.shape[2:], weight.shape[3:])
     pixels = rows * columns
     return "features" if kernels * pixels * (taps + 32) < (pixels + per_tap) * taps else "kernels"
 
@@ -111,11 +109,6 @@ def check_mixture(weight: Tensor, attention: Tensor) -> None:
         )
 
 
-def by_kernels(x: Tensor, weight: Tensor, attention: Tensor, window: Window, groups: int) -> Tensor:
-    """Mix the kernels of each sample, then convolve it with its own; arguments as in :func:`ops.dynamic_conv2d`."""
-    return by_sample(x, mix_kernels(weight, attention), window, groups)
-
-
 def by_sample(x: Tensor, kernels: Tensor, window: Window, groups: int) -> Tensor:
     """Convolve each sample with its own kernels; arguments as in :func:`ops.per_sample_conv2d`."""
     if _is_pointwise(kernels, groups):
@@ -128,7 +121,7 @@ def by_features(
 ) -> Tensor:
     """Convolve with the whole bank, then mix the K maps of each output channel; bias included."""
     kernels, out_channels = weight.shape[:2]
-    channels_last = checks.is_channels_last(x)
+    channels_last = is_channels_last(x)
 
     def by_group(t: Tensor) -> Tensor:
         """Reorder ``(K, C_out, ...)`` so that the outputs of each group, of all kernels, follow one another."""
@@ -154,7 +147,7 @@ def by_features(
             mixed.addcmul_(each_map[k], each_share[k])
     else:
         mixed = (maps * shares).sum(2)
-    return mixed.flatten(1, 2).contiguous(memory_format=_memory_format(channels_last))
+    return in_format_of(mixed.flatten(1, 2), x)
 
 
 def _is_pointwise(weight: Tensor, groups: int) -> bool:
@@ -163,9 +156,9 @@ def _is_pointwise(weight: Tensor, groups: int) -> bool:
 
 def _sampled(x: Tensor, window: Window) -> Tensor:
     """Return the pixels of ``x`` that a 1x1 kernel meets."""
-    stride, padding, _ = window
-    if padding != (0, 0):
-        x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+    (rows, columns), stride = window.padding, window.stride
+    if (rows, columns) != (0, 0):
+        x = F.pad(x, (columns, columns, rows, rows))
     return x if stride == (1, 1) else x[:, :, :: stride[0], :: stride[1]]
 
 
@@ -173,7 +166,7 @@ def _pointwise(x: Tensor, kernels: Tensor, window: Window) -> Tensor:
     """Multiply each sample's pixels by its own matrix ``(B, C_out, C_in)``, without a change of memory format."""
     x = _sampled(x, window)
     rows, columns = x.shape[2:]
-    if checks.is_channels_last(x):
+    if is_channels_last(x):
         pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
         return torch.bmm(pixels, kernels.transpose(1, 2)).unflatten(1, (rows, columns)).permute(0, 3, 1, 2)
     return torch.bmm(kernels, x.flatten(2)).unflatten(2, (rows, columns))
@@ -182,7 +175,7 @@ def _pointwise(x: Tensor, kernels: Tensor, window: Window) -> Tensor:
 def _per_sample(x: Tensor, kernels: Tensor, window: Window, groups: int) -> Tensor:
     """Convolve sample b with ``kernels[b]`` of ``(B, C_out, C_in/groups, kH, kW)``, in the memory format of ``x``."""
     batch, out_channels = kernels.shape[:2]
-    channels_last = checks.is_channels_last(x)
+    channels_last = is_channels_last(x)
     if batch == 1:
         y = F.conv2d(x, kernels[0], None, *window, groups)
     elif channels_last and _one_by_one(x, kernels):
@@ -190,7 +183,7 @@ def _per_sample(x: Tensor, kernels: Tensor, window: Window, groups: int) -> Tens
     else:  # fold the batch into the groups of one convolution, which works on NCHW
         y = F.conv2d(x.reshape(1, -1, *x.shape[2:]), kernels.flatten(0, 1), None, *window, batch * groups)
         y = y.reshape(batch, out_channels, *y.shape[2:])
-    return y.contiguous(memory_format=_memory_format(channels_last))
+    return in_format_of(y, x)
 
 
 def _one_by_one(x: Tensor, kernels: Tensor) -> bool:
@@ -202,10 +195,6 @@ def _one_by_one(x: Tensor, kernels: Tensor) -> bool:
     if x.device.type != "cpu" or torch.compiler.is_compiling() or _needs_grad(x, kernels):
         return False
     return x.shape[2] * x.shape[3] >= 1024
-
-
-def _memory_format(channels_last: bool) -> torch.memory_format:
-    return torch.channels_last if channels_last else torch.contiguous_format
 
 
 def _needs_grad(*tensors: Tensor) -> bool:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ops.checks import IntPair, padding_pair, pair
+from ops.window import IntPair, padding_pair, pair
 
 
 def mix_kernels(weight: Tensor, attention: Tensor) -> Tensor:

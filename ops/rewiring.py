@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from ops import checks
-from ops.backends.cpp import rewire as rewiring_cpp
-from ops.dispatch.registry import chosen_state
-from ops.errors import ArgumentError, BackendUnavailable, unknown_name
+from ops.dispatch.operators import REWIRE
+from ops.dispatch.problem import Problem
+from ops.dispatch.registry import select
+from ops.errors import ArgumentError
 
-BACKENDS = ("auto", "cpp", "eager")
 _PLAIN = (Tensor, torch.nn.Parameter)  # others, such as fake tensors, have no values to look at
 
 
@@ -29,10 +29,9 @@ def rewire_channels(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor, *,
         sources: Channels to read, ``(R,)``, int64; any number of slots may share one.
         shift: Distances in pixels, ``(R, 2)``, floating point: to the right, and down. Used in float32 (float64 where
             ``x`` is), whatever ``x`` is stored in.
-        backend: ``"auto"``, ``"eager"`` (plain PyTorch, runs everywhere) or ``"cpp"`` (the CPU in float32 and
-            bfloat16; has no second derivatives). :func:`ops.use_backend` of one of these holds for ``"auto"``; any
-            other name there has no form of this operator and changes nothing. Exported and traced programs hold
-            PyTorch's own operators; TorchScript compiles :func:`ops.rewiring.rewire_eager`.
+        backend: ``"auto"`` or a registered name; a named backend never falls back. ``"eager"`` is plain PyTorch, which
+            runs everywhere; ``"cpp"`` runs on the CPU in float32 and bfloat16 and has no second derivatives. Exported
+            and traced programs hold PyTorch's own operators; TorchScript compiles :func:`ops.rewire_eager`.
 
     Returns:
         ``(B, C, H, W)`` in the memory format and dtype of ``x``, inside autocast too; ``x`` itself where ``R`` is 0.
@@ -53,15 +52,17 @@ def rewire_channels(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor, *,
         <BLANKLINE>
                  [[0.5000, 1.5000, 2.0000]]]])
     """
+    problem, arguments = rewire_call(x, slots, sources, shift)
+    chosen = select(problem, backend)
+    return x if slots.shape[0] == 0 else chosen.run(*arguments)
+
+
+def rewire_call(
+    x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor
+) -> tuple[Problem, tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Check a call of :func:`rewire_channels`; return what is chosen by, and what is run with."""
     _check(x, slots, sources, shift)
-    chosen = _choose(x, backend)
-    if slots.shape[0] == 0:
-        return x
-    if chosen == "cpp":
-        return _run_cpp(x, slots, sources, shift.to(torch.float32))
-    if slots.device.type == "cpu" and not _traced() and all(type(t) in _PLAIN for t in (x, slots, sources)):
-        _check_values(x.shape[1], slots.tolist(), sources.tolist())
-    return rewire_eager(x, slots, sources, shift)
+    return Problem.of(REWIRE, x, shift), (x, slots, sources, shift)
 
 
 def _check(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor) -> None:
@@ -81,21 +82,8 @@ def _check(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor) -> None:
         raise ArgumentError("shift", f"shape {tuple(shift.shape)}, {shift.dtype}", f"({count}, 2), floating point")
 
 
-def _traced() -> bool:
-    return torch.compiler.is_compiling() or torch.jit.is_tracing() or checks.transformed()
-
-
-def _run_cpp(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor) -> Tensor:
-    if torch.compiler.is_compiling():
-        return torch.ops.dyc.rewire(x, slots, sources, shift)
-    try:
-        return torch.ops.dyc.rewire(x, slots, sources, shift)
-    except ValueError:  # the operator looks at all values itself, sooner than Python could
-        _check_values(x.shape[1], slots.tolist(), sources.tolist())
-        raise
-
-
-def _check_values(channels: int, slots: list[int], sources: list[int]) -> None:
+def check_channels(channels: int, slots: list[int], sources: list[int]) -> None:
+    """Check the values of ``slots`` and ``sources`` for features of so many channels."""
     for name, values in (("slots", slots), ("sources", sources)):
         wrong = values if min(values) < 0 or max(values) >= channels else ()
         for value in wrong:
@@ -106,21 +94,12 @@ def _check_values(channels: int, slots: list[int], sources: list[int]) -> None:
         raise ArgumentError("slots", f"{twice} twice", "channels that differ")
 
 
-def _choose(x: Tensor, backend: str) -> str:
-    """Return ``"eager"`` or ``"cpp"``."""
-    if not isinstance(backend, str) or backend not in BACKENDS:
-        raise unknown_name("backend", backend, BACKENDS)
-    name = chosen_state()[0] if backend == "auto" else backend
-    if name == "eager":
-        return name
-    reasons = rewiring_cpp.unmet(x)
-    if name != "cpp":  # another one has no part in this operator
-        leaves = torch.compiler.is_exporting() or (not torch.compiler.is_compiling() and torch.jit.is_tracing())
-        return "eager" if leaves or reasons or rewiring_cpp.failure() else "cpp"
-    failed = () if reasons else rewiring_cpp.failure()
-    if reasons or failed:
-        raise BackendUnavailable("backend 'cpp' cannot run rewire_channels: " + "; ".join((*reasons, *failed)))
-    return name
+def run_eager(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor) -> Tensor:
+    """Run :func:`rewire_eager`, with the channels checked where looking at them costs no waiting and no tracing."""
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or checks.transformed()
+    if slots.device.type == "cpu" and not traced and all(type(t) in _PLAIN for t in (x, slots, sources)):
+        check_channels(x.shape[1], slots.tolist(), sources.tolist())
+    return rewire_eager(x, slots, sources, shift)
 
 
 def rewire_eager(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor) -> Tensor:

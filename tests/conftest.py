@@ -7,12 +7,13 @@ import os
 import re
 import tarfile
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from ops import ArgumentError, GlobalBranch
+from ops import ArgumentError, GlobalBranch, register_backend
 from ops.dispatch import registry
 
 # The tests of ops need torch and nothing else, so what other tests need is imported where it is used.
@@ -27,14 +28,33 @@ def _seed():
 
 @pytest.fixture
 def backend_registry():
-    """Let a test register backends; the registry is put back afterwards, with its order and what failed."""
-    states = (registry._REGISTRY, registry._BEFORE, registry._FAILED)
+    """Let a test register backends; the registry is put back afterwards, with its order."""
+    states = (registry._REGISTRY, registry._BEFORE)
     before = [dict(state) for state in states]
     yield
     for state, kept in zip(states, before):
         state.clear()
         state.update(kept)
     registry._GENERATION[0] += 1
+
+
+@pytest.fixture
+def eager_calls(backend_registry):
+    """List the operators that plain PyTorch runs, in the order of the calls."""
+    from ops.backends.eager import EAGER
+
+    taken = []
+
+    def noting(name, implementation):
+        def run(*args):
+            taken.append(name)
+            return implementation.run(*args)
+
+        return replace(implementation, run=run)
+
+    operators = {name: noting(name, implementation) for name, implementation in EAGER.operators.items()}
+    register_backend(replace(EAGER, operators=operators), replace=True)
+    return taken
 
 
 @pytest.fixture

@@ -64,22 +64,22 @@ def test_one_kernel_is_channel_attention(form):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_mode_says_what_is_mixed(training, monkeypatch):
-    taken = []
-    for way in ("by_kernels", "by_features"):
-        mix = getattr(ops.functional, way)
-        monkeypatch.setattr(ops.functional, way, lambda *args, way=way, mix=mix: taken.append(way) or mix(*args))
+def test_the_mode_says_what_is_mixed(training, eager_calls):
     layer = shared(FORMS["dense"]).train(training)
     layer(torch.randn(2, 12, 5, 5).double(), torch.rand(2, 6, 8).double())
-    assert taken == ["by_features" if training else "by_kernels"]
+    assert eager_calls == ["feature_mixing" if training else "per_sample_conv2d"]
 
 
-def test_a_named_backend_trains_depthwise_layers_that_go_by_their_mode():
-    """A backend mixes kernels, so this is what they do in training too; it is not an error of the user's."""
+def test_a_backend_that_mixes_kernels_alone_trains_layers_that_go_by_their_mode(backend_registry):
+    """It mixes no feature maps, so they mix kernels in training too; it is not an error of the user's."""
+    eager = {status.name: status for status in ops.backends()}["eager"]
+    assert "feature_mixing" in eager.operators
+    depthwise = ops.Implementation(lambda x, w, window: ops.depthwise_conv2d(x, w, **window._asdict(), backend="eager"))
+    ops.register_backend(ops.Backend("kernels_alone", {"depthwise_conv2d": depthwise}))
     layer = dyc.DynamicConv2d(8, 8, 3, padding=1, groups=8, attention=None, mixing="mode")
     x, a = torch.randn(2, 8, 5, 5), torch.rand(2, 4, 8)
     by_maps = layer(x, a)
-    assert dyc.set_backend(layer, "eager") == 1
+    assert dyc.set_backend(layer, "kernels_alone").layers == ("",)
     torch.testing.assert_close(layer(x, a), by_maps)
 
 

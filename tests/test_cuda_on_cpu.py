@@ -1,26 +1,24 @@
 """The arithmetic of the CUDA kernels without a GPU: the same sources and plans, run by tests/cuda_on_cpu.h."""
 
 import ctypes
-import importlib.util
 import subprocess
 from itertools import product
 from pathlib import Path
 
 import pytest
 import torch
+from support import depthwise_cases as operators
+from support.depthwise_cases import Case
 
 from ops import reference
 from ops.backends.cpp.build import compiler
 from ops.backends.cupy import calls as cuda_calls
 from ops.backends.cupy.kernels import every_kernel, program
 from ops.backends.cupy.plan import Call
-from ops.checks import is_channels_last, padding_pair, pair
+from ops.layout import is_channels_last
+from ops.window import padding_pair, pair
 
 HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("cases_of_the_operators", HERE / "test_ops_cases.py")
-operators = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(operators)
-Case = operators.Case
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="got no C++ compiler; need g++ or clang++ on PATH")
 

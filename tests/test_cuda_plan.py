@@ -7,6 +7,7 @@ import pytest
 from ops.backends.cupy.kernels import BYTES, THREADS
 from ops.backends.cupy.plan import GRID, Task, plan
 from ops.errors import ArgumentError
+from ops.window import Window
 
 USUAL = ((32, 112), (144, 56), (384, 14), (960, 7))
 SHAPES = [  # batch, channels, height, width
@@ -20,8 +21,9 @@ def task(kind, storage, last, shape, kernel, stride):
     batch, channels, *size = shape
     pad, taps = kernel // 2, kernel * kernel
     out = tuple((n + 2 * pad - kernel) // stride + 1 for n in size)
-    pairs = ((kernel, kernel), (stride, stride), (pad, pad), (1, 1))
-    return Task(kind, storage, last, True, batch, channels, tuple(size), out, *pairs, (channels * taps, taps, 1, 0))
+    window = Window((stride, stride), (pad, pad))
+    sizes, strides = (tuple(size), out, (kernel, kernel)), (channels * taps, taps, 1, 0)
+    return Task(kind, storage, last, True, batch, channels, *sizes, window, strides)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

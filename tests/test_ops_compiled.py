@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import ops
-from ops.backends.compiled.backend import backend as compiled
+from ops.backends.compiled import backend as compiled
 
 STATUS = {status.name: status for status in ops.backends()}["compile"]
 pytestmark = pytest.mark.skipif(not STATUS.available, reason="; ".join(STATUS.reasons))

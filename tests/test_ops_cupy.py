@@ -46,12 +46,15 @@ class TestWhereItCannotRun:
         assert all(reason in str(error.value) for reason in STATUS.reasons)
 
     def test_other_devices_and_dtypes_are_declined(self):
-        problem = ops.Problem.of(torch.randn(1, 2, 5, 5).double(), torch.randn(1, 2, 3, 3), (1, 1), (0, 0), (1, 1))
+        problem = ops.Problem.of("depthwise_conv2d", torch.randn(1, 2, 5, 5).double(), kernel=(3, 3))
         assert cupy_backend.unmet(problem) == (
             "got device cpu, need cuda",
             "got torch.float64, need float32, float16 or bfloat16",
         )
-        assert cupy_backend.unmet(problem._replace(device="cuda", dtype=torch.float16)) == ()
+        problem = problem._replace(device="cuda", dtype=torch.float16)
+        assert cupy_backend.unmet(problem) == ()
+        assert cupy_backend.unmet_bank(problem) == ()
+        assert "got gradients, need none" in cupy_backend.unmet_bank(problem._replace(needs_grad=True))[0]
 
     def test_importing_ops_does_not_import_cupy(self):
         code = "import sys, ops; ops.backends(); print('cupy' in sys.modules)"
@@ -136,7 +139,7 @@ def test_it_can_be_traced_without_a_gpu(channels_last, needs_grad):
         x = torch.empty(3, 8, 9, 7, device="cuda", dtype=torch.bfloat16).contiguous(memory_format=format_)
         bank = torch.empty(4, 8, 3, 3, device="cuda", dtype=torch.bfloat16, requires_grad=needs_grad)
         attention = torch.empty(3, 4, device="cuda", dtype=torch.bfloat16)
-        y = cupy_backend.run_bank(x, bank, attention, *GEOMETRY)
+        y = cupy_backend.run_bank(x, bank, attention, ops.Window(*GEOMETRY))
         assert (y.shape, y.dtype, y.device.type) == ((3, 8, 5, 9), torch.bfloat16, "cuda")
         assert y.is_contiguous(memory_format=format_)
         assert y.requires_grad == needs_grad

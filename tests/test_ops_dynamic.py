@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 import torch.nn.functional as F
+from support.rounding import excess_of_bank
 from torch import Tensor
 
 import ops
@@ -168,8 +169,11 @@ def test_autocast_casts_to_its_dtype(form, mixing):
     y.float().sum().backward()
     assert all(t.grad.dtype == torch.float32 for t in tensors.values())
     want = ops.dynamic_conv2d(**tensors, groups=form.groups, **form.geometry)
-    # Inputs, mixed kernels, sum and bias are each rounded to 8 bits.
-    assert (y.float() - want).abs().max() <= 4 * 2**-8 * want.abs().max()
+    # Inputs, mixed kernels, sum and bias are each rounded to 8 bits; what PyTorch's own convolution adds to that
+    # depends on the processor.
+    x, bank = (tensors[name].detach().bfloat16() for name in ("x", "weight"))
+    own = excess_of_bank(x, bank, groups=form.groups, **form.geometry)
+    assert (y.float() - want).abs().max() <= 4 * 2**-8 * want.abs().max() + 4 * own
 
 
 def test_autocast_casts_depthwise_conv2d():

@@ -18,13 +18,14 @@ import ops
 ROOT = Path(__file__).parents[1]
 
 PLUGIN = """
-from ops import Backend, depthwise_conv2d
+from ops import Backend, Implementation, depthwise_conv2d
 
-def run(x, weight, stride, padding, dilation):
-    return -depthwise_conv2d(x, weight, stride=stride, padding=padding, dilation=dilation, backend="eager")
+def run(x, weight, window):
+    return -depthwise_conv2d(x, weight, **window._asdict(), backend="eager")
 
-NEGATED = Backend("negated", run, summary="the opposite")
-TAKEN = Backend("eager", run)
+OPERATORS = {"depthwise_conv2d": Implementation(run)}
+NEGATED = Backend("negated", OPERATORS, summary="the opposite")
+TAKEN = Backend("eager", OPERATORS)
 """
 
 
@@ -59,10 +60,10 @@ def test_an_installed_backend_is_listed_and_runs(distribution, monkeypatch):
 VISITOR = """
 import ops
 
-def run(x, weight, stride, padding, dilation):
-    return ops.depthwise_conv2d(x, weight, stride=stride, padding=padding, dilation=dilation, backend="eager")
+def run(x, weight, window):
+    return ops.depthwise_conv2d(x, weight, **window._asdict(), backend="eager")
 
-BACKEND = ops.Backend("visitor", run, summary="from a wheel")
+BACKEND = ops.Backend("visitor", {"depthwise_conv2d": ops.Implementation(run)}, summary="from a wheel")
 """
 
 

@@ -9,25 +9,25 @@ from torch import nn
 
 import dyc
 import ops
+from ops.backends.cpp.backend import CPP
 
-CPP = {status.name: status for status in ops.backends()}["cpp"]
-pytestmark = pytest.mark.skipif(not CPP.available, reason="; ".join(CPP.reasons))
+pytestmark = pytest.mark.skipif(bool(CPP.missing), reason="; ".join(CPP.missing))
 
 WINDOW = {"stride": 1, "padding": 1, "dilation": 1}
 
 
 @pytest.fixture
-def calls(monkeypatch):
+def calls(backend_registry):
     """Count the calls that run the whole layer."""
     calls = []
-    backend = ops.dispatch.registry._REGISTRY["cpp"]
+    whole = CPP.operators["attended_depthwise"]
 
-    def run_branch(*args):
+    def run(*args):
         calls.append(args)
-        return backend.run_branch(*args)
+        return whole.run(*args)
 
-    monkeypatch.setitem(ops.dispatch.registry._REGISTRY, "cpp", replace(backend, run_branch=run_branch))
-    monkeypatch.setattr(ops.attended, "_PLANS", {})
+    operators = {**CPP.operators, "attended_depthwise": replace(whole, run=run)}
+    ops.register_backend(replace(CPP, operators=operators), replace=True)
     return calls
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import ops
-from ops.backends.compiled.backend import backend as compile_backend
+from ops.backends.compiled import backend as compile_backend
 
 STATUS = {status.name: status for status in ops.backends()}
 

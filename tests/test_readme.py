@@ -1,73 +1,201 @@
-"""The README tells the truth: its Python runs, its commands parse, and its first line reaches its accuracy."""
+"""The Markdown files tell the truth: their Python runs, their commands parse, what they point to exists."""
 
+import argparse
 import csv
+import pkgutil
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
+from types import ModuleType
 
 import pytest
 import torch
 
-from lightning_modules.cli import compact, main
+from lightning_modules.cli import main
 
 ROOT = Path(__file__).parents[1]
+FOLDERS = ("ops", "dyc", "lightning_modules", "experiments", "tests")
+FILES = sorted([*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))])
+NAMES = [str(path.relative_to(ROOT)) for path in FILES]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.S)
-PYTHON = [text for kind, text in BLOCKS if kind == "python"]
-SHELL = [text.replace("\\\n", " ") for kind, text in BLOCKS if not kind]
-COMMANDS = [line for text in SHELL for line in text.splitlines() if line.startswith("dyc ")]
+BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.S | re.M)
+SPAN = re.compile(r"`([^`\n]+)`")
+
+INSIDE = tuple(f"{folder}/" for folder in (*FOLDERS, ".ci"))
+TRAINING = ("fit", "validate", "test", "predict")
+SOURCES = (".py", ".md", ".yaml", ".cfg", ".toml", ".cff", ".cpp", ".h", ".cu", ".cuh")
+TO_WRITE = ("tiny_cifar.py",)
+"""Files that a page tells its reader to write."""
+
+ENTRY_POINT_GROUPS = ("dyc.attentions", "dyc.ops_backends")
 
 
-def test_python_runs_in_the_order_in_which_it_is_read():
-    scope = {
-        "x": torch.randn(2, 64, 8, 8),
-        "bank": torch.randn(4, 64, 1, 3, 3),
-        "attention": torch.rand(2, 4),
-        "bias": torch.randn(4, 64),
-        "kernels": torch.randn(2, 64, 3, 3),
-        "own_kernels": torch.randn(2, 16, 64, 3, 3),
-    }
-    assert len(PYTHON) == 4
-    for text in PYTHON:
-        exec(compile(text, "README.md", "exec"), scope)
+def blocks(text: str, kind: str) -> list[str]:
+    """Return the code blocks of one language; those of commands name none."""
+    return [dedent(code) for _, language, code in BLOCK.findall(text) if language == kind]
+
+
+def prose(text: str) -> str:
+    """Return the text without its code blocks."""
+    return BLOCK.sub("", text)
+
+
+def commands(text: str) -> list[str]:
+    """Return the commands of ``dyc`` in blocks and in running text."""
+    lines = "\n".join(blocks(text, "")).replace("\\\n", " ").splitlines()
+    return [line for line in [*lines, *SPAN.findall(prose(text))] if re.match(r"dyc [a-z]", line)]
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors that GitHub gives the headings."""
+    headings = re.findall(r"^#+ (.+)$", prose(text), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links(text: str) -> list[str]:
+    return re.findall(r"\]\(([^)\s]+)\)", prose(text))
+
+
+def paths(text: str) -> list[str]:
+    """Return what stands in backticks and names a file or folder of ours."""
+    spans = [span for span in SPAN.findall(prose(text)) if re.fullmatch(r"[\w.*-]+(/[\w.*-]+)*/?", span)]
+    return [span for span in spans if span.startswith(INSIDE) or (span.endswith(SOURCES) and span not in TO_WRITE)]
+
+
+EVERY = [(name, path.read_text()) for name, path in zip(NAMES, FILES)]
+# The page of the networks registers one, for which it has a test of its own, tests/test_models_readme.py.
+PAGES_THAT_RUN = [name for name, text in EVERY if blocks(text, "python") and name != "dyc/models/README.md"]
+COMMAND_LINES = sorted({command for _, text in EVERY for command in commands(text)})
+
+
+def test_every_page_is_read():
+    pages = {"README.md", "CONTRIBUTING.md", "ops/README.md", "dyc/README.md", "dyc/models/README.md"}
+    assert pages | {"dyc/selective/README.md", "experiments/README.md"} <= set(NAMES)
+
+
+def test_the_readme_is_one_page():
+    assert len(README.split()) <= 900
+
+
+@pytest.mark.parametrize(("name", "text"), EVERY, ids=NAMES)
+def test_links_lead_somewhere(name, text):
+    for link in links(text):
+        if link.startswith(("https://", "http://")):
+            continue
+        target, _, anchor = link.partition("#")
+        path = (ROOT / name).parent / target if target else ROOT / name
+        assert path.exists(), link
+        assert path.resolve().is_relative_to(ROOT), link
+        assert not anchor or anchor in anchors(path.read_text()), link
+
+
+@pytest.mark.parametrize(("name", "text"), EVERY, ids=NAMES)
+def test_paths_exist(name, text):
+    for path in paths(text):
+        assert any(any(base.glob(path)) for base in (ROOT, (ROOT / name).parent)), path
+
+
+@pytest.mark.parametrize(("name", "text"), EVERY, ids=NAMES)
+def test_public_names_exist(name, text):
+    for package, rest in re.findall(r"`(ops|dyc|lightning_modules)\.(\w+(?:\.\w+)*)", prose(text)):
+        if f"{package}.{rest}" not in ENTRY_POINT_GROUPS:
+            pkgutil.resolve_name(f"{package}.{rest}")
+
+
+@pytest.mark.parametrize(("name", "text"), EVERY, ids=NAMES)
+def test_nothing_is_left_to_be_filled_in(name, text):
+    assert re.findall(r"^\s*[A-Z][A-Z0-9_]{3,}\s*$", text, re.M) == []
+
+
+@pytest.fixture
+def run_python(monkeypatch):
+    def run(name: str) -> dict:
+        """Run the Python blocks of a page in the order in which they are read, as one module."""
+        module = ModuleType("page")
+        monkeypatch.setitem(sys.modules, "page", module)
+        for code in blocks((ROOT / name).read_text(), "python"):
+            exec(compile(code, name, "exec"), module.__dict__)
+        return vars(module)
+
+    return run
+
+
+@pytest.mark.parametrize("name", PAGES_THAT_RUN)
+def test_python_runs(name, run_python):
+    run_python(name)
+
+
+def test_examples_of_the_readme(run_python):
+    examples = blocks(README, "python")
+    assert len(examples) == 3
+    assert all(len([line for line in code.splitlines() if line]) <= 4 for code in examples)
+    scope = run_python("README.md")
+    assert scope["logits"].shape == (2, 100)
     assert scope["model"](torch.randn(1, 3, 64, 64)).shape == (1, 1000)
-    assert scope["small"](torch.randn(1, 3, 64, 64)).shape == (1, 1000)
     assert scope["y"].shape == (2, 64, 6 + 2, 8)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_commands_parse(command, monkeypatch, capsys):
-    monkeypatch.chdir(ROOT)
+def test_operators_of_their_page_are_convolutions(run_python):
+    scope = run_python("ops/README.md")
+    assert scope["y"].shape == scope["x"].shape == scope["z"].shape
+    expected = torch.stack([
+        torch.nn.functional.conv2d(x, w[:, None], padding=1, groups=64) for x, w in zip(scope["x"], scope["kernels"])
+    ])  # fmt: skip
+    torch.testing.assert_close(scope["z"], expected)
+
+
+class Parsed(Exception):
+    """Raised instead of running a command whose arguments were understood."""
+
+
+def parse(command: str) -> None:
+    """Read a command's arguments and stop; raise what ends it: Parsed, or SystemExit where it prints something."""
     argv = shlex.split(command)[1:]
-    if argv[0] == "compact":  # has no settings to print
-        assert compact.parser().parse_args(argv[1:]).name == "select_densenet40"
-        return
-    if "--ckpt_path" in argv:  # needs the run of the first line; parsing is what is tested here
-        at = argv.index("--ckpt_path")
-        del argv[at : at + 2]
+    if argv[0] in TRAINING:
+        if "--ckpt_path" in argv:  # needs the run of the first line; parsing is what is tested here
+            at = argv.index("--ckpt_path")
+            del argv[at : at + 2]
+        argv.append("--print_config")
+    parse_args = argparse.ArgumentParser.parse_args
+
+    def parse_only(parser, *args, **kwargs):
+        raise Parsed(parse_args(parser, *args, **kwargs))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
+        raise SystemExit(main(argv))
+
+
+@pytest.mark.parametrize("command", COMMAND_LINES)
+def test_commands_parse(command, capsys):
+    with pytest.raises((Parsed, SystemExit)) as stop:
+        parse(command)
+    if stop.type is SystemExit:
+        assert stop.value.code == 0
+        assert ("usage:" if "--help" in command else "model:") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["dyc bulid", "dyc bench ops --shapes mobilenet", "dyc bench models --secs 3", "dyc fit --model.modle resnet18"],
+)
+def test_mistakes_do_not_parse(command, capsys):
     with pytest.raises(SystemExit) as stop:
-        main([*argv, "--print_config"])
-    assert stop.value.code == 0
-    assert "model:" in capsys.readouterr().out
+        parse(command)
+    assert stop.value.code == 2
 
 
-def test_nothing_is_left_to_be_filled_in():
-    assert re.findall(r"^\s*[A-Z][A-Z0-9_]{3,}\s*$", README, re.M) == []
-
-
-def test_counts_of_the_table(capsys):
-    rows = re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", README, re.M)
-    assert len(rows) == 14
-    for name, parameters in rows:
-        assert main(["models", name, "--csv"]) == 0
-        row = next(csv.DictReader(capsys.readouterr().out.splitlines()))
-        assert row["parameters"] == parameters.replace(",", "")
+def test_citation_has_the_version_of_the_package():
+    version = re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.M)[1]
+    assert version == re.search(r"^version = (.+)$", (ROOT / "setup.cfg").read_text(), re.M)[1]
 
 
 def test_first_line_trains_to_97_percent(tmp_path):
-    line = README.split("```\n", 2)[1]
+    line = blocks(README, "")[0]
     assert "pip install -e . && dyc fit --config experiments/quickstart.yaml" in line
     script = Path(sys.executable).parent / "dyc"
     config = ROOT / "experiments/quickstart.yaml"

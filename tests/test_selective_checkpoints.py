@@ -5,7 +5,7 @@ import timm
 import torch
 
 import dyc
-from dyc.models.selectconv import checkpoint_filter_fn
+from dyc.selective.checkpoints import checkpoint_filter_fn
 
 SHALLOW = {
     "densenet40": {"layers": (1, 1, 1)},

@@ -18,7 +18,7 @@ import dyc.models  # noqa: F401  (registers the networks)
 from dyc.benchmark.operators import LAYOUTS
 from dyc.benchmark.timing import measure
 from dyc.counting.profile import profile
-from dyc.dynamic_model import iter_attention, set_backend
+from dyc.dynamic_model import iter_attention, iter_dynamic, set_backend
 
 INFERENCE, TRAINING = "inference", "training"
 MODES = (INFERENCE, TRAINING)
@@ -74,7 +74,7 @@ class _Network:
         torch.manual_seed(0)
         self.case = case
         self.model = timm.create_model(name).to(case.device, memory_format=memory_format)
-        self.label = f"{name} [{backend}]" if set_backend(self.model, backend) else name
+        self.label = f"{name} [{backend}]" if _choose_backend(self.model, backend) else name
         channels = self.model.default_cfg["input_size"][0]
         x = torch.randn(case.batch, channels, case.size, case.size, device=case.device)
         self.x = x.contiguous(memory_format=memory_format)
@@ -113,6 +113,14 @@ class _Network:
 
         self.plain = step
         return step
+
+
+def _choose_backend(model: nn.Module, backend: str) -> bool:
+    """Set the backend of a dynamic network; return whether it is one. Layers that lack the backend keep theirs."""
+    if next(iter_dynamic(model), None) is None:
+        return False
+    set_backend(model, backend)
+    return True
 
 
 def _held(model: nn.Module, *tensors: Tensor) -> int:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dyc.benchmark.shapes import SHAPE_BATCHES, Shape, geometric_mean, same_padding, unique_shapes
 from dyc.benchmark.timing import measure
-from ops import ArgumentError, BackendUnavailable, Problem, backends, depthwise_conv2d, select_backend
+from ops import ArgumentError, BackendUnavailable, Problem, Window, backends, depthwise_conv2d, select_backend
 
 FORWARD, BACKWARD = "forward", "forward+backward"
 DIRECTIONS = (FORWARD, BACKWARD)
@@ -157,8 +157,9 @@ def runnable(device: str, dtype: torch.dtype, kernel: int = 3, dilation: int = 1
 def check_runs(name: str, device: str, dtype: torch.dtype, kernel: int = 3, dilation: int = 1) -> None:
     """Raise :class:`ops.BackendUnavailable` unless a backend, or one of them for ``"auto"``, runs a convolution."""
     padding = same_padding(kernel, dilation)
-    window = (1, 1), (padding, padding), (dilation, dilation)
-    select_backend(Problem(1, 32, (8, 8), (kernel, kernel), *window, dtype, device, True, False), name)
+    window = Window((1, 1), (padding, padding), (dilation, dilation))
+    facts = (1, 32, (8, 8), dtype, device, True, False)  # batch, channels, size; channels_last, no gradients
+    select_backend(Problem("depthwise_conv2d", *facts, kernel=(kernel, kernel), window=window), name)
 
 
 def _reason(name: str, *what: object) -> BackendUnavailable | None:

@@ -10,7 +10,7 @@ from torch import nn
 from dyc.conversion.convertible import is_convolution, reasons, same_padding
 from dyc.conversion.fusing import keep_unfused
 from dyc.conversion.where import Where, chooser, listed, shown
-from dyc.dynamic_model import check_model, iter_dynamic
+from dyc.dynamic_model import check_model, iter_dynamic, set_backend_of
 from dyc.layers import DynamicConv2d, DynamicConv2dSame
 from dyc.layers.attention import check_temperature
 from dyc.layers.kinds import AttentionFactory, check_attention, copy_scales
@@ -124,7 +124,8 @@ def make_dynamic(
         init: ``"copy"`` sets every kernel to the static one, times ``copy_scale`` where the attention has one;
             ``"independent"`` draws each by its true fan-in.
         temperature: Softmax temperature to start with.
-        backend: Backend of :func:`ops.depthwise_conv2d`.
+        backend: ``"auto"`` or a registered name, set as :func:`dyc.set_backend` does: layers whose operator the backend
+            does not have keep ``"auto"``, with a warning that names them.
         attention_kwargs: Further arguments of the attention kind.
         unsupported: What happens if chosen layers cannot become dynamic: ``"raise"`` an error, or ``"warn"`` once and
             convert the rest; both give every name and reason, as :func:`dyc.dynamic_layers` with ``static=True``.
@@ -136,6 +137,7 @@ def make_dynamic(
     Raises:
         ArgumentError: An argument cannot be used, nothing matches ``where``, or a matching convolution cannot
             become dynamic (each is named with the reason); the model is then unchanged.
+        BackendUnavailable: The backend has the operator of none of the layers; the model is then unchanged.
 
     Example:
         >>> import dyc, timm
@@ -158,17 +160,21 @@ def make_dynamic(
     if unsupported not in ("raise", "warn"):
         raise unknown_name("unsupported", unsupported, ("raise", "warn"))
     layers: dict[nn.Module, DynamicConv2d] = {}
-    for conv in _refuse(model, _select(model, where), unsupported).values():
+    picked = _refuse(model, _select(model, where), unsupported)
+    for conv in picked.values():
         layer = layers[conv] = _dynamic_like(
             conv,
             num_kernels=num_kernels,
             attention=attention,
             temperature=temperature,
-            backend=backend,
             attention_kwargs=attention_kwargs,
         )
         if init == "copy":
             layer.copy_from(conv, *copy_scales(layer.attention, attention))
+    operators = [(name, layers[conv], layers[conv].operator) for name, conv in picked.items()]
+    setting = set_backend_of(operators, backend)
+    if setting.left:
+        warnings.warn(f"{setting}", stacklevel=2)
     # Only now, so that an error above leaves the model as it was; a layer may have several names.
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if module in layers:

@@ -4,11 +4,11 @@ from dyc.layers import attentions
 from dyc.layers.attention import Attention, GlobalAttention
 from dyc.layers.coefficients import BlockCoefficients
 from dyc.layers.dynamic_conv import DynamicConv2d
-from dyc.layers.kernel_attention import KernelAttention
 from dyc.layers.kinds import attention_kinds, build_attention, register_attention
 from dyc.layers.masked_conv import MaskedConv2d
 from dyc.layers.same import DynamicConv2dSame
 from dyc.layers.selective_conv import SelectiveConv2d
+from ops import KernelAttention
 
 __all__ = [
     "Attention",

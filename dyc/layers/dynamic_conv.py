@@ -8,12 +8,24 @@ from timm.layers import register_notrace_module
 from torch import Tensor, nn
 
 from dyc.layers.attention import GlobalAttention, check_temperature
-from dyc.layers.kernel_attention import KernelAttention, scaled_conv2d
 from dyc.layers.kinds import AttentionFactory, build_attention
 from dyc.layers.scripting import scripted_conv2d
-from ops import ArgumentError, GlobalBranch, attended_conv2d, check_backend_name, dynamic_conv2d
-from ops.checks import IntPair, padding_pair, pair, positive_int
-from ops.mixing import MIXINGS, check_mixing
+from ops import (
+    MIXINGS,
+    ArgumentError,
+    BackendUnavailable,
+    GlobalBranch,
+    IntPair,
+    KernelAttention,
+    attended_conv2d,
+    backend_lacks,
+    check_mixing,
+    dynamic_conv2d,
+    padding_pair,
+    pair,
+    positive_int,
+    scaled_conv2d,
+)
 
 LAYER_MIXINGS = (*MIXINGS, "mode")
 """What a layer can mix: as :func:`ops.dynamic_conv2d`, or by its mode (feature maps in training, else kernels)."""
@@ -40,7 +52,8 @@ class DynamicConv2d(nn.Module):
         temperature: Softmax temperature the attention starts with.
         mixing: ``"kernels"``, ``"features"`` or ``"auto"``: what :func:`ops.dynamic_conv2d` mixes. ``"mode"``: features
             while the module trains and kernels in evaluation, as DyNet does; the results are equal.
-        backend: Backend of :func:`ops.depthwise_conv2d`.
+        backend: ``"auto"`` or the name of a backend that has the layer's operator; depthwise convolutions have several,
+            others ``"eager"``.
         attention_kwargs: Further arguments of the attention kind.
 
     Shape:
@@ -48,6 +61,7 @@ class DynamicConv2d(nn.Module):
 
     Raises:
         ArgumentError: An argument cannot be used; names it, what was got and what is needed.
+        BackendUnavailable: The named backend does not have the layer's operator.
 
     Source: https://arxiv.org/abs/1912.03458
 
@@ -95,7 +109,10 @@ class DynamicConv2d(nn.Module):
         self.attention_kind = attention if isinstance(attention, str) else ""  # what listings call it
         self.num_kernels = num_kernels
         self.mixing = check_mixing(mixing, LAYER_MIXINGS)
-        self.backend = check_backend_name(backend)
+        lacking = backend_lacks(backend, self.operator)
+        if lacking:
+            raise BackendUnavailable(f"backend: {lacking}")
+        self.backend = backend
         self.weight = nn.Parameter(torch.empty(num_kernels, out_channels, in_channels // groups, *self.kernel_size))
         self.bias = nn.Parameter(torch.empty(num_kernels, out_channels)) if bias else None
         self.attention = None
@@ -113,6 +130,14 @@ class DynamicConv2d(nn.Module):
         elif attention_kwargs:
             raise ArgumentError("attention_kwargs", attention_kwargs, "nothing when the layer has no attention")
         self.reset_parameters()
+
+    @property
+    def operator(self) -> str:
+        """What the layer needs of its backend, a key of :attr:`ops.Backend.operators`."""
+        if self.mixing == "features":
+            return "feature_mixing"
+        depthwise = self.in_channels == self.groups and self.out_channels == self.groups
+        return "depthwise_conv2d" if depthwise else "per_sample_conv2d"
 
     def reset_parameters(self) -> None:
         """Draw every kernel from He's normal distribution by its true fan-in, and zero the biases.
@@ -193,9 +218,8 @@ class DynamicConv2d(nn.Module):
         )
 
     def _can_mix_features(self, attention: Tensor | KernelAttention | GlobalBranch) -> bool:
-        """Tell whether no backend was named for a depthwise layer and no tap has a weight: both need mixed kernels."""
-        named = self.backend != "auto" and self.groups == self.in_channels == self.out_channels
-        return not named and getattr(attention, "taps", None) is None
+        """Tell whether the backend mixes feature maps and no tap has a weight, which would need mixed kernels."""
+        return backend_lacks(self.backend, "feature_mixing") is None and getattr(attention, "taps", None) is None
 
     def _padded(self, x: Tensor) -> Tensor:
         """Return what the convolution sees of the features, of which the attention sees all."""

@@ -62,12 +62,13 @@ class ShiftChannels(nn.Module):
         self.register_buffer("slots", slots)
         self.register_buffer("sources", sources)
         self.shift = nn.Parameter(shift)
+        self.backend = "auto"  # of ops.rewire_channels; dyc.set_backend changes it
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to ``(B, C, H, W)``."""
         if torch.jit.is_scripting():
             return rewire_eager(x, self.slots, self.sources, self.shift)
-        return rewire_channels(x, self.slots, self.sources, self.shift)
+        return rewire_channels(x, self.slots, self.sources, self.shift, backend=self.backend)
 
     def extra_repr(self) -> str:
         """Describe the size."""

@@ -127,6 +127,7 @@ class SelectiveConv2d(nn.Module):
         self.register_buffer("sources", torch.empty(0, dtype=torch.long, device=device), persistent=False)
         shift = nn.Parameter(torch.zeros(channels, 2, device=device, dtype=conv.weight.dtype)) if reallocate else None
         self.register_parameter("shift", shift)
+        self.backend = "auto"  # of ops.rewire_channels; dyc.set_backend changes it
 
     @property
     def in_channels(self) -> int:
@@ -174,7 +175,7 @@ class SelectiveConv2d(nn.Module):
                 if torch.jit.is_scripting():  # which cannot follow the choice of a backend
                     x = rewire_eager(x, self.slots, self.sources, shift)
                 else:
-                    x = rewire_channels(x, self.slots, self.sources, shift)
+                    x = rewire_channels(x, self.slots, self.sources, shift, backend=self.backend)
             elif self.training and not torch.jit.is_scripting():
                 x = self._unshifted(x)
         x = self.act(self.norm(x))

@@ -1,6 +1,6 @@
 """The networks, one family per file; importing this package registers them with timm."""
 
-from dyc.models import (
+from dyc.models import (  # noqa: F401  (imported to register their networks)
     condensenet,
     densenet,
     dynet_mobile,
@@ -15,21 +15,6 @@ from dyc.models import (
     resnet,
     resnext,
 )
-from dyc.models.listing import model_names
+from dyc.models.registration import model_names
 
-__all__ = [
-    "condensenet",
-    "densenet",
-    "dynet_mobile",
-    "dynet_resnet",
-    "dynet_shuffle",
-    "eam",
-    "mobilenetv1",
-    "mobilenetv2",
-    "mobilenetv2_cifar",
-    "mobilenetv3",
-    "model_names",
-    "preresnet",
-    "resnet",
-    "resnext",
-]
+__all__ = ["model_names"]

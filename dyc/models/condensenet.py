@@ -16,19 +16,17 @@ from functools import partial
 
 from dyc.models.densenet import DenseNet
 from dyc.models.registration import cifar10_cfg, register
-from dyc.models.selectconv import Selection, selective_builder
+from dyc.models.selective_form import Selection, selective
 
+# Layers of each stage, and channels that each of them adds; the stem has 24, twice what the first layers add.
 CONDENSENET = partial(DenseNet, layers=(30, 30, 30), growth=(12, 24, 48), groups=4, layer_drop_rate=0.1)
+CLOSING = selective(CONDENSENET, Selection(r"\.conv1$", reallocate=False))
 
 VARIANTS = {
     "condensenet182": (CONDENSENET, "CondenseNet-182 for 32x32 images, dense."),
-    "select_condensenet182": (
-        selective_builder(CONDENSENET, Selection(r"\.conv1$", reallocate=False)),
-        "CondenseNet-182 whose 1x1 convolutions close channels.",
-    ),
+    "select_condensenet182": (CLOSING, "CondenseNet-182 whose 1x1 convolutions close channels."),
 }
 
 default_cfgs = {name: cifar10_cfg() for name in VARIANTS}
 
-for _name, (_build, _doc) in VARIANTS.items():
-    register(__name__, _name, _build, _doc, out_indices=(0, 1, 2), feature_cls="list")
+register(__name__, VARIANTS, out_indices=(0, 1, 2), feature_cls="list")

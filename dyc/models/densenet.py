@@ -1,9 +1,10 @@
 """DenseNet with bottleneck layers for 32x32 images, 40 and 100 layers deep, static and with selective channels.
 
 Huang et al., Densely Connected Convolutional Networks, https://arxiv.org/abs/1608.06993, in the form that SelectConv
-(Jeong & Shin, http://proceedings.mlr.press/v97/jeong19c.html) trains: growth rate 12, three stages with average
-pooling between them, and no compression, so that a transition has neither norm nor convolution. For 10 classes this
-gives 211,978 and 995,698 parameters (the paper's 0.21M and 1.00M).
+(Jeong & Shin, http://proceedings.mlr.press/v97/jeong19c.html) trains: growth rate 12, a stem of 24 channels, three
+stages of 6 or of 16 layers with average pooling between them, and no compression, so that a transition has neither norm
+nor convolution. For 10 classes this gives 211,978 and 995,698 parameters (the paper's 0.21M and 1.00M). These sizes
+stand beside the names of the networks, at the end of this file.
 
 In the ``select_*`` networks every convolution but the stem can close input channels, and the 1x1 convolutions can
 re-use them. ``select_densenet121`` is timm's DenseNet-121 treated likewise, the 1x1 convolutions of its transitions
@@ -18,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from dyc.models.preactivation import PreActivationNetwork
-from dyc.models.registration import cifar10_cfg, register, timm_builder
-from dyc.models.selectconv import Selection, selective_builder
+from dyc.models.registration import cifar10_cfg, register
+from dyc.models.selective_form import Selection, selective
 from ops import ArgumentError
 
 
@@ -104,28 +105,26 @@ class DenseNet(PreActivationNetwork):
         super().__init__(stages, widths, stem_channels=stem_channels, **place, **kwargs)
 
 
-DENSENET40 = partial(DenseNet, layers=(6, 6, 6))
-DENSENET100 = partial(DenseNet, layers=(16, 16, 16))
+# Layers of each stage, and channels that each of them adds (growth); the stem has twice as many, here 24.
+DENSENET40 = partial(DenseNet, layers=(6, 6, 6), growth=12)
+DENSENET100 = partial(DenseNet, layers=(16, 16, 16), growth=12)
 
 VARIANTS = {
     "densenet40": (DENSENET40, "DenseNet-40 for 32x32 images."),
     "densenet100": (DENSENET100, "DenseNet-100 for 32x32 images."),
-    "select_densenet40": (selective_builder(DENSENET40, Selection()), "DenseNet-40 with selective channels."),
-    "select_densenet100": (selective_builder(DENSENET100, Selection()), "DenseNet-100 with selective channels."),
+    "select_densenet40": (selective(DENSENET40, Selection()), "DenseNet-40 with selective channels."),
+    "select_densenet100": (selective(DENSENET100, Selection()), "DenseNet-100 with selective channels."),
+}
+IMAGENET_VARIANTS = {
+    "select_densenet121": (
+        selective("densenet121", Selection()),  # growth 32, a stem of 64, stages of 6, 12, 24 and 16 layers
+        "timm's DenseNet-121 for ImageNet with selective channels.",
+    ),
 }
 
 default_cfgs = {name: cifar10_cfg() for name in VARIANTS}
-
-for _name, (_build, _doc) in VARIANTS.items():
-    register(__name__, _name, _build, _doc, out_indices=(0, 1, 2), feature_cls="list")
-
 # timm's description, and so timm's weights: ``pretrained=True`` puts them into the selective form.
-default_cfgs["select_densenet121"] = timm.get_pretrained_cfg("densenet121").to_dict()
-register(
-    __name__,
-    "select_densenet121",
-    selective_builder(timm_builder("densenet121"), Selection()),
-    "timm's DenseNet-121 for ImageNet with selective channels.",
-    out_indices=(0, 1, 2, 3, 4),
-    feature_cls="list",
-)
+default_cfgs |= {name: timm.get_pretrained_cfg("densenet121").to_dict() for name in IMAGENET_VARIANTS}
+
+register(__name__, VARIANTS, out_indices=(0, 1, 2), feature_cls="list")
+register(__name__, IMAGENET_VARIANTS, out_indices=(0, 1, 2, 3, 4), feature_cls="list")

@@ -12,13 +12,14 @@ here, which gives the published 129M and (with coefficients and mixing) 135M mul
 from timm.layers import DropPath, calculate_drop_path_rates
 from torch import Tensor, nn
 
-from dyc.models.base import StagedNetwork
-from dyc.models.dynet import Conv, ConvChain, with_kernels
-from dyc.models.registration import Recipe, dynamic_builder, imagenet_cfg, register
-from dyc.models.staged import stage_reductions
+from dyc.models.base import stage_reductions
+from dyc.models.dynamic_form import Recipe, dynamic
+from dyc.models.dynet_blocks import Conv, ConvChain, with_kernels
+from dyc.models.postactivation import PostActivationNetwork
+from dyc.models.registration import imagenet_cfg, register
 
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
-"""Expansion (MobileNetV2 only), channels, blocks and stride of each stage."""
+"""Expansion (MobileNetV2 only), channels, blocks and stride of each stage; the stem has 32 channels, the head 1280."""
 
 GROUP_WIDTH = 6
 
@@ -58,14 +59,14 @@ class MobileBlock(nn.Module):
         return x + self.drop_path(y) if self.has_shortcut else y
 
 
-class DyNetMobile(StagedNetwork):
+class DyNetMobile(PostActivationNetwork):
     """MobileNetV2's stages with dynamic blocks.
 
     Args:
         num_kernels: Kernels per output channel (``g_t``); 0 makes the network static.
         expand: Take MobileNetV2's own blocks and widths rather than those of Dy-mobile.
         drop_path_rate: Stochastic depth of the last block, rising to it from 0.
-        kwargs: As :class:`StagedNetwork`: ``num_classes``, ``in_chans``, ``drop_rate``, ``global_pool``, ...
+        kwargs: As :class:`PostActivationNetwork`: ``num_classes``, ``in_chans``, ``drop_rate``, ``global_pool``, ...
 
     Shape:
         ``(B, in_chans, H, W)`` to ``(B, num_classes)``.
@@ -93,11 +94,10 @@ DYC = Recipe("dyc", r"^blocks\.[3-6]\..*convs\.1$")  # the stages that DYC chose
 VARIANTS = {
     "dynet_mobile_100": (with_kernels(DyNetMobile), "Dy-mobile x1.0."),
     "fix_mobile_100": (FIX, "Fix-mobile x1.0: Dy-mobile with static kernels."),
-    "dyc_fix_mobile_100": (dynamic_builder(FIX, DYC), "Fix-mobile x1.0 with DYC in its grouped convolutions."),
+    "dyc_fix_mobile_100": (dynamic(FIX, DYC), "Fix-mobile x1.0 with DYC in its grouped convolutions."),
     "dynet_mobilenetv2_100": (with_kernels(DyNetMobile, expand=True), "Dy-MobileNetV2 x1.0."),
 }
 
 default_cfgs = {name: imagenet_cfg("conv_stem", "classifier") for name in VARIANTS}
 
-for _name, (_build, _doc) in VARIANTS.items():
-    register(__name__, _name, _build, _doc, out_indices=(0, 1, 2, 3, 4), feature_cls="list")
+register(__name__, VARIANTS, out_indices=(0, 1, 2, 3, 4), feature_cls="list")

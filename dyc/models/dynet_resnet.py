@@ -13,10 +13,11 @@ from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 
 from dyc.layers import BlockCoefficients
-from dyc.models.dynet import dynamic_like, with_kernels
+from dyc.models.dynet_blocks import dynamic_like, with_kernels
 from dyc.models.registration import imagenet_cfg, register
 
 CHANNELS = (32, 64, 128, 256)
+"""Channels of the stages, half of ResNet's."""
 
 
 def _share(block: nn.Module, convs: Sequence[str], num_kernels: int) -> None:
@@ -81,20 +82,15 @@ def _build(
     return ResNet(block, layers, channels=CHANNELS, zero_init_last=zero_init_last, block_args=block_args, **kwargs)
 
 
+# Blocks of each stage; ``CHANNELS`` are those of the basic blocks and of the bottlenecks' 3x3 convolutions.
+RESNET18 = partial(_build, DyNetBasicBlock, (2, 2, 2, 2))
+RESNET50 = partial(_build, DyNetBottleneck, (3, 4, 6, 3))
+
 VARIANTS = {
-    "dynet_resnet18": (DyNetBasicBlock, (2, 2, 2, 2), "Dy-ResNet18."),
-    "dynet_resnet50": (DyNetBottleneck, (3, 4, 6, 3), "Dy-ResNet50."),
+    "dynet_resnet18": (with_kernels(RESNET18), "Dy-ResNet18."),
+    "dynet_resnet50": (with_kernels(RESNET50), "Dy-ResNet50."),
 }
 
 default_cfgs = {name: imagenet_cfg("conv1", "fc") for name in VARIANTS}
 
-for _name, (_block, _layers, _doc) in VARIANTS.items():
-    register(
-        __name__,
-        _name,
-        with_kernels(partial(_build, _block, _layers)),
-        _doc,
-        out_indices=(0, 1, 2, 3, 4),
-        feature_cls="list",
-        flatten_sequential=False,
-    )
+register(__name__, VARIANTS, out_indices=(0, 1, 2, 3, 4), feature_cls="list", flatten_sequential=False)

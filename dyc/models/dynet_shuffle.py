@@ -13,17 +13,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dyc.models.base import StagedNetwork
-from dyc.models.dynet import Conv, ConvChain, with_kernels
-from dyc.models.registration import Recipe, dynamic_builder, imagenet_cfg, register
-from dyc.models.staged import stage_reductions
+from dyc.models.base import stage_reductions
+from dyc.models.dynamic_form import Recipe, dynamic
+from dyc.models.dynet_blocks import Conv, ConvChain, with_kernels
+from dyc.models.postactivation import PostActivationNetwork
+from dyc.models.registration import imagenet_cfg, register
 
-STEM = 24
+STEM, HEAD = 24, 1024
+"""Channels of stem and head."""
+
 BLOCKS = (4, 8, 4)
-WIDTHS = {"100": (116, 232, 464), "150": (176, 352, 704)}
-"""Channels of the stages."""
+"""Units of each stage."""
 
-HEAD = 1024
+WIDTHS_100, WIDTHS_150 = (116, 232, 464), (176, 352, 704)
+"""Channels of each stage, by width of the network in percent."""
 
 
 class DownUnit(nn.Module):
@@ -69,14 +72,14 @@ class SplitUnit(nn.Module):
         return F.channel_shuffle(torch.cat((kept, self.right(right)), 1), 2)
 
 
-class DyNetShuffle(StagedNetwork):
+class DyNetShuffle(PostActivationNetwork):
     """ShuffleNetV2's stages with units that are dynamic.
 
     Args:
         widths: Channels of the three stages.
         num_kernels: Kernels per output channel (``g_t``); 0 makes the network static.
         drop_path_rate: Part of timm's interface; does nothing, as no unit has a shortcut to be left alone.
-        kwargs: As :class:`StagedNetwork`: ``num_classes``, ``in_chans``, ``drop_rate``, ``global_pool``, ...
+        kwargs: As :class:`PostActivationNetwork`: ``num_classes``, ``in_chans``, ``drop_rate``, ``global_pool``, ...
 
     Shape:
         ``(B, in_chans, H, W)`` to ``(B, num_classes)``.
@@ -84,7 +87,7 @@ class DyNetShuffle(StagedNetwork):
 
     def __init__(
         self,
-        widths: tuple[int, int, int] = WIDTHS["100"],
+        widths: tuple[int, int, int] = WIDTHS_100,
         num_kernels: int = 6,
         drop_path_rate: float = 0.0,
         **kwargs,
@@ -100,17 +103,18 @@ class DyNetShuffle(StagedNetwork):
 
 DYC = Recipe("dyc", r"^blocks\.[23]\..*right\.convs\.1$")  # the last two stages, as in MobileNetV2
 
-VARIANTS = {}
-for _width, _channels in WIDTHS.items():
-    _fix = with_kernels(DyNetShuffle, dynamic=False, widths=_channels)
-    _times = f"x{int(_width) / 100:g}"
-    VARIANTS |= {
-        f"dynet_shuffle_{_width}": (with_kernels(DyNetShuffle, widths=_channels), f"Dy-shuffle {_times}."),
-        f"fix_shuffle_{_width}": (_fix, f"Fix-shuffle {_times}: Dy-shuffle with static kernels."),
-        f"dyc_fix_shuffle_{_width}": (dynamic_builder(_fix, DYC), f"Fix-shuffle {_times} with DYC convolutions."),
-    }
+FIX_100 = with_kernels(DyNetShuffle, dynamic=False, widths=WIDTHS_100)
+FIX_150 = with_kernels(DyNetShuffle, dynamic=False, widths=WIDTHS_150)
+
+VARIANTS = {
+    "dynet_shuffle_100": (with_kernels(DyNetShuffle, widths=WIDTHS_100), "Dy-shuffle x1."),
+    "dynet_shuffle_150": (with_kernels(DyNetShuffle, widths=WIDTHS_150), "Dy-shuffle x1.5."),
+    "fix_shuffle_100": (FIX_100, "Fix-shuffle x1: Dy-shuffle with static kernels."),
+    "fix_shuffle_150": (FIX_150, "Fix-shuffle x1.5: Dy-shuffle with static kernels."),
+    "dyc_fix_shuffle_100": (dynamic(FIX_100, DYC), "Fix-shuffle x1 with DYC convolutions."),
+    "dyc_fix_shuffle_150": (dynamic(FIX_150, DYC), "Fix-shuffle x1.5 with DYC convolutions."),
+}
 
 default_cfgs = {name: imagenet_cfg("conv_stem", "classifier") for name in VARIANTS}
 
-for _name, (_build, _doc) in VARIANTS.items():
-    register(__name__, _name, _build, _doc, out_indices=(0, 1, 2, 3), feature_cls="list")
+register(__name__, VARIANTS, out_indices=(0, 1, 2, 3), feature_cls="list")

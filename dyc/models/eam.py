@@ -10,36 +10,40 @@ The first block of its MobileNetV2 has a 1x1 expansion, 32 to 32 channels, unlik
 of MobileNetV3 are dynamic is not known: here all but stem and classifier, squeeze-and-excitation left as it is.
 """
 
-from collections.abc import Callable
 from functools import partial
 
 from timm.models import EfficientNet
 from timm.models._efficientnet_builder import decode_arch_def
 from torch import nn
 
+from dyc.models.dynamic_form import Recipe, dynamic
 from dyc.models.mobilenetv1 import mobilenetv1
-from dyc.models.registration import Recipe, dynamic_builder, imagenet_cfg, register, timm_builder
+from dyc.models.registration import Builder, imagenet_cfg, register, static_builder
 from ops import ArgumentError
 
 SELECTION = ("select", "channels", "quarter", "resample", "seed", "pool_size", "pool", "normalizer")
 """Arguments of the attention that are model arguments too."""
 
 
+STAGES = (
+    "ir_r1_k3_s1_e1_c16 ir_r2_k3_s2_e6_c24 ir_r3_k3_s2_e6_c32 ir_r4_k3_s2_e6_c64 "
+    "ir_r3_k3_s1_e6_c96 ir_r3_k3_s2_e6_c160 ir_r1_k3_s1_e6_c320"
+)
+"""MobileNetV2's stages in timm's words: blocks (r), kernel size (k), stride (s), expansion (e), channels (c)."""
+
+
 def mobilenetv2(**kwargs) -> EfficientNet:
     """Build a static MobileNetV2 (https://arxiv.org/abs/1801.04381) whose first block expands too."""
-    stages = (
-        "ir_r1_k3_s1_e1_c16 ir_r2_k3_s2_e6_c24 ir_r3_k3_s2_e6_c32 ir_r4_k3_s2_e6_c64 "
-        "ir_r3_k3_s1_e6_c96 ir_r3_k3_s2_e6_c160 ir_r1_k3_s1_e6_c320"
-    )
-    return EfficientNet(decode_arch_def([[stage] for stage in stages.split()]), act_layer=nn.ReLU6, **kwargs)
+    return EfficientNet(decode_arch_def([[stage] for stage in STAGES.split()]), act_layer=nn.ReLU6, **kwargs)
 
 
-def with_arguments(build: Callable[..., nn.Module], recipe: Recipe) -> Callable[..., nn.Module]:
+def with_arguments(network: Builder | str, recipe: Recipe) -> Builder:
     """Return a builder of the dynamic network that takes the family's own arguments beside timm's.
 
     Those of the selection go to ``attention_kwargs``. ``stem_stride=1`` (2 by default) keeps the resolution of images
     as small as CIFAR's in the first convolution.
     """
+    build = static_builder(network)
 
     def static(stem_stride: int = 2, **kwargs) -> nn.Module:
         if stem_stride not in (1, 2):
@@ -50,47 +54,71 @@ def with_arguments(build: Callable[..., nn.Module], recipe: Recipe) -> Callable[
             info["reduction"] = info["reduction"] * stem_stride // 2
         return model
 
-    dynamic = dynamic_builder(static, recipe)
+    build_dynamic = dynamic(static, recipe)
 
     def selecting(attention_kwargs: dict | None = None, **kwargs) -> nn.Module:
         chosen = {name: kwargs.pop(name) for name in SELECTION if name in kwargs}
-        return dynamic(attention_kwargs={**(attention_kwargs or {}), **chosen}, **kwargs)
+        return build_dynamic(attention_kwargs={**(attention_kwargs or {}), **chosen}, **kwargs)
 
     return selecting
 
 
 WHERE = r"^(blocks\.(?!.*\.se\.)|conv_head$)"  # all but stem and squeeze-and-excitation
-GAP = Recipe("dy", WHERE, attention_kwargs={"rd_extra": 0, "fc2_bias": False, "mirror": True})
-RCR, CGR, CGR_MAX = (Recipe("eam", WHERE, attention_kwargs={"select": name}) for name in ("rcr", "cgr", "cgr_max"))
-FORMS = {
-    "gap": (GAP, "with the attention of EAM-DyNet's baseline"),
-    "eam": (RCR, "with EAM-DyNet's random channel reduction (RCR)"),
-    "cgr": (CGR, "with EAM-DyNet's channel group reduction (CGR)"),
-    "cgr_max": (CGR_MAX, "with EAM-DyNet's channel group reduction by the maximum (CGR-MAX)"),
-}
 
-WIDTHS = {"": 1.0, "_075": 0.75, "_050": 0.5, "_025": 0.25}
+GAP = (
+    Recipe("dy", WHERE, attention_kwargs={"rd_extra": 0, "fc2_bias": False, "mirror": True}),
+    "the attention of EAM-DyNet's baseline",
+)
+RCR = (
+    Recipe("eam", WHERE, attention_kwargs={"select": "rcr"}),
+    "EAM-DyNet's random channel reduction (RCR)",
+)
+CGR = (
+    Recipe("eam", WHERE, attention_kwargs={"select": "cgr"}),
+    "EAM-DyNet's channel group reduction (CGR)",
+)
+CGR_MAX = (
+    Recipe("eam", WHERE, attention_kwargs={"select": "cgr_max"}),
+    "EAM-DyNet's channel group reduction by the maximum (CGR-MAX)",
+)
+
+# The static network's name in the docstring, what builds it (or its name in timm), and the attention.
 NETWORKS = {
-    **{("mobilenetv1", suffix): partial(mobilenetv1, width) for suffix, width in WIDTHS.items()},
-    ("mobilenetv2", ""): mobilenetv2,
-    ("mobilenetv3_small", ""): timm_builder("mobilenetv3_small_100"),
-    ("mobilenetv3_large", ""): timm_builder("mobilenetv3_large_100"),
+    "gap_mobilenetv1": ("mobilenetv1", partial(mobilenetv1, 1.0), GAP),
+    "eam_mobilenetv1": ("mobilenetv1", partial(mobilenetv1, 1.0), RCR),
+    "eam_mobilenetv1_cgr": ("mobilenetv1", partial(mobilenetv1, 1.0), CGR),
+    "eam_mobilenetv1_cgr_max": ("mobilenetv1", partial(mobilenetv1, 1.0), CGR_MAX),
+    "gap_mobilenetv1_075": ("mobilenetv1", partial(mobilenetv1, 0.75), GAP),
+    "eam_mobilenetv1_075": ("mobilenetv1", partial(mobilenetv1, 0.75), RCR),
+    "eam_mobilenetv1_cgr_075": ("mobilenetv1", partial(mobilenetv1, 0.75), CGR),
+    "eam_mobilenetv1_cgr_max_075": ("mobilenetv1", partial(mobilenetv1, 0.75), CGR_MAX),
+    "gap_mobilenetv1_050": ("mobilenetv1", partial(mobilenetv1, 0.5), GAP),
+    "eam_mobilenetv1_050": ("mobilenetv1", partial(mobilenetv1, 0.5), RCR),
+    "eam_mobilenetv1_cgr_050": ("mobilenetv1", partial(mobilenetv1, 0.5), CGR),
+    "eam_mobilenetv1_cgr_max_050": ("mobilenetv1", partial(mobilenetv1, 0.5), CGR_MAX),
+    "gap_mobilenetv1_025": ("mobilenetv1", partial(mobilenetv1, 0.25), GAP),
+    "eam_mobilenetv1_025": ("mobilenetv1", partial(mobilenetv1, 0.25), RCR),
+    "eam_mobilenetv1_cgr_025": ("mobilenetv1", partial(mobilenetv1, 0.25), CGR),
+    "eam_mobilenetv1_cgr_max_025": ("mobilenetv1", partial(mobilenetv1, 0.25), CGR_MAX),
+    "gap_mobilenetv2": ("mobilenetv2", mobilenetv2, GAP),
+    "eam_mobilenetv2": ("mobilenetv2", mobilenetv2, RCR),
+    "eam_mobilenetv2_cgr": ("mobilenetv2", mobilenetv2, CGR),
+    "eam_mobilenetv2_cgr_max": ("mobilenetv2", mobilenetv2, CGR_MAX),
+    "gap_mobilenetv3_small": ("mobilenetv3", "mobilenetv3_small_100", GAP),
+    "eam_mobilenetv3_small": ("mobilenetv3", "mobilenetv3_small_100", RCR),
+    "eam_mobilenetv3_small_cgr": ("mobilenetv3", "mobilenetv3_small_100", CGR),
+    "eam_mobilenetv3_small_cgr_max": ("mobilenetv3", "mobilenetv3_small_100", CGR_MAX),
+    "gap_mobilenetv3_large": ("mobilenetv3", "mobilenetv3_large_100", GAP),
+    "eam_mobilenetv3_large": ("mobilenetv3", "mobilenetv3_large_100", RCR),
+    "eam_mobilenetv3_large_cgr": ("mobilenetv3", "mobilenetv3_large_100", CGR),
+    "eam_mobilenetv3_large_cgr_max": ("mobilenetv3", "mobilenetv3_large_100", CGR_MAX),
 }
 
-VARIANTS = {}
-for (_network, _suffix), _static in NETWORKS.items():
-    VARIANTS[f"gap_{_network}{_suffix}"] = (_static, "gap")
-    VARIANTS[f"eam_{_network}{_suffix}"] = (_static, "eam")
-    VARIANTS[f"eam_{_network}_cgr{_suffix}"] = (_static, "cgr")
-    VARIANTS[f"eam_{_network}_cgr_max{_suffix}"] = (_static, "cgr_max")
+VARIANTS = {
+    name: (with_arguments(static, recipe), f"{network} with {attention}, for 100 classes at 224 px.")
+    for name, (network, static, (recipe, attention)) in NETWORKS.items()
+}
 
 default_cfgs = {name: imagenet_cfg("conv_stem", "classifier") | {"num_classes": 100} for name in VARIANTS}
 
-for _name, (_static, _form) in VARIANTS.items():
-    register(
-        __name__,
-        _name,
-        with_arguments(_static, FORMS[_form][0]),
-        f"{_name.split('_')[1]} {FORMS[_form][1]}, for 100 classes at 224 px.",
-        out_indices=(0, 1, 2, 3, 4),
-    )
+register(__name__, VARIANTS, out_indices=(0, 1, 2, 3, 4))

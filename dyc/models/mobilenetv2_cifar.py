@@ -10,13 +10,14 @@ four stages (11 of 17 blocks); with a hidden width of C//4 + 1 and no bias in fc
 from timm.layers import DropPath, calculate_drop_path_rates
 from torch import Tensor, nn
 
-from dyc.models.base import StagedNetwork
-from dyc.models.registration import Recipe, cifar10_cfg, dynamic_builder, register
-from dyc.models.staged import stage_reductions
+from dyc.models.base import stage_reductions
+from dyc.models.dynamic_form import Recipe, dynamic
+from dyc.models.postactivation import PostActivationNetwork
+from dyc.models.registration import cifar10_cfg, register
 from ops import ArgumentError
 
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
-"""Expansion, channels, blocks and stride of each stage."""
+"""Expansion, channels, blocks and stride of each stage; the stem has 32 channels, the head 1280."""
 
 
 class InvertedResidual(nn.Module):
@@ -57,7 +58,7 @@ class InvertedResidual(nn.Module):
         return y if self.shortcut is None else self.drop_path(y) + self.shortcut(x)
 
 
-class MobileNetV2Cifar(StagedNetwork):
+class MobileNetV2Cifar(PostActivationNetwork):
     """The CIFAR form of MobileNetV2.
 
     Args:
@@ -65,7 +66,7 @@ class MobileNetV2Cifar(StagedNetwork):
         stem_stride: Stride of the first convolution.
         stage2_stride: Stride of the second stage; 1 gives the report's 0.09 GMACs, 2 is in its author's file.
         drop_path_rate: Stochastic depth of the last block, rising to it from 0.
-        kwargs: As :class:`StagedNetwork`: ``in_chans``, ``drop_rate``, ``global_pool``, ``device``, ``dtype``.
+        kwargs: As :class:`PostActivationNetwork`: ``in_chans``, ``drop_rate``, ``global_pool``, ``device``, ``dtype``.
 
     Shape:
         ``(B, in_chans, H, W)`` to ``(B, num_classes)``.
@@ -101,12 +102,11 @@ DYC = Recipe("dyc", WHERE, r"^conv_head$")
 
 VARIANTS = {
     "mobilenetv2_cifar": (MobileNetV2Cifar, "Static MobileNetV2 for 32x32 images."),
-    "dy_mobilenetv2_cifar": (dynamic_builder(MobileNetV2Cifar, DY), "The report's DY-MobileNetV2."),
-    "dyc_mobilenetv2_cifar": (dynamic_builder(MobileNetV2Cifar, DYC), "The report's DYC-MobileNetV2."),
+    "dy_mobilenetv2_cifar": (dynamic(MobileNetV2Cifar, DY), "The report's DY-MobileNetV2."),
+    "dyc_mobilenetv2_cifar": (dynamic(MobileNetV2Cifar, DYC), "The report's DYC-MobileNetV2."),
 }
 
 HALF = (0.5, 0.5, 0.5)
 default_cfgs = {name: cifar10_cfg((4, 4), HALF, HALF) for name in VARIANTS}
 
-for _name, (_build, _doc) in VARIANTS.items():
-    register(__name__, _name, _build, _doc, out_indices=(0, 1, 2, 3), feature_cls="list")
+register(__name__, VARIANTS, out_indices=(0, 1, 2, 3), feature_cls="list")

@@ -7,39 +7,33 @@ the 1x1 convolution after the pooling dynamic. DYC (Jung, Dynamic Channel-wise C
 MobileNetV2 only, where the depthwise convolutions at 1/16 and 1/32 of an ImageNet image's resolution are dynamic; the
 same rule chooses the layers here, most of them 5x5.
 
-The static networks are timm's ``mobilenetv3_*_100`` (https://arxiv.org/abs/1905.02244).
+The static networks, with their stages and widths, are timm's ``mobilenetv3_*_100``
+(https://arxiv.org/abs/1905.02244).
 """
 
-from dyc.models.registration import Recipe, dynamic_builder, imagenet_cfg, register, timm_builder
+from dyc.models.dynamic_form import Recipe, dynamic
+from dyc.models.registration import imagenet_cfg, register
 
-# Stages with blocks, and those of them at 1/16 and 1/32 of the resolution; the one that follows is a 1x1 convolution.
-STAGES = {"small": ("[0-4]", "[2-4]", 5), "large": ("[0-5]", "[3-5]", 6)}
+# In timm's networks the 1x1 convolution after the last block is a stage of its own, blocks.5 or blocks.6.
+HEAD_SMALL, HEAD_LARGE = r"^conv_head$|^blocks\.5\.", r"^conv_head$|^blocks\.6\."
+BIASES = {"rd_extra": 0, "fc1_bias": True}
 
-
-def _recipes(size: str) -> dict[str, Recipe]:
-    blocks, late, last = STAGES[size]
-    head = rf"^conv_head$|^blocks\.{last}\."
-    return {
-        "dy": Recipe("dy", rf"^blocks\.{blocks}\..*conv_(pw|dw|pwl)$", head, {"rd_extra": 0, "fc1_bias": True}),
-        "dyc": Recipe("dyc", rf"^blocks\.{late}\..*conv_dw$", head),
-    }
-
+DY_SMALL = dynamic("mobilenetv3_small_100", Recipe("dy", r"^blocks\.[0-4]\..*conv_(pw|dw|pwl)$", HEAD_SMALL, BIASES))
+DY_LARGE = dynamic("mobilenetv3_large_100", Recipe("dy", r"^blocks\.[0-5]\..*conv_(pw|dw|pwl)$", HEAD_LARGE, BIASES))
+DYC_SMALL = dynamic("mobilenetv3_small_100", Recipe("dyc", r"^blocks\.[2-4]\..*conv_dw$", HEAD_SMALL))
+DYC_LARGE = dynamic("mobilenetv3_large_100", Recipe("dyc", r"^blocks\.[3-5]\..*conv_dw$", HEAD_LARGE))
 
 VARIANTS = {
-    f"{kind}_mobilenetv3_{size}{suffix}": (size, recipe)
-    for size in STAGES
-    for kind, recipe in _recipes(size).items()
-    for suffix in ("", "_100")
+    "dy_mobilenetv3_small": (DY_SMALL, "MobileNetV3-Small with DY convolutions, for ImageNet."),
+    "dy_mobilenetv3_small_100": (DY_SMALL, "MobileNetV3-Small with DY convolutions, for ImageNet."),
+    "dyc_mobilenetv3_small": (DYC_SMALL, "MobileNetV3-Small with DYC convolutions, for ImageNet."),
+    "dyc_mobilenetv3_small_100": (DYC_SMALL, "MobileNetV3-Small with DYC convolutions, for ImageNet."),
+    "dy_mobilenetv3_large": (DY_LARGE, "MobileNetV3-Large with DY convolutions, for ImageNet."),
+    "dy_mobilenetv3_large_100": (DY_LARGE, "MobileNetV3-Large with DY convolutions, for ImageNet."),
+    "dyc_mobilenetv3_large": (DYC_LARGE, "MobileNetV3-Large with DYC convolutions, for ImageNet."),
+    "dyc_mobilenetv3_large_100": (DYC_LARGE, "MobileNetV3-Large with DYC convolutions, for ImageNet."),
 }
 
 default_cfgs = {name: imagenet_cfg("conv_stem", "classifier") for name in VARIANTS}
 
-for _name, (_size, _recipe) in VARIANTS.items():
-    register(
-        __name__,
-        _name,
-        dynamic_builder(timm_builder(f"mobilenetv3_{_size}_100"), _recipe),
-        f"MobileNetV3-{_size.capitalize()} with {_recipe.attention.upper()} convolutions, for ImageNet.",
-        out_indices=(0, 1, 2, 3, 4),
-        feature_cls="list",
-    )
+register(__name__, VARIANTS, out_indices=(0, 1, 2, 3, 4), feature_cls="list")

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from dyc.models.staged import Staged, stage_reductions
+from dyc.models.base import StagedNetwork, stage_reductions
 from ops import ArgumentError
 
 
-class PreActivationNetwork(Staged):
+class PreActivationNetwork(StagedNetwork):
     """Convolution, stages that begin with average pooling, BatchNorm, ReLU, pooling and classifier.
 
     Every norm feeds one ReLU and every ReLU one convolution, all modules of their own: what

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from dyc.models.preactivation import PreActivationNetwork
 from dyc.models.registration import cifar10_cfg, imagenet_cfg, register
-from dyc.models.selectconv import Selection, selective_builder
+from dyc.models.selective_form import Selection, selective
 
 
 class PreActivationBottleneck(nn.Module):
@@ -113,37 +113,36 @@ class PreResNet(PreActivationNetwork):
         super().__init__(stages, widths, stem_channels=stem_channels, **place, **kwargs)
 
 
-IMAGENET = {
-    "layers": (3, 4, 6, 3),
-    "planes": (64, 128, 256, 512),
-    "stem_channels": 64,
-    "stem_size": 7,
-    "stem_stride": 2,
-    "stem_pool": True,
-    "num_classes": 1000,
-}
-
-SMALL, LARGE = (cifar10_cfg(), 3), (imagenet_cfg("conv_stem", "classifier"), 4)
-"""timm's description of the networks for 32x32 images and for ImageNet, and their feature levels."""
-
-RESNET50 = partial(PreResNet, **IMAGENET)
+# Bottlenecks and planes of each stage, which has four times as many channels as planes; channels of the stem.
+RESNET164 = partial(PreResNet, layers=(18, 18, 18), planes=(16, 32, 64), stem_channels=16)
+RESNET50 = partial(
+    PreResNet,
+    layers=(3, 4, 6, 3),
+    planes=(64, 128, 256, 512),
+    stem_channels=64,
+    stem_size=7,
+    stem_stride=2,
+    stem_pool=True,
+    num_classes=1000,
+)
 
 VARIANTS = {
-    "preresnet164": (PreResNet, *SMALL, "ResNet-164 with pre-activation for 32x32 images."),
-    "preresnet50": (RESNET50, *LARGE, "ResNet-50 with pre-activation and shortcuts without weights, for ImageNet."),
+    "preresnet164": (RESNET164, "ResNet-164 with pre-activation for 32x32 images."),
     "select_preresnet164": (
-        selective_builder(PreResNet, Selection()),
-        *SMALL,
+        selective(RESNET164, Selection()),
         "ResNet-164 with pre-activation and selective channels.",
     ),
+}
+IMAGENET_VARIANTS = {
+    "preresnet50": (RESNET50, "ResNet-50 with pre-activation and shortcuts without weights, for ImageNet."),
     "select_preresnet50": (
-        selective_builder(RESNET50, Selection()),
-        *LARGE,
+        selective(RESNET50, Selection()),
         "ResNet-50 with pre-activation and selective channels, for ImageNet.",
     ),
 }
 
-default_cfgs = {name: cfg for name, (_, cfg, _, _) in VARIANTS.items()}
+default_cfgs = {name: cifar10_cfg() for name in VARIANTS}
+default_cfgs |= {name: imagenet_cfg("conv_stem", "classifier") for name in IMAGENET_VARIANTS}
 
-for _name, (_build, _, _levels, _doc) in VARIANTS.items():
-    register(__name__, _name, _build, _doc, out_indices=tuple(range(_levels)), feature_cls="list")
+register(__name__, VARIANTS, out_indices=(0, 1, 2), feature_cls="list")
+register(__name__, IMAGENET_VARIANTS, out_indices=(0, 1, 2, 3), feature_cls="list")

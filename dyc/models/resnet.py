@@ -10,10 +10,11 @@ convolutions at 1/16 and 1/32 of an ImageNet image's resolution are dynamic. Wha
 therefore a choice of ours: the spatial filters there, that is the 3x3 convolutions of the last two stages, grouped in
 ResNeXt. ``dynamic_shortcut=True`` adds the shortcuts of all stages.
 
-The static networks are timm's (https://arxiv.org/abs/1512.03385, https://arxiv.org/abs/1611.05431).
+The static networks, with their stages and widths, are timm's (https://arxiv.org/abs/1512.03385, https://arxiv.org/abs/1611.05431).
 """
 
-from dyc.models.registration import Recipe, dynamic_builder, imagenet_cfg, register, timm_builder
+from dyc.models.dynamic_form import Recipe, dynamic
+from dyc.models.registration import imagenet_cfg, register, timm_builder
 
 SHORTCUT = r"\.downsample\."
 DY = Recipe("dy", r"^layer\d\.\d\.conv\d$", "", {"rd_extra": 0, "fc1_bias": True}, SHORTCUT)
@@ -23,24 +24,18 @@ DYC_BOTTLENECK = Recipe("dyc", r"^layer[34]\.\d\.conv2$", shortcut=SHORTCUT)
 RESNET10 = timm_builder("resnet18", layers=(1, 1, 1, 1))
 
 VARIANTS = {
-    "dy_resnet10": (RESNET10, DY),
-    "dy_resnet18": (timm_builder("resnet18"), DY),
-    "dy_resnet50": (timm_builder("resnet50"), DY),
-    "dyc_resnet10": (RESNET10, DYC_BASIC),
-    "dyc_resnet18": (timm_builder("resnet18"), DYC_BASIC),
-    "dyc_resnet50": (timm_builder("resnet50"), DYC_BOTTLENECK),
-    "dyc_resnext50_32x4d": (timm_builder("resnext50_32x4d"), DYC_BOTTLENECK),
+    "dy_resnet10": (dynamic(RESNET10, DY), "resnet10 with DY convolutions, for ImageNet."),
+    "dy_resnet18": (dynamic("resnet18", DY), "resnet18 with DY convolutions, for ImageNet."),
+    "dy_resnet50": (dynamic("resnet50", DY), "resnet50 with DY convolutions, for ImageNet."),
+    "dyc_resnet10": (dynamic(RESNET10, DYC_BASIC), "resnet10 with DYC convolutions, for ImageNet."),
+    "dyc_resnet18": (dynamic("resnet18", DYC_BASIC), "resnet18 with DYC convolutions, for ImageNet."),
+    "dyc_resnet50": (dynamic("resnet50", DYC_BOTTLENECK), "resnet50 with DYC convolutions, for ImageNet."),
+    "dyc_resnext50_32x4d": (
+        dynamic("resnext50_32x4d", DYC_BOTTLENECK),
+        "resnext50 with DYC convolutions, for ImageNet.",
+    ),
 }
 
 default_cfgs = {name: imagenet_cfg("conv1", "fc") for name in VARIANTS}
 
-for _name, (_static, _recipe) in VARIANTS.items():
-    register(
-        __name__,
-        _name,
-        dynamic_builder(_static, _recipe),
-        f"{_name.split('_')[1]} with {_recipe.attention.upper()} convolutions, for ImageNet.",
-        out_indices=(0, 1, 2, 3, 4),
-        feature_cls="list",
-        flatten_sequential=False,
-    )
+register(__name__, VARIANTS, out_indices=(0, 1, 2, 3, 4), feature_cls="list", flatten_sequential=False)

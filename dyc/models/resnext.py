@@ -13,19 +13,17 @@ from functools import partial
 
 from dyc.models.preresnet import PreResNet
 from dyc.models.registration import cifar10_cfg, register
-from dyc.models.selectconv import Selection, selective_builder
+from dyc.models.selective_form import Selection, selective
 
+# Bottlenecks and planes of each stage, which has four times as many channels as planes; channels of the stem.
 RESNEXT29 = partial(PreResNet, layers=(3, 3, 3), planes=(64, 128, 256), groups=8, stem_channels=64)
+SELECTIVE = selective(RESNEXT29, Selection(r"\.conv[13]$"))
 
 VARIANTS = {
     "resnext29_8x64d": (RESNEXT29, "ResNeXt-29 (8x64d) with pre-activation for 32x32 images."),
-    "select_resnext29_8x64d": (
-        selective_builder(RESNEXT29, Selection(r"\.conv[13]$")),
-        "ResNeXt-29 (8x64d) with selective channels.",
-    ),
+    "select_resnext29_8x64d": (SELECTIVE, "ResNeXt-29 (8x64d) with selective channels."),
 }
 
 default_cfgs = {name: cifar10_cfg() for name in VARIANTS}
 
-for _name, (_build, _doc) in VARIANTS.items():
-    register(__name__, _name, _build, _doc, out_indices=(0, 1, 2), feature_cls="list")
+register(__name__, VARIANTS, out_indices=(0, 1, 2), feature_cls="list")

@@ -6,10 +6,10 @@ Backends add what computes: C++ for the CPU (with gradients of its own, which co
 """
 
 import torch
-from torch import Tensor
 
-from ops.checks import is_channels_last, output_size
+from ops.layout import in_format_of
 from ops.mixing import mix_kernels
+from ops.window import Window
 
 _WINDOW = "int[2] stride, int[2] padding, int[2] dilation"
 
@@ -33,20 +33,18 @@ LIBRARY.define(
 )
 
 
-def memory_format(x: Tensor) -> torch.memory_format:
-    """Return the memory format that the operators keep: that of ``x``, its slices included."""
-    return torch.channels_last if is_channels_last(x) else torch.contiguous_format
+def _output(x, kernel, window):
+    """Return an empty output of a convolution of ``x`` with kernels of this size, in pixels, and this window."""
+    return x.new_empty((*x.shape[:2], *Window(*window).output_size(x.shape[2:], kernel)))
 
 
-def _output(x, kernel, stride, padding, dilation, form):
-    """Return an empty output of a convolution of ``x`` with kernels of this size, in pixels."""
-    size = output_size(x.shape[2:], kernel, stride, padding, dilation)
-    return x.new_empty((*x.shape[:2], *size)).contiguous(memory_format=form)
+def _channels_last(x):
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 @torch.library.register_fake("dyc::depthwise", lib=LIBRARY)
 def _(x, weight, stride, padding, dilation):
-    return _output(x, weight.shape[2:], stride, padding, dilation, memory_format(x))
+    return in_format_of(_output(x, weight.shape[2:], (stride, padding, dilation)), x)
 
 
 @torch.library.register_fake("dyc::depthwise_bank", lib=LIBRARY)
@@ -56,32 +54,32 @@ def _(x, bank, attention, stride, padding, dilation):
 
 @torch.library.register_fake("dyc::depthwise_grad_input", lib=LIBRARY)
 def _(grad, weight, size, stride, padding, dilation):
-    return grad.new_empty((*grad.shape[:2], *size)).contiguous(memory_format=memory_format(grad))
+    return in_format_of(grad.new_empty((*grad.shape[:2], *size)), grad)
 
 
 @torch.library.register_fake("dyc::depthwise_grad_weight", lib=LIBRARY)
 def _(grad, x, kernel, stride, padding, dilation):
-    return x.new_empty((*x.shape[:2], *kernel)).contiguous(memory_format=memory_format(x))
+    return in_format_of(x.new_empty((*x.shape[:2], *kernel)), x)
 
 
 @torch.library.register_fake("dyc::attended_depthwise", lib=LIBRARY)
 def _(x, bank, fc1_weight, fc1_bias, fc2_weight, fc2_bias, temperature, stride, padding, dilation):
-    return _output(x, bank.shape[3:], stride, padding, dilation, torch.channels_last)
+    return _channels_last(_output(x, bank.shape[3:], (stride, padding, dilation)))
 
 
 @torch.library.register_fake("dyc::attended_depthwise_keeping", lib=LIBRARY)
 def _(x, bank, fc1_weight, fc1_bias, fc2_weight, fc2_bias, temperature, stride, padding, dilation):
-    y = _output(x, bank.shape[3:], stride, padding, dilation, torch.channels_last)
+    y = _channels_last(_output(x, bank.shape[3:], (stride, padding, dilation)))
     batch, channels = x.shape[:2]
-    mixed = x.new_empty((batch, channels, *bank.shape[3:])).contiguous(memory_format=torch.channels_last)
+    mixed = _channels_last(x.new_empty((batch, channels, *bank.shape[3:])))
     widths = (channels, fc1_weight.shape[0], fc2_weight.shape[0])
     return y, *(x.new_empty((batch, width)) for width in widths), mixed
 
 
 @torch.library.register_fake("dyc::attended_depthwise_backward", lib=LIBRARY)
 def _(grad, x, bank, fc1, fc2, temperature, pooled, hidden, attention, mixed, needs, stride, padding, dilation):
-    gx = x.new_empty(x.shape).contiguous(memory_format=torch.channels_last)
-    gbank = bank.new_empty(bank.shape).squeeze(2).contiguous(memory_format=torch.channels_last).unsqueeze(2)
+    gx = _channels_last(x.new_empty(x.shape))
+    gbank = _channels_last(bank.new_empty(bank.shape).squeeze(2)).unsqueeze(2)
     weights = ((w.new_empty(w.shape), w.new_empty(w.shape[:1])) for w in (fc1, fc2))
     found = (gx, gbank, *(t for pair in weights for t in pair))
     return tuple(t if needed else None for t, needed in zip(found, needs))
@@ -95,7 +93,7 @@ def _keep(ctx, inputs, output) -> None:
 
 def _depthwise_backward(ctx, grad):
     x, weight = ctx.saved_tensors
-    grad = grad.contiguous(memory_format=memory_format(x))  # incoming gradients have any strides
+    grad = in_format_of(grad, x)  # incoming gradients have any strides
     ops = torch.ops.dyc
     gx = ops.depthwise_grad_input(grad, weight, x.shape[2:], *ctx.window) if ctx.needs_input_grad[0] else None
     gw = ops.depthwise_grad_weight(grad, x, weight.shape[2:], *ctx.window) if ctx.needs_input_grad[1] else None
@@ -104,7 +102,7 @@ def _depthwise_backward(ctx, grad):
 
 def _grad_input_backward(ctx, grad2):
     grad, weight = ctx.saved_tensors
-    grad2 = grad2.contiguous(memory_format=memory_format(grad))
+    grad2 = in_format_of(grad2, grad)
     ops = torch.ops.dyc
     ggrad = ops.depthwise(grad2, weight, *ctx.window) if ctx.needs_input_grad[0] else None
     gw = ops.depthwise_grad_weight(grad, grad2, weight.shape[2:], *ctx.window) if ctx.needs_input_grad[1] else None
@@ -113,7 +111,7 @@ def _grad_input_backward(ctx, grad2):
 
 def _grad_weight_backward(ctx, grad2):
     grad, x = ctx.saved_tensors
-    grad = grad.contiguous(memory_format=memory_format(x))
+    grad = in_format_of(grad, x)
     ops = torch.ops.dyc
     ggrad = ops.depthwise(x, grad2, *ctx.window) if ctx.needs_input_grad[0] else None
     gx = ops.depthwise_grad_input(grad, grad2, x.shape[2:], *ctx.window) if ctx.needs_input_grad[1] else None
@@ -127,7 +125,7 @@ def _keep_three(ctx, inputs, output) -> None:
 
 def _bank_backward(ctx, grad):
     x, bank, attention = ctx.saved_tensors
-    grad = grad.contiguous(memory_format=memory_format(x))
+    grad = in_format_of(grad, x)
     ops, taps = torch.ops.dyc, bank.shape[2:]
     gx = gbank = gattention = None
     if ctx.needs_input_grad[0]:

@@ -2,6 +2,7 @@
 
 import torch
 
+from ops.dispatch.operators import FEATURE_MIXING, PER_SAMPLE, REWIRE
 from ops.dispatch.problem import Problem
 
 
@@ -12,22 +13,24 @@ def measured_order(problem: Problem) -> tuple[str, ...]:
     ``cpp`` with ``eager`` for 5x5 to 9x9 and dilation 2, in float32 and bfloat16): with gradients ``cpp`` took 0.03 to
     0.93 of the time of ``eager`` in every case; without, up to 1.04 for the kernels that have code of their own there,
     and up to 3.7 for others, on NCHW batches above all. ``compile`` beat ``eager`` in places, ``cpp`` nowhere.
+    Re-wired channels are one pass over the features in ``cpp`` and several in ``eager``. Dense convolutions and mixed
+    feature maps are PyTorch's own, in ``eager`` alone.
 
     Nothing was measured on a GPU yet: there the plain formulation, whose kernels are cuDNN's, stands first. An exported
     or traced program holds PyTorch's own operators only, so that it runs where this package is not installed.
     """
     leaves = torch.compiler.is_exporting() or (not torch.compiler.is_compiling() and torch.jit.is_tracing())
-    if problem.device != "cpu" or leaves:
+    if problem.device != "cpu" or leaves or problem.operator in (PER_SAMPLE, FEATURE_MIXING):
         return ("eager",)
-    if problem.needs_grad or _is_usual(problem) or _suits_general_code(problem):
+    if problem.operator == REWIRE or problem.needs_grad or _is_usual(problem) or _suits_general_code(problem):
         return ("cpp", "eager")
     return ("eager", "cpp")
 
 
 def _is_usual(problem: Problem) -> bool:
     """Tell whether the C++ code has a kernel of its own: 3x3 and 5x5, stride 1 and 2, no dilation."""
-    kernels, strides = ((3, 3), (5, 5)), ((1, 1), (2, 2))
-    return problem.kernel in kernels and problem.stride in strides and problem.dilation == (1, 1)
+    window, kernels, strides = problem.window, ((3, 3), (5, 5)), ((1, 1), (2, 2))
+    return problem.kernel in kernels and window.stride in strides and window.dilation == (1, 1)
 
 
 def _suits_general_code(problem: Problem) -> bool:

@@ -5,7 +5,9 @@ from importlib.metadata import entry_points
 
 from torch import Tensor
 
-from ops.dispatch.registry import Backend, backends, register_backend
+from ops.dispatch.backend import Backend, Implementation
+from ops.dispatch.operators import OPERATORS
+from ops.dispatch.registry import backends, register_backend
 from ops.errors import BackendUnavailable
 
 GROUP = "dyc.ops_backends"
@@ -23,7 +25,8 @@ def load_entry_points() -> None:
             warnings.warn(f"backend {entry.name!r} of {entry.value!r} failed to load: {error}", stacklevel=2)
             broken = f"failed to load from {entry.value!r}: {error}"
             if entry.name not in {status.name for status in backends()}:
-                register_backend(Backend(entry.name, _cannot_run, missing=(broken,)))
+                operators = dict.fromkeys(OPERATORS, Implementation(_cannot_run))  # which it has is not known
+                register_backend(Backend(entry.name, operators, missing=(broken,)))
 
 
 def _cannot_run(*_: object) -> Tensor:

@@ -1,6 +1,5 @@
 """Which backends exist, which can run a call, and which one is chosen.
 
-A backend is data: a name, a function, and a function that lists why it cannot run a given problem.
 Choosing never hides anything: ``"auto"`` takes the first that can run, a named backend runs or raises.
 """
 
@@ -9,79 +8,48 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ops.dispatch.backend import Backend
+from ops.dispatch.operators import OPERATORS
 from ops.dispatch.order import measured_order
-from ops.dispatch.problem import Pair, Problem
+from ops.dispatch.problem import Problem
 from ops.errors import ArgumentError, BackendUnavailable, unknown_name
-
-Run = Callable[[Tensor, Tensor, Pair, Pair, Pair], Tensor]
-RunBank = Callable[[Tensor, Tensor, Tensor, Pair, Pair, Pair], Tensor]
-
-
-def _meets_all(problem: Problem) -> tuple[str, ...]:
-    return ()
-
-
-def _always(problem: Problem) -> bool:
-    return True
-
-
-@dataclass(frozen=True)
-class Backend:
-    """One implementation of ``depthwise_conv2d``.
-
-    Args:
-        name: What users pass as ``backend=``.
-        run: ``run(x, weight, stride, padding, dilation)`` with checked arguments; differentiable; returns
-            ``(B, C, H', W')`` in the memory format of ``x``.
-        unmet: The reasons why it cannot run a :class:`Problem`, each as "got ..., need ..."; empty if it can.
-            Called while tracing, so it must not probe the machine.
-        summary: One line for listings.
-        missing: The reasons why it cannot run anything on this machine, probed once before registration, with
-            the install command where one helps.
-        prepare: Called once, before the first run, for work that is worth doing only then (such as compiling);
-            raises :class:`BackendUnavailable` if it fails.
-        run_bank: ``run_bank(x, bank, attention, stride, padding, dilation)`` mixes the bank ``(K, C, kH, kW)`` by the
-            attention ``(B, K)`` or ``(B, K, C)`` and convolves, at once; differentiable. Without it the bank is
-            mixed first.
-        run_branch: ``run_branch(x, weight, branch, stride, padding, dilation)`` computes the attention too, from the
-            parameters of a :class:`ops.GlobalBranch`; the bank is ``(K, C, 1, kH, kW)``; differentiable.
-        can_branch: Whether ``run_branch`` takes a problem that the backend can run.
-    """
-
-    name: str
-    run: Run
-    unmet: Callable[[Problem], tuple[str, ...]] = _meets_all
-    summary: str = ""
-    missing: tuple[str, ...] = ()
-    prepare: Callable[[], None] | None = None
-    run_bank: RunBank | None = None
-    run_branch: Callable[..., Tensor] | None = None
-    can_branch: Callable[[Problem], bool] = _always
-
-    def reasons(self, problem: Problem) -> tuple[str, ...]:
-        """Return every reason why this backend cannot run ``problem``; empty if it can."""
-        failed = _FAILED.get(self.name)
-        return self.missing or ((failed,) if failed else tuple(self.unmet(problem)))
 
 
 @dataclass(frozen=True)
 class BackendStatus:
-    """A registered backend as listed by :func:`backends`."""
+    """A registered backend as listed by :func:`backends`.
+
+    Args:
+        name: Its name.
+        available: It can run something on this machine.
+        reasons: Why it cannot run anything; empty if it can.
+        summary: One line about it.
+        operators: The operators that it has, each with the reasons why it cannot run on this machine.
+    """
 
     name: str
     available: bool
     reasons: tuple[str, ...]
     summary: str
+    operators: dict[str, tuple[str, ...]]
+
+
+class Choice(NamedTuple):
+    """What runs a call: a backend, and the operator or part of it that the backend does (see ``Operator.part``)."""
+
+    backend: Backend
+    operator: str
+    run: Callable[..., Tensor]
 
 
 _REGISTRY: dict[str, Backend] = {}
 _BEFORE: dict[str, str] = {}  # by name: the backend ahead of which "auto" tries it
 _GENERATION = [0]  # counts registrations, so that whoever keeps a choice knows when it is stale
-_FAILED: dict[str, str | None] = {}  # by name, once prepared: why that failed, or None
 
 
 class _Chosen(threading.local):
@@ -116,7 +84,6 @@ def register_backend(backend: Backend, *, before: str | None = None, replace: bo
             raise ArgumentError("before", got, "the name of another backend, for a new name")
         check_backend_name(before, argument="before")
     _GENERATION[0] += 1
-    _FAILED.pop(backend.name, None)
     if taken:
         _REGISTRY[backend.name] = backend
         return
@@ -142,19 +109,33 @@ def check_backend_name(name: str, argument: str = "backend") -> str:
 
 
 def backends() -> tuple[BackendStatus, ...]:
-    """List every backend, with the reasons why one cannot run on this machine."""
+    """List every backend with its operators, and the reasons why something cannot run on this machine."""
 
     def status(b: Backend) -> BackendStatus:
-        failed = _FAILED.get(b.name)
-        reasons = b.missing or ((failed,) if failed else ())
-        return BackendStatus(b.name, not reasons, reasons, b.summary)
+        operators = {name: b.missing or b.operators[name].failure for name in OPERATORS if name in b.operators}
+        available = not all(operators.values())
+        reasons = () if available else tuple(dict.fromkeys(r for found in operators.values() for r in found))
+        return BackendStatus(b.name, available, reasons, b.summary, operators)
 
     return tuple(status(b) for b in _REGISTRY.values())
+
+
+def backend_lacks(name: str, operator: str) -> str | None:
+    """Return why a named backend never runs an operator: it does not have it. None if it has, and for ``"auto"``."""
+    if check_backend_name(name) == "auto" or _REGISTRY[name].has(operator):
+        return None
+    others = [other for other, backend in _REGISTRY.items() if backend.has(operator)]
+    need = " or ".join(map(repr, others)) if others else "a backend that has"
+    return f"got no {operator!r} ({OPERATORS[operator].what}) in backend {name!r}; need {need}"
 
 
 @contextmanager
 def use_backend(name: str) -> Iterator[None]:
     """Make ``name`` the backend of every call inside the block, and in its thread, that asks for ``"auto"``.
+
+    It holds for the operators that the backend has (see :func:`ops.backends`): inside ``use_backend("cupy")`` a dense
+    convolution is still chosen by the library, while a depthwise one runs on ``cupy`` or raises
+    :class:`ops.BackendUnavailable`. A call that names a backend of its own is not touched.
 
     What is computed later is outside: with activation checkpointing, say, a backward pass after the block computes
     again with the library's choice. :func:`dyc.set_backend` settles it for a model.
@@ -171,39 +152,69 @@ def use_backend(name: str) -> Iterator[None]:
 
 
 def chosen_state() -> tuple[str, int]:
-    """Return what a choice by :func:`select_backend` depends on besides its arguments."""
+    """Return what a choice by :func:`select` depends on besides its arguments."""
     return _CHOSEN.name, _GENERATION[0]
 
 
-def select_backend(problem: Problem, name: str = "auto") -> Backend:
-    """Return the backend that runs ``problem``.
+def select(problem: Problem, name: str = "auto") -> Choice:
+    """Choose what runs ``problem``.
 
     Args:
         problem: The call.
-        name: A registered name, or ``"auto"``: the one of :func:`use_backend`, else the first that can run.
+        name: A registered name, or ``"auto"``: the one of :func:`use_backend` if it has the operator, else the first
+            that can run.
 
     Raises:
         ArgumentError: Unknown name.
-        BackendUnavailable: The named backend cannot run the problem (all reasons are listed), or none can.
+        BackendUnavailable: The named backend lacks the operator or cannot run the problem (all reasons are listed),
+            or none can.
     """
-    if name == "auto":
+    if name == "auto" and _CHOSEN.name != "auto" and _REGISTRY[_CHOSEN.name].has(problem.operator):
         name = _CHOSEN.name
     if name == "auto":
         for backend in _in_order(problem):
-            if not backend.reasons(problem) and _ready(backend.name):
-                return backend
+            operator, reasons = _prepared_stage(backend, problem)
+            if not reasons:
+                return Choice(backend, operator, backend.operators[operator].run)
         raise BackendUnavailable("no backend can run this call:\n" + describe(problem))
-    backend = _REGISTRY[check_backend_name(name)]
-    reasons = backend.reasons(problem)
-    if not reasons and not _ready(name):
-        reasons = backend.reasons(problem)
+    missing = backend_lacks(name, problem.operator)
+    if missing is not None:
+        raise BackendUnavailable(f"backend {name!r} cannot run this call: {missing}")
+    backend = _REGISTRY[name]
+    operator, reasons = _prepared_stage(backend, problem)
     if reasons:
         raise BackendUnavailable(f"backend {name!r} cannot run this call: " + "; ".join(reasons))
-    return backend
+    return Choice(backend, operator, backend.operators[operator].run)
+
+
+def select_backend(problem: Problem, name: str = "auto") -> Backend:
+    """Return the backend that runs ``problem``; arguments and errors as :func:`ops.dispatch.registry.select`."""
+    return select(problem, name).backend
+
+
+def prepare_backend(name: str) -> None:
+    """Do what a backend does before its first run, such as compiling, for all of its operators.
+
+    Raises:
+        ArgumentError: No such backend.
+        BackendUnavailable: It lacks something on this machine, or a preparation failed; lists every reason.
+    """
+    if check_backend_name(name) == "auto":
+        raise ArgumentError("backend", "'auto'", "one of " + ", ".join(map(repr, _REGISTRY)))
+    backend = _REGISTRY[name]
+    for implementation in () if backend.missing else backend.operators.values():
+        if implementation.prepare is not None:
+            implementation.prepare.make()
+    reasons = backend.missing or tuple(dict.fromkeys(r for i in backend.operators.values() for r in i.failure))
+    if reasons:
+        raise BackendUnavailable(f"backend {name!r} cannot be made ready: " + "; ".join(reasons))
 
 
 def _in_order(problem: Problem) -> list[Backend]:
-    """Return every backend in the order of ``"auto"``: the built-in ones as measured, others where they asked to be."""
+    """Return the backends that have the operator in the order of ``"auto"``.
+
+    The built-in ones stand as measured, others where they asked to be.
+    """
     names = [name for name in measured_order(problem) if name in _REGISTRY]
     names += [name for name in _REGISTRY if name not in names and name not in _BEFORE]
     # Whoever stands before another one is also listed before it; of two before the same, the later one stands nearer.
@@ -213,29 +224,33 @@ def _in_order(problem: Problem) -> list[Backend]:
             while place > 0 and _BEFORE.get(names[place - 1]) == _BEFORE[name]:
                 place -= 1
             names.insert(place, name)
-    return [_REGISTRY[name] for name in names]
+    return [_REGISTRY[name] for name in names if _REGISTRY[name].has(problem.operator)]
+
+
+def _prepared_stage(backend: Backend, problem: Problem) -> tuple[str, tuple[str, ...]]:
+    """Return :meth:`Backend.stage`, what it needs made ready at its first use."""
+    operator, reasons = backend.stage(problem)
+    if not reasons and not _ready(backend.name, operator):
+        return backend.stage(problem)  # with the reason of the failure, or by a part that needs none of it
+    return operator, reasons
 
 
 @torch.compiler.assume_constant_result
-def _ready(name: str) -> bool:
-    """Prepare a backend at its first use, while tracing too, and say whether it can run."""
-    backend = _REGISTRY[name]
-    if backend.prepare is None:
+def _ready(name: str, operator: str) -> bool:
+    """Prepare an operator of a backend at its first use, while tracing too, and say whether it can run."""
+    preparation = _REGISTRY[name].operators[operator].prepare
+    if preparation is None:
         return True
-    if name not in _FAILED:
-        try:
-            backend.prepare()
-            _FAILED[name] = None
-        except BackendUnavailable as error:
-            _FAILED[name] = str(error)
-            warnings.warn(f"backend {name!r} is not available: {error}", stacklevel=2)
-    return _FAILED[name] is None
+    if preparation.make():
+        warnings.warn(f"backend {name!r} is not available: {preparation.failure}", stacklevel=2)
+    return preparation.failure is None
 
 
 def describe(problem: Problem) -> str:
     """Return one line per backend: whether it can run ``problem``, and if not, why."""
     lines = []
     for backend in _in_order(problem):
-        reasons = backend.reasons(problem)
+        _, reasons = backend.stage(problem)
         lines.append(f"  {backend.name}: " + ("; ".join(reasons) if reasons else "can run"))
+    lines += [f"  {name}: has no {problem.operator}" for name, b in _REGISTRY.items() if not b.has(problem.operator)]
     return "\n".join(lines)

@@ -4,9 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from dyc.layers.attention import check_temperature
-from dyc.layers.kernel_attention import KernelAttention
 from dyc.layers.kinds import register_attention
-from ops import ArgumentError, positive_int
+from ops import ArgumentError, KernelAttention, positive_int
 
 
 class ODConvAttention(nn.Module):

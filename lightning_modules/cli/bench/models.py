@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import timm
 import torch
 
-from dyc import set_backend
 from dyc.benchmark import (
     DEFAULT_MODELS,
     INFERENCE,
@@ -116,7 +115,6 @@ def _cases(options: argparse.Namespace, names: Sequence[str]) -> list[ModelCase]
 def _check_size(name: str, size: int) -> None:
     """Raise unless a network takes images of a size; nothing is computed."""
     model = timm.create_model(name).to("meta").eval()
-    set_backend(model, "eager")  # the others compute on real devices only
     try:
         with torch.no_grad():
             model(torch.empty(1, model.default_cfg["input_size"][0], size, size, device="meta"))

@@ -19,11 +19,12 @@ from torch import Tensor
 from torch.torch_version import TorchVersion
 
 from ops.backends.compiled import plane_taps, taps
-from ops.backends.compiled.taps import Window
-from ops.checks import is_channels_last, output_size
-from ops.dispatch.problem import Pair, Problem
-from ops.dispatch.registry import Backend
+from ops.dispatch.backend import Backend, Implementation
+from ops.dispatch.operators import DEPTHWISE
+from ops.dispatch.problem import Problem
 from ops.errors import BackendUnavailable
+from ops.layout import is_channels_last, memory_format
+from ops.window import Pair, Window
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _CXX = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")  # as Inductor looks for it
@@ -42,14 +43,7 @@ _LOCK = threading.Lock()
 
 def unmet(problem: Problem) -> tuple[str, ...]:
     """Return why Inductor cannot run a problem."""
-    reasons = []
-    if problem.device not in ("cpu", "cuda"):
-        reasons.append(f"got device {problem.device}, need cpu or cuda")
-    if problem.dtype not in _DTYPES:
-        reasons.append(f"got {problem.dtype}, need float32, bfloat16, float16 or float64")
-    if problem.transformed:
-        reasons.append("got torch.func or forward-mode differentiation, need none")
-    return tuple(reasons)
+    return problem.unmet(("cpu", "cuda"), _DTYPES)
 
 
 @torch.compiler.disable
@@ -64,28 +58,38 @@ def prepare() -> None:
 
 
 def _formula(kind: str, channels_last: bool, device: str, kernel: Pair, window: Window):
-    """Return the plain function of a kind of call, and what it takes after its two tensors."""
+    """Return the plain function of a kind of call, and what it takes between its two tensors and the window."""
     form = plane_taps if device == "cpu" and not channels_last and plane_taps.fits(kernel, window) else taps
-    return getattr(form, kind), (*(kernel if kind == "grad_weight" else ()), *window)
+    return getattr(form, kind), kernel if kind == "grad_weight" else ()
+
+
+def _template(first: Tensor, second: Tensor) -> Tensor:
+    return function(first, second, *"numbers", Window(*"window"))  # noqa: F821  (see _own_function)
+
+
+def _own_function(name: str, function: FunctionType, numbers: tuple[int, ...], window: Window) -> FunctionType:
+    """Return ``_template`` as a function with code of its own that calls ``function`` with these constants.
+
+    Dynamo counts recompilations by code object, so each program has its own. The numbers are constants of the code:
+    what a closure or a default holds would be traced as a number that may change from call to call.
+    """
+    code = _template.__code__
+    constants = {"numbers": numbers, "window": tuple(window)}
+    literals = tuple(constants.get(c, c) if isinstance(c, str) else c for c in code.co_consts)
+    return FunctionType(code.replace(co_name=name, co_consts=literals), {**globals(), "function": function}, name)
 
 
 def _first_call(key: tuple, facts: tuple, *arguments: Tensor) -> Tensor:
     """Compile the function of a key and call it.
 
-    Dynamo counts recompilations by code object, so each key has its own: shapes never meet the limit, and a graph
-    traced for one batch serves all. Where a size is 1 it specialises, so which ones are is part of the key; sizes that
-    happen to be equal here must not be taken for always equal.
+    Shapes never meet Dynamo's limit, and a graph traced for one batch serves all. Where a size is 1 it specialises, so
+    which ones are is part of the key; sizes that happen to be equal here must not be taken for always equal.
     """
     from torch.fx.experimental import _config
 
-    function, constants = _formula(*facts)
-    name = f"depthwise_{facts[0]}_{len(_PROGRAMS)}"
-    # Literals: what a closure holds would be traced as a number that may change from call to call.
-    source = f"def {name}(first, second):\n    return function(first, second, *{constants!r})"
-    scope = {"function": function}
-    # With a file: code without one is wrapped before PyTorch 2.15, and all would share the limit of the wrapper.
-    exec(compile(source, __file__, "exec"), scope)
-    program = torch.compile(scope[name], dynamic=True, fullgraph=True)
+    function, numbers = _formula(*facts)
+    named = _own_function(f"depthwise_{facts[0]}_{len(_PROGRAMS)}", function, numbers, facts[-1])
+    program = torch.compile(named, dynamic=True, fullgraph=True)
     with _LOCK, _config.patch(use_duck_shape=False):
         program = _PROGRAMS.get(key, program)
         y = program(*arguments)
@@ -99,13 +103,12 @@ def _better_dense(channels_last: bool, device: str, kernel: Pair, window: Window
     It does in NCHW on the CPU at stride 2: four times the pixels, but in whole vectors, which Inductor does not make of
     every second pixel of a row; and nothing more to compile.
     """
-    (sy, sx), padding, dilation = window
-    return (
-        device == "cpu"
-        and not channels_last
-        and 1 < sy * sx <= 4
-        and plane_taps.fits(kernel, ((1, 1), padding, dilation))
-    )
+    sy, sx = window.stride
+    return device == "cpu" and not channels_last and 1 < sy * sx <= 4 and plane_taps.fits(kernel, _dense(window))
+
+
+def _dense(window: Window) -> Window:
+    return Window((1, 1), window.padding, window.dilation)
 
 
 def _laid_out(x: Tensor, channels_last: bool) -> Tensor:
@@ -127,7 +130,7 @@ def _compute(
     lead, device = first.shape[:2], first.device.type
     stride, padding, dilation = window
     if _better_dense(channels_last, device, kernel, window):
-        dense = (1, 1), padding, dilation
+        dense = _dense(window)
         if kind == "forward":
             y = _compute(kind, first, second, (), kernel, dense, False)
             return y[..., :: stride[0], :: stride[1]].contiguous()
@@ -137,9 +140,9 @@ def _compute(
     if kind == "grad_input" and stride == (1, 1):
         turned = tuple(d * (k - 1) - p for k, p, d in zip(kernel, padding, dilation))
         if min(turned) >= 0:  # the same sum with the kernel turned by 180 degrees: one thing less to compile
-            kind, second, size, window = "forward", second.flip(2, 3), (), (stride, turned, dilation)
+            kind, second, size, window = "forward", second.flip(2, 3), (), Window(stride, turned, dilation)
     if kind == "grad_input":
-        first = taps.phase_input(first, kernel, *size, *window)
+        first = taps.phase_input(first, kernel, *size, window)
         kind = "grad_phases"
     images = _laid_out(first, channels_last)
     if kind == "grad_weight":
@@ -148,10 +151,10 @@ def _compute(
         others = second.contiguous() if channels_last else second.contiguous().view(-1, *kernel)
     facts = (kind, channels_last, device, kernel, window)
     if torch.compiler.is_compiling():
-        function, constants = _formula(*facts)
-        y = function(images, others, *constants)
+        function, numbers = _formula(*facts)
+        y = function(images, others, *numbers, window)
     else:
-        ends = output_size(images.shape[-2:], kernel, *window) if kind == "forward" else others.shape
+        ends = window.output_size(images.shape[-2:], kernel) if kind == "forward" else others.shape
         ones = (*(n == 1 for n in images.shape), *(n == 1 for n in ends))
         # The rest is what Dynamo looks at besides the arguments.
         state = (torch.is_inference_mode_enabled(), torch.is_autocast_enabled(device), torch.get_num_threads())
@@ -170,7 +173,7 @@ def _compute(
         return y
     if kind == "grad_phases":
         y = y[..., : size[0], : size[1]]
-    return y.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+    return y.contiguous(memory_format=memory_format(channels_last))
 
 
 def _failed_to_compile(error: RuntimeError) -> bool:
@@ -228,12 +231,17 @@ class _GradWeight(torch.autograd.Function):
         return ggrad, gx, None, None, None
 
 
-def run(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
+def run(x: Tensor, weight: Tensor, window: Window) -> Tensor:
     """Convolve ``(B, C, H, W)`` with ``(B, C, kH, kW)``; see :func:`ops.depthwise_conv2d`."""
-    window, last = (stride, padding, dilation), is_channels_last(x)
+    last = is_channels_last(x)
     if torch.compiler.is_compiling() and not _RULES_TRACE_RIGHT:
         return _compute("forward", x, weight, (), tuple(weight.shape[2:]), window, last)  # differentiated by autograd
     return _Forward.apply(x, weight, window, last)
 
 
-COMPILE = Backend("compile", run, unmet, "torch.compile of sums over taps, compiled at first use", _MISSING, prepare)
+COMPILE = Backend(
+    "compile",
+    {DEPTHWISE: Implementation(run, unmet, prepare)},
+    summary="torch.compile of sums over taps, compiled at first use",
+    missing=_MISSING,
+)

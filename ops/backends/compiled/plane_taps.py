@@ -11,20 +11,21 @@ writes once, where ``pad`` would be asked again in each tap.
 import torch
 from torch import Tensor
 
-from ops.backends.compiled.taps import Window, add, wide
-from ops.dispatch.problem import Pair
+from ops.backends.compiled.taps import add, wide
+from ops.window import Pair, Window
 
 
 def fits(kernel: Pair, window: Window) -> bool:
     """Tell whether the output is as large as the input, at stride 1."""
-    stride, padding, dilation = window
-    return stride == (1, 1) and all(2 * p == d * (k - 1) for k, p, d in zip(kernel, padding, dilation))
+    same = all(2 * p == d * (k - 1) for k, p, d in zip(kernel, window.padding, window.dilation))
+    return window.stride == (1, 1) and same
 
 
 def _joined(x: Tensor, window: Window) -> Tensor:
     """Return ``(N, H, W)`` as ``(N, zeros + H * W + zeros)``."""
     width = x.shape[-1]
-    zeros = x.new_zeros((x.shape[0], window[1][0] * width + window[1][1]))
+    rows, columns = window.padding
+    zeros = x.new_zeros((x.shape[0], rows * width + columns))
     return torch.cat([zeros, x.flatten(1), zeros], 1)
 
 
@@ -34,7 +35,7 @@ def _inside(x: Tensor, kernel_width: int, window: Window) -> list[Tensor | None]
     column = torch.arange(width, device=x.device)
     masks: list[Tensor | None] = []
     for j in range(kernel_width):
-        seen = column + (j * window[2][1] - window[1][1])
+        seen = column + (j * window.dilation[1] - window.padding[1])
         inside = ((seen >= 0) & (seen < width)).to(torch.float32)
         masks.append(None if 2 * j == kernel_width - 1 else inside.expand(height, width).flatten())
     joined = [mask for mask in masks if mask is not None]
@@ -44,26 +45,26 @@ def _inside(x: Tensor, kernel_width: int, window: Window) -> list[Tensor | None]
     return [None if mask is None else next(parts) for mask in masks]
 
 
-def forward(x: Tensor, weight: Tensor, *window: Pair) -> Tensor:
+def forward(x: Tensor, weight: Tensor, window: Window) -> Tensor:
     """Convolve ``(N, H, W)`` with ``(N, kH, kW)``."""
     kernel, width, pixels, total = weight.shape[1:], x.shape[2], x.shape[1] * x.shape[2], None
     joined = _joined(x, window)
     for j, inside in enumerate(_inside(x, kernel[1], window)):
         column = None
         for i in range(kernel[0]):
-            start = i * window[2][0] * width + j * window[2][1]
+            start = i * window.dilation[0] * width + j * window.dilation[1]
             column = add(column, wide(joined[:, start : start + pixels]) * wide(weight[:, i, j, None]))
         total = add(total, column if inside is None else torch.where(inside > 0.5, column, 0.0))
     return total.to(x.dtype).view(x.shape)
 
 
-def grad_weight(grad: Tensor, x: Tensor, kernel_height: int, kernel_width: int, *window: Pair) -> Tensor:
+def grad_weight(grad: Tensor, x: Tensor, kernel_height: int, kernel_width: int, window: Window) -> Tensor:
     """Return the gradient to ``(N, kernel_height, kernel_width)`` kernels."""
     width, pixels = x.shape[2], x.shape[1] * x.shape[2]
     joined, grad = _joined(x, window), wide(grad.flatten(1))
     columns = []
     for j, inside in enumerate(_inside(x, kernel_width, window)):
         seen = grad if inside is None else torch.where(inside > 0.5, grad, 0.0)
-        starts = (i * window[2][0] * width + j * window[2][1] for i in range(kernel_height))
+        starts = (i * window.dilation[0] * width + j * window.dilation[1] for i in range(kernel_height))
         columns.append(torch.stack([(seen * wide(joined[:, s : s + pixels])).sum(1) for s in starts], 1))
     return torch.stack(columns, 2).to(x.dtype)

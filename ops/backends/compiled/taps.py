@@ -10,10 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ops.checks import output_size
-from ops.dispatch.problem import Pair
-
-Window = tuple[Pair, Pair, Pair]  # stride, padding, dilation
+from ops.window import Pair, Window
 
 
 def wide(x: Tensor) -> Tensor:
@@ -28,7 +25,7 @@ def add(total: Tensor | None, term: Tensor) -> Tensor:
 
 def shifted(x: Tensor, i: int, j: int, size: Pair, window: Window) -> Tensor:
     """Return what tap ``(i, j)`` sees of padded features, ``(..., H', W')``."""
-    (sy, sx), _, (dy, dx) = window
+    (sy, sx), (dy, dx) = window.stride, window.dilation
     top, left = i * dy, j * dx
     return x[..., top : top + sy * (size[0] - 1) + 1 : sy, left : left + sx * (size[1] - 1) + 1 : sx]
 
@@ -38,11 +35,11 @@ def padded(x: Tensor, padding: Pair) -> Tensor:
     return F.pad(x, (padding[1], padding[1], padding[0], padding[0])) if any(padding) else x
 
 
-def forward(x: Tensor, weight: Tensor, *window: Pair) -> Tensor:
+def forward(x: Tensor, weight: Tensor, window: Window) -> Tensor:
     """Convolve ``(..., H, W)`` with ``(..., kH, kW)``."""
     kernel = weight.shape[-2:]
-    size, total = output_size(x.shape[-2:], kernel, *window), None
-    x = padded(x, window[1])
+    size, total = window.output_size(x.shape[-2:], kernel), None
+    x = padded(x, window.padding)
     for i in range(kernel[0]):
         for j in range(kernel[1]):
             total = add(total, wide(shifted(x, i, j, size, window)) * wide(weight[..., i, j, None, None]))
@@ -66,16 +63,16 @@ def _reach(phases: list[list[tuple[int, int]]]) -> Pair:
     return max(0, -min(steps)), max(0, *steps)
 
 
-def phase_input(grad: Tensor, kernel: Pair, height: int, width: int, *window: Pair) -> Tensor:
+def phase_input(grad: Tensor, kernel: Pair, height: int, width: int, window: Window) -> Tensor:
     """Return the gradients with the zeros that :func:`grad_phases` reads, without the pixels that it does not."""
     pads = []
-    for axis, (size, stride, phases) in enumerate(zip((height, width), window[0], _phases(kernel, window))):
+    for axis, (size, stride, phases) in enumerate(zip((height, width), window.stride, _phases(kernel, window))):
         before, after = _reach(phases)
         pads.append((before, -(-size // stride) + after - grad.shape[axis - 2]))
     return F.pad(grad, (*pads[1], *pads[0])) if any(pads[0]) or any(pads[1]) else grad
 
 
-def grad_phases(grad: Tensor, weight: Tensor, *window: Pair) -> Tensor:
+def grad_phases(grad: Tensor, weight: Tensor, window: Window) -> Tensor:
     """Return the gradient to the features, their size rounded up to a multiple of the stride.
 
     At stride s the pixels fall into s x s phases, each of which is reached by some of the taps only; they are computed
@@ -102,12 +99,6 @@ def grad_phases(grad: Tensor, weight: Tensor, *window: Pair) -> Tensor:
     return _interleave(lines, -2)
 
 
-def grad_input(grad: Tensor, weight: Tensor, height: int, width: int, *window: Pair) -> Tensor:
-    """Return the gradient to ``(..., height, width)`` features."""
-    grad = phase_input(grad, weight.shape[-2:], height, width, *window)
-    return grad_phases(grad, weight, *window)[..., :height, :width]
-
-
 def _interleave(parts: list[Tensor], dim: int) -> Tensor:
     """Return a tensor whose index ``s * q + r`` along ``dim`` (-2 or -1) is index ``q`` of part ``r``."""
     if len(parts) == 1:
@@ -119,10 +110,10 @@ def _interleave(parts: list[Tensor], dim: int) -> Tensor:
     return whole.permute(0, 3, 1, 2) if images else whole
 
 
-def grad_weight(grad: Tensor, x: Tensor, kernel_height: int, kernel_width: int, *window: Pair) -> Tensor:
+def grad_weight(grad: Tensor, x: Tensor, kernel_height: int, kernel_width: int, window: Window) -> Tensor:
     """Return the gradient to ``(..., kernel_height, kernel_width)`` kernels: one sum over the pixels per tap."""
-    size = output_size(x.shape[-2:], (kernel_height, kernel_width), *window)  # the shape of grad, known to fit in x
-    x, grad = padded(x, window[1]), wide(grad)
+    size = window.output_size(x.shape[-2:], (kernel_height, kernel_width))  # the shape of grad, known to fit in x
+    x, grad = padded(x, window.padding), wide(grad)
     taps = [
         (grad * wide(shifted(x, i, j, size, window))).sum((-2, -1))
         for i in range(kernel_height)

@@ -4,14 +4,19 @@ Compiled at first use and kept (see :mod:`ops.backends.cpp.build`). Neither memo
 channels are loops rather than groups, and arithmetic is float32 whatever is stored.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 import ops.backends.library  # noqa: F401  (defines the operators that the compiled file implements)
+from ops.backends.cpp import rewire
 from ops.backends.cpp.build import build, compiler, no_compiler
-from ops.dispatch.problem import Pair, Problem
-from ops.dispatch.registry import Backend
+from ops.dispatch.backend import Backend, Implementation, Preparation
+from ops.dispatch.operators import ATTENDED_DEPTHWISE, DEPTHWISE, REWIRE
+from ops.dispatch.problem import Problem
 from ops.errors import BackendUnavailable
+from ops.window import Window
 
 MISSING = () if compiler() else (no_compiler(),)
 DTYPES = (torch.float32, torch.bfloat16)
@@ -19,14 +24,13 @@ DTYPES = (torch.float32, torch.bfloat16)
 
 def unmet(problem: Problem) -> tuple[str, ...]:
     """Return why the C++ kernels cannot run a problem."""
-    reasons = []
-    if problem.device != "cpu":
-        reasons.append(f"got device {problem.device}, need cpu")
-    if problem.dtype not in DTYPES:
-        reasons.append(f"got {problem.dtype}, need float32 or bfloat16")
-    if problem.transformed:
-        reasons.append("got torch.func or forward-mode differentiation, need none")
-    return tuple(reasons)
+    return problem.unmet(("cpu",), DTYPES)
+
+
+def unmet_attended(problem: Problem) -> tuple[str, ...]:
+    """Return why the whole layer cannot run in one call; its parts may."""
+    reasons = problem.unmet(("cpu",), (torch.float32,))
+    return reasons if problem.channels_last else (*reasons, "got NCHW, need channels_last")
 
 
 def load(*names: str) -> None:
@@ -38,33 +42,25 @@ def load(*names: str) -> None:
             raise BackendUnavailable(f"got a file that cannot be loaded ({error}); remove {path}") from error
 
 
-def prepare() -> None:
-    """Compile and load the kernels."""
-    load("depthwise", "layer")
-
-
-def run(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
+def run_depthwise(x: Tensor, weight: Tensor, window: Window) -> Tensor:
     """Convolve ``(B, C, H, W)`` with ``(B, C, kH, kW)``; see :func:`ops.depthwise_conv2d`."""
-    return torch.ops.dyc.depthwise(x, weight, stride, padding, dilation)
+    return torch.ops.dyc.depthwise(x, weight, *window)
 
 
-def run_branch(x: Tensor, weight: Tensor, branch, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
+def run_attended(x: Tensor, bank: Tensor, branch, window: Window) -> Tensor:
     """Run a whole layer; see :func:`ops.attended_conv2d`."""
-    return torch.ops.dyc.attended_depthwise(x, weight, *branch, stride, padding, dilation)
+    return torch.ops.dyc.attended_depthwise(x, bank, *branch, *window)
 
 
-def can_branch(problem: Problem) -> bool:
-    """Tell whether the whole layer is written for a problem."""
-    return problem.channels_last and problem.dtype == torch.float32
-
+CONVOLUTIONS = Preparation(partial(load, "depthwise", "layer"))
 
 CPP = Backend(
     "cpp",
-    run,
-    unmet,
-    "C++ for the CPU, compiled at first use",
-    MISSING,
-    prepare,
-    run_branch=run_branch,
-    can_branch=can_branch,
+    {
+        DEPTHWISE: Implementation(run_depthwise, unmet, CONVOLUTIONS),
+        ATTENDED_DEPTHWISE: Implementation(run_attended, unmet_attended, CONVOLUTIONS),
+        REWIRE: Implementation(rewire.run, unmet, Preparation(partial(load, "rewire"))),
+    },
+    summary="C++ for the CPU, compiled at first use",
+    missing=MISSING,
 )

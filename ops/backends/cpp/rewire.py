@@ -1,14 +1,11 @@
-"""The C++ form of :func:`ops.rewire_channels`: its ``torch.library`` operators, compiled at first use."""
-
-import warnings
+"""The C++ form of :func:`ops.rewire_channels`: its ``torch.library`` operators."""
 
 import torch
 from torch import Tensor
 
-from ops.backends.cpp.backend import DTYPES, MISSING, load
-from ops.backends.library import LIBRARY, memory_format
-from ops.checks import transformed
-from ops.errors import BackendUnavailable
+from ops.backends.library import LIBRARY
+from ops.layout import in_format_of
+from ops.rewiring import check_channels
 
 LIBRARY.define("rewire(Tensor x, Tensor slots, Tensor sources, Tensor shift) -> Tensor")
 LIBRARY.define(
@@ -16,40 +13,25 @@ LIBRARY.define(
     " -> (Tensor, Tensor)"
 )
 
-_OUTCOME: list[tuple[str, ...]] = []  # of the one attempt to compile
-
 
 @torch.library.register_fake("dyc::rewire", lib=LIBRARY)
 def _(x, slots, sources, shift):
-    return x.new_empty(x.shape).contiguous(memory_format=memory_format(x))
+    return in_format_of(x.new_empty(x.shape), x)
 
 
 @torch.library.register_fake("dyc::rewire_backward", lib=LIBRARY)
 def _(grad, slots, sources, shift, kept, rows, needs):
-    gx = grad.new_empty(grad.shape).contiguous(memory_format=memory_format(grad)) if needs[0] else None
+    gx = in_format_of(grad.new_empty(grad.shape), grad) if needs[0] else None
     return gx, shift.new_empty(shift.shape) if needs[1] else None
 
 
-def unmet(x: Tensor) -> tuple[str, ...]:
-    """Return why the C++ code cannot run on these features, each as "got ..., need ..."; empty if it can."""
-    reasons = [*MISSING]
-    if x.device.type != "cpu":
-        reasons.append(f"got device {x.device.type}, need cpu")
-    if x.dtype not in DTYPES:
-        reasons.append(f"got {x.dtype}, need float32 or bfloat16")
-    if not torch.compiler.is_compiling() and transformed():
-        reasons.append("got torch.func or forward-mode differentiation, need none")
-    return tuple(reasons)
-
-
-@torch.compiler.assume_constant_result
-def failure() -> tuple[str, ...]:
-    """Compile and load the code at its first use, while tracing too, and say why that failed; empty if it did not."""
-    if not _OUTCOME:
-        try:
-            load("rewire")
-            _OUTCOME.append(())
-        except BackendUnavailable as error:
-            _OUTCOME.append((str(error),))
-            warnings.warn(f"backend 'cpp' is not available for rewire_channels: {error}", stacklevel=2)
-    return _OUTCOME[0]
+def run(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor) -> Tensor:
+    """Replace channels by shifted copies; see :func:`ops.rewire_channels`."""
+    shift = shift.to(torch.float32)
+    if torch.compiler.is_compiling():
+        return torch.ops.dyc.rewire(x, slots, sources, shift)
+    try:
+        return torch.ops.dyc.rewire(x, slots, sources, shift)
+    except ValueError:  # the operator looks at all values itself, sooner than Python could
+        check_channels(x.shape[1], slots.tolist(), sources.tolist())
+        raise

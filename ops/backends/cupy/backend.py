@@ -14,15 +14,16 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from ops.backends.cupy import calls as cuda_calls
+from ops.backends.cupy import calls
 from ops.backends.cupy.kernels import Kernel, program
 from ops.backends.cupy.nvrtc import architecture_for, compiled, nvrtc
 from ops.backends.cupy.plan import Call
 from ops.backends.library import LIBRARY
-from ops.dispatch.problem import Pair, Problem
-from ops.dispatch.registry import Backend
+from ops.dispatch.backend import Backend, Implementation, Preparation
+from ops.dispatch.operators import DEPTHWISE, DYNAMIC_DEPTHWISE
+from ops.dispatch.problem import Problem
 from ops.errors import BackendUnavailable
-from ops.functional import mix_kernels
+from ops.window import Window
 
 
 def missing(version: str | None, has_cupy: bool, has_device: bool) -> tuple[str, ...]:
@@ -49,14 +50,14 @@ _MISSING = missing(torch.version.cuda, find_spec("cupy") is not None, torch.cuda
 
 def unmet(problem: Problem) -> tuple[str, ...]:
     """Return why the CUDA kernels cannot run a problem."""
-    reasons = []
-    if problem.device != "cuda":
-        reasons.append(f"got device {problem.device}, need cuda")
-    if problem.dtype not in cuda_calls.STORAGE:
-        reasons.append(f"got {problem.dtype}, need float32, float16 or bfloat16")
-    if problem.transformed:
-        reasons.append("got torch.func or forward-mode differentiation, need none")
-    return tuple(reasons)
+    return problem.unmet(("cuda",), tuple(calls.STORAGE))
+
+
+def unmet_bank(problem: Problem) -> tuple[str, ...]:
+    """Return why the bank cannot be mixed inside the kernel; the mixed kernels may still be made first."""
+    reasons = unmet(problem)
+    # With gradients the mixed kernels are needed a second time, so they are made once and kept.
+    return (*reasons, "got gradients, need none: they take the mixed kernels") if problem.needs_grad else reasons
 
 
 def prepare() -> None:
@@ -95,7 +96,7 @@ class Device:
             self._entered.yes = True
         function = self._functions.get(kernel.name) or self.load(kernel)
         stream = torch.cuda.current_stream(self.index).cuda_stream
-        kept, arguments = cuda_calls.launch_arguments(call)
+        kept, arguments = calls.launch_arguments(call)
         self._start(function.ptr, grid, 1, 1, threads, 1, 1, shared, stream, arguments, 0)
         del kept  # the driver has copied it
 
@@ -116,27 +117,30 @@ def _implement(name: str, function) -> None:
     torch.library.impl(f"dyc::{name}", "cuda", call, lib=LIBRARY)
 
 
-_implement("depthwise", cuda_calls.forward)
-_implement("depthwise_bank", cuda_calls.forward_bank)
-_implement("depthwise_grad_input", cuda_calls.grad_input)
-_implement("depthwise_grad_weight", cuda_calls.grad_weight)
+_implement("depthwise", calls.forward)
+_implement("depthwise_bank", calls.forward_bank)
+_implement("depthwise_grad_input", calls.grad_input)
+_implement("depthwise_grad_weight", calls.grad_weight)
 
 
-def run(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
+def run_depthwise(x: Tensor, weight: Tensor, window: Window) -> Tensor:
     """Convolve ``(B, C, H, W)`` with ``(B, C, kH, kW)``; see :func:`ops.depthwise_conv2d`."""
-    return torch.ops.dyc.depthwise(x, weight, stride, padding, dilation)
+    return torch.ops.dyc.depthwise(x, weight, *window)
 
 
-def run_bank(x: Tensor, bank: Tensor, attention: Tensor, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
-    """Mix the bank ``(K, C, kH, kW)`` by ``(B, K)`` or ``(B, K, C)`` and convolve; at once if no gradient is needed.
+def run_bank(x: Tensor, bank: Tensor, attention: Tensor, window: Window) -> Tensor:
+    """Mix the bank ``(K, C, kH, kW)`` by ``(B, K)`` or ``(B, K, C)`` and convolve at once."""
+    return torch.ops.dyc.depthwise_bank(x, bank, attention, *window)
 
-    With gradients the mixed kernels are needed a second time, so they are made once and kept.
-    """
-    if torch.is_grad_enabled() and any(t.requires_grad for t in (x, bank, attention)):
-        return run(x, mix_kernels(bank, attention), stride, padding, dilation)
-    return torch.ops.dyc.depthwise_bank(x, bank, attention, stride, padding, dilation)
 
+_KERNELS = Preparation(prepare)
 
 CUPY = Backend(
-    "cupy", run, unmet, "CUDA C++ for NVIDIA GPUs, compiled at first use", _MISSING, prepare, run_bank=run_bank
+    "cupy",
+    {
+        DEPTHWISE: Implementation(run_depthwise, unmet, _KERNELS),
+        DYNAMIC_DEPTHWISE: Implementation(run_bank, unmet_bank, _KERNELS),
+    },
+    summary="CUDA C++ for NVIDIA GPUs, compiled at first use",
+    missing=_MISSING,
 )

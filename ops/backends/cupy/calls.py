@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ops.backends.cupy.kernels import THREADS, Kernel, sum_kernel
 from ops.backends.cupy.plan import Call, Plan, Task, plan
-from ops.checks import is_channels_last, output_size
-from ops.dispatch.problem import Pair
+from ops.layout import is_channels_last, memory_format
+from ops.window import Pair, Window
 
 STORAGE = {torch.float32: "float", torch.float16: "half", torch.bfloat16: "bfloat"}
 
@@ -47,11 +47,11 @@ def _run(task: Task, gpu: Gpu, *, out: Tensor, **addresses: int) -> None:
     gpu.launch(sum_kernel(task.storage), min(-(-out.numel() // THREADS), 2**20), THREADS, 0, total)
 
 
-def _task(kind: str, last: bool, tensors: tuple[Tensor, Tensor], size, out, kernel, window, *others) -> Task:
+def _task(kind: str, last: bool, tensors: tuple[Tensor, Tensor], size, out, kernel, window: Window, *others) -> Task:
     first, second = tensors
     aligned = (first.data_ptr() | second.data_ptr()) % 8 == 0
     batch, channels = first.shape[:2]
-    return Task(kind, STORAGE[first.dtype], last, aligned, batch, channels, size, out, kernel, *window, *others)
+    return Task(kind, STORAGE[first.dtype], last, aligned, batch, channels, size, out, kernel, window, *others)
 
 
 def _features(x: Tensor) -> tuple[Tensor, bool]:
@@ -59,7 +59,7 @@ def _features(x: Tensor) -> tuple[Tensor, bool]:
     if x.is_contiguous():
         return x, False
     last = is_channels_last(x)
-    return x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format), last
+    return x.contiguous(memory_format=memory_format(last)), last
 
 
 def _kernels(weight: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
@@ -72,59 +72,61 @@ def _kernels(weight: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
 
 
 def _empty(like: Tensor, size: Pair, last: bool) -> Tensor:
-    format_ = torch.channels_last if last else torch.contiguous_format
-    return torch.empty((*like.shape[:2], *size), dtype=like.dtype, device=like.device, memory_format=format_)
+    shape = (*like.shape[:2], *size)
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=memory_format(last))
 
 
-def _window(stride, padding, dilation) -> tuple[Pair, Pair, Pair]:
-    return tuple(stride), tuple(padding), tuple(dilation)
+def _window(stride, padding, dilation) -> Window:
+    """Return the lists that PyTorch hands to an operator as a window."""
+    return Window(tuple(stride), tuple(padding), tuple(dilation))
 
 
-_out_size = lru_cache(maxsize=4096)(output_size)
+@lru_cache(maxsize=4096)
+def _output_size(window: Window, size: Pair, kernel: Pair) -> Pair:
+    return window.output_size(size, kernel)
 
 
-def forward(x: Tensor, weight: Tensor, stride: Pair, padding: Pair, dilation: Pair, gpu: Gpu) -> Tensor:
+def forward(x: Tensor, weight: Tensor, *window: Pair, gpu: Gpu) -> Tensor:
     """Compute ``dyc::depthwise``: ``(B, C, H, W)`` and ``(B, C, kH, kW)`` to ``(B, C, H', W')``."""
     weight, strides = _kernels(weight)
-    return _forward(x, weight, _window(stride, padding, dilation), gpu, (*strides, 0))
+    return _forward(x, weight, _window(*window), gpu, (*strides, 0))
 
 
-def forward_bank(x, bank, attention, stride: Pair, padding: Pair, dilation: Pair, gpu: Gpu) -> Tensor:
+def forward_bank(x, bank, attention, *window: Pair, gpu: Gpu) -> Tensor:
     """Compute ``dyc::depthwise_bank``: a bank ``(K, C, kH, kW)``, mixed by ``(B, K)`` or ``(B, K, C)`` meanwhile."""
     bank, (each, channel, tap) = _kernels(bank)
     mixture = (*attention.stride(), 0)[:3], bank.shape[0]
     strides, address = (0, channel, tap, each), attention.data_ptr()
-    return _forward(x, bank, _window(stride, padding, dilation), gpu, strides, *mixture, attention=address)
+    return _forward(x, bank, _window(*window), gpu, strides, *mixture, attention=address)
 
 
-def _forward(x: Tensor, weight: Tensor, window, gpu: Gpu, *others, **addresses: int) -> Tensor:
+def _forward(x: Tensor, weight: Tensor, window: Window, gpu: Gpu, *others, **addresses: int) -> Tensor:
     x, last = _features(x)
     size, kernel = tuple(x.shape[2:]), tuple(weight.shape[2:])
-    out = _out_size(size, kernel, *window)
+    out = _output_size(window, size, kernel)
     y = _empty(x, out, last)
     task = _task("forward", last, (x, y), size, out, kernel, window, *others)
     _run(task, gpu, out=y, kernels=weight.data_ptr(), **{"in": x.data_ptr()}, **addresses)
     return y
 
 
-def grad_input(grad, weight, size: Pair, stride: Pair, padding: Pair, dilation: Pair, gpu: Gpu) -> Tensor:
+def grad_input(grad, weight, size: Pair, *window: Pair, gpu: Gpu) -> Tensor:
     """Compute ``dyc::depthwise_grad_input``: ``(B, C, H', W')`` and ``(B, C, kH, kW)`` to ``(B, C, *size)``."""
     (grad, last), (weight, strides) = _features(grad), _kernels(weight)
     gx, out, kernel = _empty(grad, size, last), tuple(grad.shape[2:]), tuple(weight.shape[2:])
-    window = _window(stride, padding, dilation)
-    task = _task("input", last, (grad, gx), tuple(size), out, kernel, window, (*strides, 0))
+    task = _task("input", last, (grad, gx), tuple(size), out, kernel, _window(*window), (*strides, 0))
     _run(task, gpu, out=gx, kernels=weight.data_ptr(), **{"in": grad.data_ptr()})
     return gx
 
 
-def grad_weight(grad, x, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, gpu: Gpu) -> Tensor:
+def grad_weight(grad, x, kernel: Pair, *window: Pair, gpu: Gpu) -> Tensor:
     """Compute ``dyc::depthwise_grad_weight``: ``(B, C, H', W')`` and ``(B, C, H, W)`` to ``(B, C, *kernel)``."""
     x, last = _features(x)
-    grad = grad.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+    grad = grad.contiguous(memory_format=memory_format(last))
     gw, taps, channels = _empty(x, kernel, last), kernel[0] * kernel[1], x.shape[1]
     strides = (channels * taps, 1, channels, 0) if last else (channels * taps, taps, 1, 0)
     sizes = tuple(x.shape[2:]), tuple(grad.shape[2:]), tuple(kernel)
-    task = _task("weight", last, (x, grad), *sizes, _window(stride, padding, dilation), strides)
+    task = _task("weight", last, (x, grad), *sizes, _window(*window), strides)
     _run(task, gpu, out=gw, grad=grad.data_ptr(), **{"in": x.data_ptr()})
     return gw
 

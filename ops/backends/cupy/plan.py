@@ -4,11 +4,12 @@ Plain arithmetic on sizes, without a GPU: the tests run the same plans on the CP
 """
 
 import ctypes
+from itertools import chain
 from typing import NamedTuple
 
 from ops.backends.cupy.kernels import BYTES, SIZES, STRIDES, THREADS, Kernel, any_kernel, strip_kernel
-from ops.dispatch.problem import Pair
 from ops.errors import ArgumentError
+from ops.window import Pair, Window
 
 GRID = 2**31 - 1  # blocks of a launch, at most
 LANES = 64  # threads that share a pixel in channels_last, at most
@@ -48,9 +49,7 @@ class Task(NamedTuple):
     size: Pair  # of the features
     out: Pair  # of the output
     kernel: Pair
-    stride: Pair
-    padding: Pair
-    dilation: Pair
+    window: Window
     kernel_strides: tuple[int, int, int, int]  # of the kernels or their gradient, by sample, channel, tap, bank
     attention_strides: tuple[int, int, int] = (0, 0, 0)  # by sample, bank, channel
     bank: int = 0  # K, or 0 where the kernels are given
@@ -81,11 +80,11 @@ def plan(task: Task, processors: int) -> Plan:
     if max(*shape, *task.out) >= 2**31:
         raise ArgumentError("x", f"shape {shape}", f"fewer than {2**31} of each")
     call = _arguments(task)
-    (kernel, stride), special = (task.kernel[0], task.stride[0]), None
-    square = task.kernel == (kernel, kernel) and task.stride == (stride, stride)
+    (kernel, stride), special = (task.kernel[0], task.window.stride[0]), None
+    square = task.kernel == (kernel, kernel) and task.window.stride == (stride, stride)
     # Strips count the elements of a row, and the steps of a plane, in 32 bits.
     small = max(task.size[1], task.out[1]) * task.channels < 2**31 and max(*task.size, *task.out) < 2**20
-    if square and kernel in SIZES and stride in STRIDES and task.dilation == (1, 1) and small:
+    if square and kernel in SIZES and stride in STRIDES and task.window.dilation == (1, 1) and small:
         kind = {"forward": "Slide", "input": "Spread" if stride == 2 else "Slide", "weight": "Correlate"}[task.kind]
         if kind == "Slide" and task.kind == "input":
             # The gradient of a convolution at stride 1 is one, with the kernels turned.
@@ -105,7 +104,7 @@ def plan(task: Task, processors: int) -> Plan:
 
 def _arguments(task: Task) -> Call:
     reads, writes = (task.out, task.size) if task.kind == "input" else (task.size, task.out)
-    both = [*reads, *writes, *task.kernel, *task.stride, *task.padding, *task.dilation]
+    both = [*reads, *writes, *task.kernel, *chain.from_iterable(task.window)]
     call = Call(batch=task.batch, channels=task.channels, bank=task.bank, splits=1)
     for name, value in zip(_INTS[2:14], both):
         setattr(call, name, value)
@@ -150,7 +149,7 @@ def _channels_last(task: Task, call: Call, kind: str, kernel: Kernel, processors
 
 def _channels_first(task: Task, call: Call, kind: str, kernel: Kernel, processors: int) -> Plan | None:
     """Return the plan, or None where not even one row step fits into shared memory."""
-    size, stride, bytes_ = task.kernel[0], task.stride[0], BYTES[task.storage]
+    size, stride, bytes_ = task.kernel[0], task.window.stride[0], BYTES[task.storage]
     planes, weight = task.batch * task.channels, kind == "Correlate"
 
     def room(steps: int) -> int:

@@ -1,4 +1,4 @@
-"""What the networks of DyNet have in common: convolutions whose kernels one module per block mixes.
+"""The blocks that DyNet's families share: convolutions whose kernels one module per block mixes.
 
 Zhang et al., DyNet, https://arxiv.org/abs/2004.10694. The ``dynet_*`` networks mix feature maps in training (Eq. 2)
 and kernels in evaluation (Eq. 1). The ``fix_*`` baselines have the same channels, static kernels, no coefficients.

@@ -4,18 +4,13 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ops import (
-    ArgumentError,
-    IntPair,
-    cheaper_mixing,
-    check_backend_name,
-    check_mixing,
-    check_mixture,
-    checks,
-    dynamic_conv2d,
-    mix_kernels,
-    per_sample_conv2d,
-)
+from ops import checks
+from ops.dispatch.operators import FEATURE_MIXING
+from ops.dispatch.registry import backend_lacks, check_backend_name
+from ops.errors import ArgumentError
+from ops.functional import dynamic_conv2d, per_sample_conv2d
+from ops.mixing import cheaper_mixing, check_mixing, check_mixture, mix_kernels
+from ops.window import IntPair, Window
 
 
 class KernelAttention(NamedTuple):
@@ -78,8 +73,9 @@ def scaled_conv2d(
     x, weight, kernels, inputs, taps, bias = checks.autocast(x, weight, *_tensors(attention), bias)
     checks.bank(x, weight, groups)
     _check_weights(x, weight, kernels, inputs, taps)
-    stride, padding, dilation = checks.window(x, weight.shape[3:], stride, padding, dilation)
-    window = {"stride": stride, "padding": padding, "dilation": dilation}
+    window = Window.of(x, weight.shape[3:], stride, padding, dilation)
+    options = {"stride": window.stride, "padding": window.padding, "dilation": window.dilation}
+    options |= {"groups": groups, "backend": backend}
     (in_channels, *size), (out_channels, *kernel) = x.shape[1:], weight.shape[1:]
     shares = kernels
     if taps is not None and kernel[1:] == [1, 1]:
@@ -91,15 +87,17 @@ def scaled_conv2d(
     scales_kernels = taps is not None
     if inputs is not None and taps is None and out_channels // groups * kernel[1] * kernel[2] < size[0] * size[1]:
         # The mixed kernels are smaller than the features, if kernels are mixed at all.
-        chosen = cheaper_mixing(x, weight, (stride, padding, dilation), groups) if mixing == "auto" else mixing
-        scales_kernels = chosen == "kernels"
+        if mixing == "auto":
+            lacking = backend_lacks(backend, FEATURE_MIXING)
+            mixing = "kernels" if lacking else cheaper_mixing(x, weight, window, groups)
+        scales_kernels = mixing == "kernels"
     if scales_kernels:
         mixed = _scale_kernels(mix_kernels(weight, shares), inputs, taps, groups)
-        y = per_sample_conv2d(x, mixed, **window, groups=groups, backend=backend)
+        y = per_sample_conv2d(x, mixed, **options)
     else:
         if inputs is not None:
             x = x * inputs[:, :, None, None]
-        y = dynamic_conv2d(x, weight, shares, **window, groups=groups, mixing=mixing, backend=backend)
+        y = dynamic_conv2d(x, weight, shares, **options, mixing=mixing)
     return y if bias is None else y + mix_kernels(bias, kernels)[:, :, None, None]
 
 
