@@ -5,7 +5,6 @@ import csv
 import pkgutil
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
@@ -13,6 +12,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from support.processes import run
 
 from lightning_modules.cli import main
 
@@ -66,7 +66,7 @@ def paths(text: str) -> list[str]:
 
 
 EVERY = [(name, path.read_text()) for name, path in zip(NAMES, FILES)]
-# The page of the networks registers one, for which it has a test of its own, tests/test_models_readme.py.
+# The page of the networks registers one, for which it has a test of its own, tests/test_dyc_models_readme.py.
 PAGES_THAT_RUN = [name for name, text in EVERY if blocks(text, "python") and name != "dyc/models/README.md"]
 COMMAND_LINES = sorted({command for _, text in EVERY for command in commands(text)})
 
@@ -199,9 +199,7 @@ def test_first_line_trains_to_97_percent(tmp_path):
     assert "pip install -e . && dyc fit --config experiments/quickstart.yaml" in line
     script = Path(sys.executable).parent / "dyc"
     config = ROOT / "experiments/quickstart.yaml"
-    done = subprocess.run(
-        [script, "fit", "--config", config], cwd=tmp_path, capture_output=True, text=True, timeout=580
-    )
+    done = run([script, "fit", "--config", config], cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     table = {row["network"]: row for row in csv.DictReader((tmp_path / "runs/quickstart/version_0/test.csv").open())}
     assert float(table["last epoch"]["test/top1"]) >= 0.97

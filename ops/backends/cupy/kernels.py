@@ -13,7 +13,7 @@ SOURCES = Path(__file__).parent / "csrc"
 THREADS = 256  # of a block, at most; the launch bounds of depthwise.cu
 BYTES = {"float": 4, "half": 2, "bfloat": 2}  # by the name of the type in storage.cuh
 # Channels per thread in channels_last, by bytes of an element and kernel size; they and the columns of a thread are as
-# many as its registers hold without spilling (tests/test_cuda_compile.py).
+# many as its registers hold without spilling (tests/test_ops_backends_cupy_nvrtc.py).
 VECTORS = {(2, 3): 4, (2, 5): 2, (4, 3): 2, (4, 5): 1}
 SIZES, STRIDES = (3, 5), (1, 2)  # what has kernels of its own, at dilation 1
 

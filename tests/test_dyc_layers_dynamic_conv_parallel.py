@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from support.processes import HANGS
 from torch import nn
 
 import dyc
@@ -52,7 +53,7 @@ def run(processes, device, backend, folder):
     children = [subprocess.Popen([*command, str(rank)], stderr=subprocess.PIPE, text=True) for rank in range(processes)]
     try:
         for child in children:
-            _, errors = child.communicate(timeout=120)
+            _, errors = child.communicate(timeout=HANGS)
             assert child.returncode == 0, errors
     finally:
         for child in children:  # the others wait for one that failed

@@ -3,13 +3,13 @@
 import os
 import platform
 import re
-import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
+from support.processes import run
 
 import ops
 from ops.backends.cpp.backend import CPP, load
@@ -75,7 +75,7 @@ def elsewhere(program, folder):
     """Run a program in a process of its own that keeps what it compiles in this folder."""
     program = PRELUDE.format(flags=FLAGS) + program
     environment = {**os.environ, "DYC_CACHE": str(folder)}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=300)
+    done = run([sys.executable, "-c", program], env=environment)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -180,7 +180,7 @@ for name in ("cpp", "compile"):
 def test_a_machine_without_a_compiler_says_what_to_install():
     environment = {**os.environ, "CXX": "no-such-compiler"}
     command = [sys.executable, "-c", NO_COMPILER]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    done = run(command, env=environment)
     assert done.returncode == 0, done.stderr
     others, cpp, compiled = done.stdout.splitlines()
     assert others == "torch.Size([1, 2, 3, 3])"

@@ -1,7 +1,6 @@
-"""The arithmetic of the CUDA kernels without a GPU: the same sources and plans, run by tests/cuda_on_cpu.h."""
+"""The arithmetic of the CUDA kernels without a GPU: the same sources and plans, run by support/cuda_on_cpu.h."""
 
 import ctypes
-import subprocess
 from itertools import product
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 import torch
 from support import depthwise_cases as operators
 from support.depthwise_cases import Case
+from support.processes import run
 
 from ops import reference
 from ops.backends.cpp.build import compiler
@@ -18,7 +18,7 @@ from ops.backends.cupy.plan import Call
 from ops.layout import is_channels_last
 from ops.window import padding_pair, pair
 
-HERE = Path(__file__).parent
+HEADER = Path(__file__).parent / "support" / "cuda_on_cpu.h"
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="got no C++ compiler; need g++ or clang++ on PATH")
 
@@ -63,7 +63,7 @@ def library(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cuda_on_cpu")
     kernels = [kernel for storage in cuda_calls.STORAGE.values() for kernel in every_kernel(storage)]
     size = 'extern "C" unsigned long long size_of_call() { return sizeof(dyc::Call); }\n'
-    (folder / "kernels.cpp").write_text(f'#include "{HERE / "cuda_on_cpu.h"}"\n' + program(kernels) + size)
+    (folder / "kernels.cpp").write_text(f'#include "{HEADER}"\n' + program(kernels) + size)
     command = [
         *compiler(),
         "-O1",
@@ -76,7 +76,7 @@ def library(tmp_path_factory):
         "-o",
         "kernels.so",
     ]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    done = run(command, cwd=folder)
     assert done.returncode == 0, done.stderr[-3000:]
     return ctypes.CDLL(str(folder / "kernels.so"))
 

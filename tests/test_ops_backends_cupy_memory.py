@@ -1,10 +1,10 @@
 """The CUDA kernels under compute-sanitizer: no access out of bounds, no race, no misused barrier."""
 
 import shutil
-import subprocess
 import sys
 
 import pytest
+from support.processes import run
 
 import ops
 
@@ -39,6 +39,6 @@ print("ran")
 @pytest.mark.parametrize("tool", ["memcheck", "racecheck", "synccheck"])
 def test_compute_sanitizer_finds_nothing(tool):
     command = [SANITIZER, "--tool", tool, "--error-exitcode", "9"]
-    done = subprocess.run([*command, sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=900)
+    done = run([*command, sys.executable, "-c", PROGRAM])
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert "ran" in done.stdout

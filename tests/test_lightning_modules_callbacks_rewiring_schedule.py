@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 import torch
-from selective_training import GAMMA, OPTIONS, History, channels, fit
+from support.selective_training import GAMMA, OPTIONS, History, channels, fit
 
 import dyc
 from lightning_modules import ChannelRewiring, ImageClassifier, ScheduleSettings

@@ -1,12 +1,12 @@
 """The compile backend beyond the cases that every backend passes: sizes, modes, threads, reasons."""
 
 import os
-import subprocess
 import sys
 import threading
 
 import pytest
 import torch
+from support.processes import run
 
 import ops
 from ops.backends.compiled import backend as compiled
@@ -137,6 +137,6 @@ def test_compiler_that_fails_is_a_reason(tmp_path):
     broken.chmod(0o755)
     environment = {**os.environ, "CXX": str(broken), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-c", SCRIPT]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    done = run(command, env=environment)
     assert done.returncode == 0, done.stderr
     assert "got an error of torch.compile" in done.stdout

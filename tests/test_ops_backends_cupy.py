@@ -1,12 +1,12 @@
 """The cupy backend: what it says where it cannot run, how it launches and, with a GPU, that it is right there."""
 
 import ctypes
-import subprocess
 import sys
 import threading
 
 import pytest
 import torch
+from support.processes import run
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import ops
@@ -58,7 +58,7 @@ class TestWhereItCannotRun:
 
     def test_importing_ops_does_not_import_cupy(self):
         code = "import sys, ops; ops.backends(); print('cupy' in sys.modules)"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+        done = run([sys.executable, "-c", code])
         assert done.stdout == "False\n", done.stderr
 
 

@@ -3,10 +3,10 @@
 import os
 import re
 import shutil
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from support.processes import run
 
 from ops.backends.cupy import kernels as cuda_kernels
 from ops.backends.cupy import nvrtc
@@ -37,7 +37,7 @@ def notes(text: str, architecture: str, folder) -> str:
         return log
     (folder / "kernels.cu").write_text(text)
     command = [NVCC, *nvrtc.FLAGS, f"-arch={architecture}", "-cubin", "-Xptxas", "-v", "kernels.cu"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=500)
+    done = run(command, cwd=folder)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stderr
 

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+from support.processes import HANGS
+
 KEY = "0123456789abcdef" * 2 + "01234567"
 
 # Credentials without an offline mode are left out: W&B then talks to its server.
@@ -30,7 +32,7 @@ def test_offline_without_credentials_or_on_request_and_nobody_is_asked(tmp_path)
         env={**inherited, **home},
     )
     try:
-        process.wait(timeout=120)
+        process.wait(timeout=HANGS)
         assert process.stdout.read().endswith("nobody: False key, but offline: False\n")
     finally:
         process.kill()

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.processes import run
 
 ROOT = Path(__file__).parents[1]
 
@@ -48,7 +49,7 @@ assert "dyc_mobilenetv2_cifar" in timm.list_models("dyc_*")
 def python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+    return run(command, cwd=cwd, env=env)
 
 
 @pytest.fixture

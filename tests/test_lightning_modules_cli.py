@@ -2,7 +2,6 @@
 
 import csv
 import os
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.processes import run
 
 from lightning_modules import ImageData
 from lightning_modules.cli import COMMANDS, main
@@ -270,7 +270,7 @@ def test_two_processes_train_on_shards(tmp_path):
     argv = [*FIT, "--name=ddp", "--wandb=disabled", "--trainer.devices=2", "--trainer.strategy=ddp"]
     script = Path(sys.executable).parent / "dyc"  # Lightning starts the second process from the script's name
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([script, *argv], cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=300)
+    done = run([script, *argv], cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "runs/ddp/version_0/checkpoints/last.ckpt").is_file()
     assert [p.name for p in (tmp_path / "runs/ddp").iterdir()] == ["version_0"]

@@ -1,10 +1,8 @@
 """ImageClassifier: every training option runs and does what it says, on real digits."""
 
-import time
-
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger
 
 import dyc
@@ -17,6 +15,7 @@ from lightning_modules import (
     ScheduleSettings,
     Throughput,
 )
+from lightning_modules.callbacks import throughput
 from ops import ArgumentError
 
 
@@ -95,15 +94,36 @@ def data_with_classes(data):
     return data
 
 
-def test_validation_inside_an_epoch_is_not_data_time():
-    class Slow(Throughput):
+class Clock:
+    """Time that passes only when a test says so, in seconds."""
+
+    now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+
+def test_validation_inside_an_epoch_is_not_data_time(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(throughput, "time", clock)
+
+    class Slow(Callback):
+        """A training step of 3 s after 1 s of waiting; a batch of validation takes 100 s."""
+
+        def on_train_batch_start(self, *args):
+            clock.now += 3
+
+        def on_train_batch_end(self, *args):
+            clock.now += 1
+
         def on_validation_batch_end(self, *args):
-            time.sleep(0.3)
+            clock.now += 100
 
     data = ImageData("digits", batch_size=4, image_size=32)
     classifier = ImageClassifier("test_resnet")
-    trainer = fit(classifier, batches=4, data=data, callbacks=[Slow()], val_check_interval=1)
-    assert trainer.callback_metrics["train/data_time_share"] < 0.5
+    trainer = fit(classifier, batches=4, data=data, callbacks=[Throughput(), Slow()], val_check_interval=1)
+    assert trainer.callback_metrics["train/data_time_share"] == 0.25
+    assert trainer.callback_metrics["train/images_per_second"] == 1
 
 
 def test_mixup_cutmix_and_label_smoothing_run():

@@ -6,7 +6,7 @@ import warnings
 import pytest
 import torch
 from lightning.pytorch import Callback
-from selective_training import GAMMA, OPTIONS, History, channels, digits, fit
+from support.selective_training import GAMMA, OPTIONS, History, channels, digits, fit
 
 from lightning_modules import ChannelRewiring, ImageClassifier
 from lightning_modules.cli import main

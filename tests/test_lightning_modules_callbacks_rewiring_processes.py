@@ -4,12 +4,12 @@ Run as a program, it is one of the processes that train together.
 """
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import torch
-from selective_training import GAMMA, fit
+from support.processes import run
+from support.selective_training import GAMMA, fit
 
 from lightning_modules import ChannelRewiring, ImageClassifier, OptimizerSettings
 from lightning_modules.callbacks import rewiring
@@ -18,7 +18,7 @@ from lightning_modules.callbacks import rewiring
 def test_two_processes_end_with_the_network_that_the_first_decided(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, __file__, str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=300)
+    done = run(command, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in (0, 1))
     assert first["net"].keys() == second["net"].keys()
