@@ -42,7 +42,7 @@ def aligned(
 
 
 def markdown(titles: Row, rows: Sequence[Row | None], right: Collection[str] = ()) -> str:
-    """Return a table as Markdown; arguments as those of :func:`aligned`, groups not being told apart.
+    """Return a table as Markdown; rows of None are left out, other arguments as in :func:`aligned`.
 
     Example:
         >>> print(markdown(["a", "b"], [["x|y", "1"]], right=["b"]))

@@ -113,7 +113,7 @@ class ImageClassifier(LightningModule):
 
     def configure_model(self) -> None:
         """Build the network if the data had to be known first, and check that it fits the data."""
-        # load_from_checkpoint calls this without a trainer; the checkpoint then tells what the data would.
+        # load_from_checkpoint calls this without a trainer; the checkpoint then says what the data would.
         attached = self._trainer is not None
         self.fit_to(getattr(self.trainer, "datamodule", None) if attached else None)
 

@@ -51,7 +51,7 @@ def _lists(value: Any) -> Any:
 
 
 def given_options(optimizer: Optimizer, settings: OptimizerSettings) -> list[dict[str, Any]]:
-    """Return, for each group of an optimiser just built, the options that its settings tell."""
+    """Return, for each group of an optimiser just built, the options that its settings give."""
     names = {"lr", "momentum", "weight_decay"}.union(*settings.groups.values())
     return [{name: group[name] for name in names if name in group} for group in optimizer.param_groups]
 

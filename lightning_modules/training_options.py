@@ -23,12 +23,12 @@ class OptimizerSettings:
         lr: Learning rate at the start of the schedule, per optimiser step.
         momentum: Momentum of the SGD family.
         weight_decay: Weight decay.
-        filter_bias_and_bn: Leave biases, normalisation and whatever the model lists out of weight decay.
+        filter_bias_and_bn: Exempt biases, normalisation and the parameters that the model lists from weight decay.
         layer_decay: Factor by which the learning rate falls per layer towards the input; none by default.
         kwargs: Further arguments of the optimiser, such as ``betas``.
-        groups: Options of some parameters, such as ``{"\\\\.shift$": {"weight_decay": 1.0e-5}}``: regular expressions,
-            searched for in the names of the network's parameters, and the options that replace those above. The first
-            expression that matches decides; options that it does not name stay as above, or as
+        groups: Options for some of the parameters, such as ``{"\\\\.shift$": {"weight_decay": 1.0e-5}}``: each regular
+            expression is searched for in the names of the network's parameters, and its options replace those above.
+            The first expression that matches decides; options that it does not name stay as above, or as
             ``filter_bias_and_bn`` and ``layer_decay`` set them. Every learning rate follows the schedule.
 
     Raises:
@@ -107,7 +107,7 @@ class ScheduleSettings:
         warmup_lr: Learning rate at the start of the warm-up.
         min_lr: Learning rate at the end (cosine, tanh, poly).
         decay_epochs: Epochs between two decays (step).
-        decay_milestones: Epochs, counted from 0, that are the first ones at a lower learning rate (multistep).
+        decay_milestones: Epochs, counted from 0, at whose start the learning rate drops (multistep).
         decay_rate: Factor of a decay (step, multistep), or the power (poly).
     """
 

@@ -16,9 +16,9 @@ from ops.dispatch.registry import (
     check_backend_name,
     prepare_backend,
     register_backend,
-    select_backend,
     use_backend,
 )
+from ops.dispatch.selection import select_backend
 from ops.errors import ArgumentError, BackendUnavailable, unknown_name
 from ops.explanation import explain
 from ops.functional import depthwise_conv2d, dynamic_conv2d, per_sample_conv2d

@@ -10,7 +10,8 @@ from torch import Tensor
 from ops import checks
 from ops.dispatch.operators import ATTENDED_DEPTHWISE
 from ops.dispatch.problem import Problem
-from ops.dispatch.registry import chosen_state, select
+from ops.dispatch.registry import chosen_state
+from ops.dispatch.selection import select
 from ops.errors import ArgumentError
 from ops.functional import dynamic_call, dynamic_conv2d
 from ops.layout import is_channels_last

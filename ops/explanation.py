@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ops.attended import attended_conv2d, attended_problem
 from ops.dispatch.problem import Problem
-from ops.dispatch.registry import describe, select_backend
+from ops.dispatch.selection import describe, select_backend
 from ops.errors import ArgumentError
 from ops.functional import (
     depthwise_call,

@@ -7,7 +7,8 @@ from torch import Tensor
 from ops import checks
 from ops.dispatch.operators import DEPTHWISE, DYNAMIC_DEPTHWISE, FEATURE_MIXING, PER_SAMPLE
 from ops.dispatch.problem import Problem
-from ops.dispatch.registry import backend_lacks, check_backend_name, select
+from ops.dispatch.registry import backend_lacks, check_backend_name
+from ops.dispatch.selection import select
 from ops.errors import ArgumentError
 from ops.mixing import cheaper_mixing, check_mixing, check_mixture, mix_kernels
 from ops.window import IntPair, Window

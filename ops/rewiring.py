@@ -6,7 +6,7 @@ from torch import Tensor
 from ops import checks
 from ops.dispatch.operators import REWIRE
 from ops.dispatch.problem import Problem
-from ops.dispatch.registry import select
+from ops.dispatch.selection import select
 from ops.errors import ArgumentError
 
 _PLAIN = (Tensor, torch.nn.Parameter)  # others, such as fake tensors, have no values to look at

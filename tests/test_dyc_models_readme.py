@@ -28,7 +28,7 @@ for name, dynamic in (("tiny_cifar", 0), ("dyc_tiny_cifar", 3)):
     assert len(list(dyc.iter_dynamic(model))) == dynamic
     assert model(torch.randn(2, 3, 32, 32)).shape == (2, 10)
     levels = timm.create_model(name, features_only=True)(torch.randn(2, 3, 32, 32))
-    assert [tuple(level.shape) for level in levels] == [(2, 32, 32, 32), (2, 32, 16, 16), (2, 32, 8, 8)]
+    assert [tuple(level.shape) for level in levels] == [(2, 16, 32, 32), (2, 32, 16, 16), (2, 64, 8, 8)]
 """
 
 

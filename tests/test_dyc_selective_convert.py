@@ -186,7 +186,7 @@ class TestChoice:
             ({"where": "(conv"}, r"where: got '\(conv'; need a valid regular expression"),
             ({"where": ""}, "where: got ''; need an expression or a callable"),
             ({"where": 3}, "where: got 3; need an expression or a callable"),
-            ({"where": "^0$"}, "where: got 1 layers that cannot become selective .0: its input is the image"),
+            ({"where": "^0$"}, "where: got 1 layer that cannot become selective .0: its input is the image"),
             ({"reallocate": "pointwize"}, r"reallocate: got 'pointwize' \(did you mean 'pointwise'\?\)"),
             (
                 {"where": "conv1$", "reallocate": "conv2"},
@@ -224,7 +224,7 @@ class TestWhatStays:
         ):
             dyc.make_selective(model, unsupported="raise", **SIZE)
         assert not names(model)
-        with pytest.warns(UserWarning, match=r"where: 1 layers .*1\.conv1.* stay as they are") as warned:
+        with pytest.warns(UserWarning, match=r"where: matches 1 layer .*1\.conv1.*; left as they are") as warned:
             dyc.make_selective(model, **SIZE)
         assert len(warned) == 1
         assert warned[0].filename == __file__

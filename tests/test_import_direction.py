@@ -124,13 +124,12 @@ def test_what_is_taken_from_ops_is_what_it_offers():
     offered = set(ast.literal_eval(assigned("ops/__init__.py", "__all__")))
     inside, missing = set(), set()
     for file in modules_of("dyc", "lightning_modules").values():
+        name = str(file.relative_to(ROOT))
         for node in ast.walk(ast.parse(file.read_text())):
-            name = str(file.relative_to(ROOT))
-            if (isinstance(node, ast.ImportFrom) and node.module.startswith("ops.")) or (
-                isinstance(node, ast.Import) and any(alias.name.startswith("ops.") for alias in node.names)
-            ):
-                inside.add(name)
-            elif isinstance(node, ast.ImportFrom) and node.module == "ops":
+            sources = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            sources += [node.module] if isinstance(node, ast.ImportFrom) else []
+            inside |= {(name, source) for source in sources if source.startswith("ops.")}
+            if sources == ["ops"] and isinstance(node, ast.ImportFrom):
                 missing |= {(name, alias.name) for alias in node.names if alias.name not in offered}
     assert inside == set()
     assert missing == set()

@@ -114,15 +114,21 @@ TRAIN, VAL, TEST = (tuple(f"{split}/{path}" for path in CLASSES) for split in ("
 FOLDERS = {
     "missing": (None, {}, "data.root", "which does not exist", "a folder of images"),
     "empty": ((), {}, "data.root", "which is empty", "train/CLASS/IMAGE"),
-    "files_only": (("0.png",), {}, "data.root", "without class folders", "one folder of images per class"),
+    "files_only": (("0.png",), {}, "data.root", "without class folders", "a folder of images for each class"),
     "split_without_classes": (
         ("train/",),
         {},
         "data.root",
         "train' without class folders",
-        "one folder of images per class",
+        "a folder of images for each class",
     ),
-    "class_without_images": ((*TRAIN, "train/bird/"), {}, "data.root", "for bird", ".png"),
+    "class_without_images": (
+        (*TRAIN, "train/bird/"),
+        {},
+        "data.root",
+        "has no image of bird; images are files that end with",
+        None,
+    ),
     "classes_unknown_to_training": (
         (*TRAIN, "val/dog/0.png", "val/lion/0.png"),
         {},
@@ -139,7 +145,7 @@ FOLDERS = {
         {"val_fraction": 0.5},
         "data.val_fraction",
         "0.5",
-        "0, as the set has a validation split",
+        "0, as the data set has a validation split",
     ),
     "other_number_of_classes": (CLASSES, {"num_classes": 3}, "data.num_classes", "3", "2, the classes of"),
 }

@@ -32,7 +32,7 @@ def test_hub_set(hub_folder, hub_data, class_names, evaluated):
 
 HUB = {
     "no_such_split": ({"val_split": "validation"}, "data.val_split", "'validation'", "a split that exists, or null"),
-    "no_validation": ({"test_split": None}, "data.val_split", "None", "the name of a split"),
+    "no_validation": ({"test_split": None}, "data.val_split", "name a split here or as test_split", None),
     "other_number_of_classes": ({"num_classes": 5}, "data.num_classes", "5", "3, the classes of"),
     "no_such_column": (
         {"reader_kwargs": {"target_key": "fine_label"}},

@@ -92,7 +92,7 @@ SHARDS = {
     ),
     "unknown_training_split": ({"train_split": "trian"}, "data.train_split", "'trian'", "a split that exists"),
     "unknown_validation_split": ({"val_split": "dev"}, "data.val_split", "'dev'", "a split that exists, or null"),
-    "no_validation": ({"val_split": None}, "data.val_split", "None", "the name of a split"),
+    "no_validation": ({"val_split": None}, "data.val_split", "name a split here or as test_split", None),
     "val_fraction": ({"val_split": None, "val_fraction": 0.5}, "data.val_fraction", "0.5", "a val_split"),
     "val_fraction_beside_a_split": ({"val_fraction": 0.5}, "data.val_fraction", "0.5", "has a validation split"),
     "unknown_length": (

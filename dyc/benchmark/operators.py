@@ -1,4 +1,4 @@
-"""Time the depthwise operator of every backend beside the convolutions that it is to be judged by.
+"""Time the depthwise operator of every backend beside the convolutions that it is compared with.
 
 The contestants of a case: ``static``, F.conv2d with one kernel for all samples, in the case's memory format; in NCHW
 also ``static channels_last``; ``grouped``, the batch folded into the groups of one convolution as public

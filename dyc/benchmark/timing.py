@@ -1,7 +1,7 @@
 """The core of every benchmark: contestants take turns, and what a figure depends on is stated.
 
-All contestants run once in every round, in an order that changes from round to round, so that a change in the
-machine's mood meets them alike and none always follows the same other one. What counts is the ratio within one run.
+All contestants run once in every round, in an order that changes from round to round, so that a change in
+the machine's load affects all of them, and none always runs after the same other one. Compare ratios within one run.
 """
 
 import math

@@ -1,10 +1,10 @@
 """EAM-DyNet: MobileNetV1, V2 and V3 with every convolution but the stem dynamic, and an efficient attention.
 
 Ding et al., Appl. Sci. 2021, 11(7), 3111, https://doi.org/10.3390/app11073111. Sizes are those behind the parameters
-and FLOPs that the paper prints, for 100 classes and 224 px, which is what these networks are made for unless told
-otherwise. ``eam_*`` selects random channels (RCR), ``eam_*_cgr`` and ``eam_*_cgr_max`` groups of channels; ``select``,
-``channels``, ``quarter``, ``pool_size`` and ``pool`` are model arguments that choose the other forms. ``gap_*`` are the
-paper's baselines, which it calls DyNet: attention after global average pooling, without biases.
+and FLOPs that the paper prints, for 100 classes and 224 px, the defaults of these networks. ``eam_*`` selects random
+channels (RCR), ``eam_*_cgr`` and ``eam_*_cgr_max`` groups of channels; ``select``, ``channels``, ``quarter``,
+``pool_size`` and ``pool`` are model arguments that choose the other forms. ``gap_*`` are the paper's baselines, which
+it calls DyNet: attention after global average pooling, without biases.
 
 The first block of its MobileNetV2 has a 1x1 expansion, 32 to 32 channels, unlike other implementations. Which layers
 of MobileNetV3 are dynamic is not known: here all but stem and classifier, squeeze-and-excitation left as it is.
@@ -40,7 +40,7 @@ def mobilenetv2(**kwargs) -> EfficientNet:
 def with_arguments(network: Builder | str, recipe: Recipe) -> Builder:
     """Return a builder of the dynamic network that takes the family's own arguments beside timm's.
 
-    Those of the selection go to ``attention_kwargs``. ``stem_stride=1`` (2 unless told) keeps the resolution of images
+    Those of the selection go to ``attention_kwargs``. ``stem_stride=1`` (2 by default) keeps the resolution of images
     as small as CIFAR's in the first convolution.
     """
     build = static_builder(network)

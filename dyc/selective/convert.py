@@ -170,7 +170,7 @@ def make_selective(
     triples, left = _fitting(model, where, unsupported, input_size)
     reused = _reallocating(reallocate, [triple.conv for triple in triples], "convolutions that become selective")
     if left:
-        warnings.warn(f"where: {left} stay as they are", stacklevel=2)
+        warnings.warn(f"where: matches {left}; left as they are", stacklevel=2)
     modules = dict(model.named_modules())
     layers: dict[nn.Module, nn.Module] = {}
     for triple in triples:

@@ -91,7 +91,7 @@ def plan_rewiring(
 
     Raises:
         ArgumentError: An argument is out of range, or the model has no selective layer, or one whose weights are not
-            finite: no channel's share could be told.
+            finite, so that no channel's share can be computed.
     """
     check_rule(gamma, num_sources, max_uses)
     plan = {}
@@ -119,8 +119,8 @@ def apply_rewiring(model: nn.Module, plan: dict[str, Rewiring], optimizer: torch
     it changes no output.
 
     Args:
-        model: The network, or one of the same layers: a moving average must be changed alike, because it takes over
-            masks and pointers as numbers only.
+        model: The network, or one of the same layers: a moving average must be changed in the same way, because
+            it takes over masks and pointers as numbers only.
         plan: What :func:`plan_rewiring` returned.
         optimizer: Let it forget what it remembers (momentum and the like) of the channels that are re-used: of the
             weights' columns, of scale and offset of the norm, and of the shift. None leaves that, as the authors'
@@ -164,7 +164,7 @@ def rewire(
     """Close channels that no output needs, and re-use them for shifted copies of important ones.
 
     :func:`plan_rewiring` and :func:`apply_rewiring` in one; see there for the arguments, the result and errors. If
-    there is a moving average of the weights, ``apply_rewiring(average, plan)`` changes it alike.
+    there is a moving average of the weights, ``apply_rewiring(average, plan)`` changes it in the same way.
 
     Example:
         >>> import dyc

@@ -21,9 +21,9 @@ class ChannelRewiring(Callback):
     """Close channels that no output needs, and re-use them for shifted copies of important ones, between epochs.
 
     This happens when an epoch starts, so that a checkpoint holds the very network that was evaluated, and a resumed
-    run goes on as if it had not stopped. Which epochs follows from the position in training, what is drawn from
-    ``seed`` and the epoch alone. The moving average of the weights, if there is one, is changed alike. Among several
-    processes the first one decides.
+    run goes on as if it had not stopped. The position in training alone decides which epochs these are, ``seed`` and
+    the epoch alone what is drawn. The moving average of the weights, if there is one, is changed in the same way. Among
+    several processes the first one decides.
 
     Logs ``channels/open``, ``channels/closed``, ``channels/reallocated`` and ``channels/parameters`` (those that open
     channels hold), each for the network and with ``/LAYER`` for every layer, and ``channels/newly_closed`` and
@@ -40,13 +40,13 @@ class ChannelRewiring(Callback):
         every: Epochs between two changes.
         seed: Seed of the choices and shifts; by default that of ``seed_everything``, or 0, and in a resumed run the
             one that it began with.
-        reset_momentum: Let the optimiser forget what it remembers of channels that are re-used. False, as the authors'
-            code: what a channel learned before it was closed moves its new weights once more.
+        reset_momentum: Reset the optimiser's state of channels that are re-used. With False, as in the authors' code,
+            the momentum from before a channel was closed still moves its new weights.
 
     Raises:
         ArgumentError: An argument is out of range; when training starts: the network has no selective layer, or
-            ``until`` and ``every`` do not fit the length of the training. A smoke test (``fast_dev_run``) may be as
-            short as it is.
+            ``until`` and ``every`` do not fit the length of the training. The length of a smoke test
+            (``fast_dev_run``) is not checked.
 
     Source: Jeong and Shin, ICML 2019, http://proceedings.mlr.press/v97/jeong19c.html
     """

@@ -10,7 +10,7 @@ COMMANDS = {
     "fit": ("lightning_modules.cli.training", "train a network, then test it"),
     "validate": ("lightning_modules.cli.training", "evaluate a checkpoint on the validation split"),
     "test": ("lightning_modules.cli.training", "evaluate a checkpoint on the test split"),
-    "predict": ("lightning_modules.cli.training", "write the class probabilities of images as a table"),
+    "predict": ("lightning_modules.cli.training", "write the class probabilities of images to a CSV file"),
     "compact": ("lightning_modules.cli.compact", "remove the closed channels of a trained selective network"),
     "models": ("lightning_modules.cli.models", "list the networks with parameters and MACs"),
     "build": ("lightning_modules.cli.build", "compile the C++ kernels ahead of their first use"),
@@ -24,7 +24,7 @@ def usage() -> str:
     rows = "\n".join(f"  {name:<10}{summary}" for name, (_, summary) in COMMANDS.items())
     return (
         "usage: dyc COMMAND [options]      dyc COMMAND --help      dyc --version\n\n"
-        "Dynamic convolution: train, evaluate and compare networks whose kernels follow the input.\n\n"
+        "Dynamic convolution: train, evaluate and compare networks whose kernels adapt to each input.\n\n"
         f"commands:\n{rows}\n\n"
         "examples:\n"
         "  dyc fit --config experiments/quickstart.yaml\n"

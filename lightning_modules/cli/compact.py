@@ -28,7 +28,11 @@ def parser() -> Parser:
         "parameters, MACs, time, outputs.",
         allow_abbrev=False,
     )
-    result.add_argument("--ckpt_path", default="last", help="a checkpoint, or last / best of --name (default: last)")
+    result.add_argument(
+        "--ckpt_path",
+        default="last",
+        help="a checkpoint file, or last or best for that of the run --name (default: last)",
+    )
     result.add_argument("--name", default="run", help="name of the run (default: run)")
     result.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     result.add_argument(
@@ -36,15 +40,17 @@ def parser() -> Parser:
         type=share,
         default=0.0,
         metavar="S",
-        help="leave layers whole of which less than this share of the channels is closed (default: 0)",
+        help="do not shrink layers with less than this share of their channels closed (default: 0)",
     )
-    result.add_argument("--batch", type=whole, default=64, metavar="N", help="images of a timed call (default: 64)")
-    result.add_argument("--seconds", type=positive, default=10.0, help="time for both networks (default: 10)")
+    result.add_argument("--batch", type=whole, default=64, metavar="N", help="images per timed call (default: 64)")
+    result.add_argument(
+        "--seconds", type=positive, default=10.0, help="seconds of timing, both networks together (default: 10)"
+    )
     result.add_argument(
         "--output",
         type=Path,
         metavar="FILE.pt2",
-        help="write the compact network, as torch.export saves it: any batch size, images of the trained size",
+        help="also save the compact network with torch.export, for any batch size and images of the trained size",
     )
     return result
 

@@ -73,20 +73,19 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     result = argparse.ArgumentParser(
         prog="dyc models",
-        description="List networks with parameters and MACs per image, and beside them the figures that papers print.",
-        epilog="A gap of = means that ours, rounded to the digits printed, is the figure; --published says why others "
-        "differ. Papers count operations in different ways; 'counted' is ours, counted as the paper does: "
+        description="List networks with their parameters and MACs per image beside the figures that papers print.",
+        epilog="A gap of = means that our count, rounded to the digits that the paper prints, is the published figure; "
+        "--published explains the other gaps. Papers count operations in different ways: the column 'counted' is our "
+        "count in the paper's convention, which the column 'as' names. Conventions: "
         + " ".join(f"{name}: {rule.summary}" for name, rule in CONVENTIONS.items()),
     )
     result.add_argument("filter", nargs="?", default="*", help="names to list, with wildcards (default: all)")
-    result.add_argument(
-        "--timm", action="store_true", help="choose among all of timm's models, not this package's only"
-    )
+    result.add_argument("--timm", action="store_true", help="search all of timm's models, not only this package's")
     result.add_argument(
         "--num-classes",
         metavar="N",
         type=whole_or_zero,
-        help="classes; 0 is no classifier (default: each network's own, 10, 100 or 1000)",
+        help="number of classes; 0 removes the classifier (default: each network's own, 10, 100 or 1000)",
     )
     result.add_argument(
         "--image-size", metavar="N", type=whole, help="height and width in pixels (default: each network's own)"
@@ -112,7 +111,7 @@ def count(model: nn.Module, image_size: int | None = None) -> Profile:
 
 
 def compare(figure: Figure, counts: Profile) -> dict:
-    """Return one figure beside ours; the gap is ``"="`` where ours, rounded to the digits printed, is the figure."""
+    """Return a published figure beside our count; the gap is ``"="`` where the rounded count is the figure."""
     without = "" if figure.classifier else " (no classifier)"
     return {
         "model": figure.model,

@@ -44,7 +44,12 @@ class DycCLI(LightningCLI):
             "--wandb", type=WandbMode, default="auto", help="W&B: auto is online when logged in and offline otherwise."
         )
         parser.add_argument("--wandb_project", type=str, default="dyc", help="W&B's project.")
-        parser.add_argument("--wandb_tags", type=list[str], default=[], help="W&B's tags, beside model and data set.")
+        parser.add_argument(
+            "--wandb_tags",
+            type=list[str],
+            default=[],
+            help="Further W&B tags; model, data set and seed are always tagged.",
+        )
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add model and data before the trainer, whose options fill many screens of ``--help``."""
@@ -82,13 +87,13 @@ class DycCLI(LightningCLI):
         self._take_data_settings(config["data"])
 
     def _take_data_settings(self, data: Any) -> None:
-        """Use the checkpoint's data settings where none was given; of another set, only how images are prepared."""
-        told = self.given.get("data") or {}
+        """Use the checkpoint's data settings where none was given; for another data set, only those of preparation."""
+        given = self.given.get("data") or {}
         trained = self.checkpoint.get("datamodule_hyper_parameters") or {}
         prepared = ("image_size", "mean", "std")
-        same = "dataset" not in told or told["dataset"] == trained.get("dataset")
+        same = "dataset" not in given or given["dataset"] == trained.get("dataset")
         for name, value in trained.items():
-            if name in data and name not in told and (same or name in prepared):
+            if name in data and name not in given and (same or name in prepared):
                 data[name] = value
 
     def before_instantiate_classes(self) -> None:
@@ -196,7 +201,7 @@ def quiet() -> None:
     """Silence advice of Lightning that does not apply here; warnings of substance stay."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     for message in (
-        ".*does not have many workers.*",  # sets in memory need none
+        ".*does not have many workers.*",  # data sets in memory use none
         ".*Checkpoint directory .* exists and is not empty.*",  # best and last share their folder
         ".*smaller than the logging interval.*",  # figures are logged once per epoch
         ".*Experiment logs directory .* exists and is not empty.*",  # W&B's folder is in it; every run has its own

@@ -33,12 +33,13 @@ def _open_folder(folder: Path, class_to_idx: dict[str, int] | None = None) -> De
     classes = [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
     classes.sort(key=lambda name: (natural_key(name), name))
     if not classes:
-        raise ArgumentError("data.root", f"{str(folder)!r} without class folders", "one folder of images per class")
+        raise ArgumentError("data.root", f"{str(folder)!r} without class folders", "a folder of images for each class")
     found = {name: sorted(image_files(folder / name)) for name in classes}
     empty = [name for name, paths in found.items() if not paths]
     if empty:
         kinds = ", ".join(sorted(get_img_extensions()))
-        raise ArgumentError("data.root", f"no image in {str(folder)!r} for {', '.join(empty)}", f"images ({kinds})")
+        sentence = f"{str(folder)!r} has no image of {', '.join(empty)}; images are files that end with {kinds}"
+        raise ArgumentError("data.root", sentence=sentence)
     labels = class_to_idx or {name: label for label, name in enumerate(classes)}
     unknown = [name for name in classes if name not in labels]
     if unknown:
@@ -145,7 +146,9 @@ def _check_shards(data: IterableDataset, argument: str, split: str, root: str) -
     """Raise unless a split of shards has a length and its local files are there; a missing one would be skipped."""
     shards = data.reader.split_info
     if not shards.num_samples:
-        raise ArgumentError(argument, f"{split!r}, whose length is not known", "SHARDS.tar|COUNT, or root/_info.json")
+        raise ArgumentError(
+            argument, f"{split!r}, whose length is not known", "its length, as SHARDS.tar|COUNT or in root/_info.json"
+        )
     missing = [f for f in shards.filenames if not _remote(root) and not _remote(f) and not (Path(root) / f).exists()]
     if missing:
         got = f"{root!r} without {len(missing)} of {len(shards.filenames)} shards, such as {missing[0]}"

@@ -31,7 +31,7 @@ class ImageData(LightningDataModule):
     Without a validation split and with ``val_fraction=0``, the test split is validated on, as the papers do.
 
     Args:
-        dataset: Name of the set.
+        dataset: Name of the data set.
         root: Folder of the files, or address of the shards (``wds/``).
         download: Let torchvision download what is missing.
         batch_size: Images per training batch and device.
@@ -45,14 +45,14 @@ class ImageData(LightningDataModule):
         erase_prob: Probability of random erasing (sets read image by image).
         mean: Channel means of pixels in 0..1; by default the set's.
         std: Channel standard deviations; by default the set's.
-        num_classes: Number of classes where the set does not tell (``wds/``).
-        num_workers: Processes that read images; by default the CPU cores less one. Sets in memory need none.
+        num_classes: Number of classes, where the data set does not say (``wds/``).
+        num_workers: Processes that read images; by default one less than the CPU cores. Data sets in memory use none.
         train_split: Name of the training split (``wds/``, ``hfds/``).
         val_split: Name of the validation split (``wds/``, ``hfds/``); null for none.
         test_split: Name of the test split (``wds/``, ``hfds/``); null for none.
         predict_folder: A folder of images, with or without classes, for ``predict``; by default the test split.
         reader_kwargs: Further arguments of timm's reader, such as ``input_key`` (``wds/``, ``hfds/``).
-        seed: Seed of the hold-out and of the order of samples; by default that of ``seed_everything``, or 0.
+        seed: Seed of the validation hold-out and of the order of samples; by default that of ``seed_everything``, or 0.
 
     Raises:
         ArgumentError: An argument cannot be used, or the data is missing, empty or damaged.
@@ -103,7 +103,7 @@ class ImageData(LightningDataModule):
             raise ArgumentError(
                 "data.auto_augment / data.erase_prob",
                 f"{auto_augment!r} / {erase_prob} with {dataset!r}",
-                "a set that is read image by image; sets in memory are cropped and flipped as whole batches",
+                "a data set that is read image by image; those in memory are cropped and flipped as whole batches",
             )
         check_policy(auto_augment)
         self.root, self.download = root, download
@@ -135,9 +135,9 @@ class ImageData(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Open the splits and hold out the validation share."""
-        # A folder to predict needs nothing of the training data once a checkpoint has told what it was like.
-        told = self.num_classes is not None and self.image_size is not None
-        if self.splits is not None or (stage == "predict" and self.predict_folder is not None and told):
+        # A folder to predict needs no training data if a checkpoint says what it was like.
+        known = self.num_classes is not None and self.image_size is not None
+        if self.splits is not None or (stage == "predict" and self.predict_folder is not None and known):
             return
         if self.in_memory:
             splits = self._open_tensors()
@@ -154,11 +154,11 @@ class ImageData(LightningDataModule):
         self.hparams.image_size, self.hparams.num_classes = self.image_size, self.num_classes
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps beside the settings: the names of the classes."""
+        """Return what a checkpoint keeps in addition to the settings: the names of the classes."""
         return {"class_names": self.class_names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the names of the classes from a checkpoint, where the data does not tell them."""
+        """Take the names of the classes from a checkpoint, where the data has none."""
         self.class_names = self.class_names or state_dict["class_names"]
 
     def _open_tensors(self) -> Splits:
@@ -167,10 +167,10 @@ class ImageData(LightningDataModule):
         return Splits(train.resize(self.image_size), None, test.resize(self.image_size), None)
 
     def _settle_classes(self, splits: Splits) -> None:
-        told = IN_MEMORY[self.dataset].num_classes if self.in_memory else len(splits.class_to_idx or ()) or None
-        if self.num_classes is not None and told is not None and self.num_classes != told:
-            raise ArgumentError("data.num_classes", self.num_classes, f"{told}, the classes of {self.dataset!r}")
-        self.num_classes = self.num_classes or told
+        known = IN_MEMORY[self.dataset].num_classes if self.in_memory else len(splits.class_to_idx or ()) or None
+        if self.num_classes is not None and known is not None and self.num_classes != known:
+            raise ArgumentError("data.num_classes", self.num_classes, f"{known}, the classes of {self.dataset!r}")
+        self.num_classes = self.num_classes or known
         if self.num_classes is None:
             sentence = f"{self.dataset!r} does not say how many classes it has; give their number"
             raise ArgumentError("data.num_classes", sentence=sentence)
@@ -182,13 +182,14 @@ class ImageData(LightningDataModule):
     def _settle_validation(self, splits: Splits) -> None:
         if self.val_fraction > 0:
             if splits.val is not None:
-                raise ArgumentError("data.val_fraction", self.val_fraction, "0, as the set has a validation split")
+                raise ArgumentError("data.val_fraction", self.val_fraction, "0, as the data set has a validation split")
             if isinstance(splits.train, IterableDataset):
-                raise ArgumentError("data.val_fraction", self.val_fraction, "0 and a val_split for iterable sets")
+                need = "0, and a val_split, as samples of an iterable data set cannot be picked"
+                raise ArgumentError("data.val_fraction", self.val_fraction, need)
             count = len(splits.train)
             held = int(count * self.val_fraction)
             if held == 0:
-                raise ArgumentError("data.val_fraction", self.val_fraction, f"more than 1/{count}, one sample")
+                raise ArgumentError("data.val_fraction", self.val_fraction, f"more than 1/{count}, which is one sample")
             order = torch.randperm(count, generator=torch.Generator().manual_seed(self.seed))
             pick = splits.train.subset if self.in_memory else lambda i: Subset(splits.train, i.tolist())
             splits.train, splits.val = pick(order[held:]), pick(order[:held])
@@ -199,7 +200,7 @@ class ImageData(LightningDataModule):
                 "data.val_fraction", 0, f"a share above 0, as {self.root!r} has neither a val nor a test folder"
             )
         if splits.val is None:
-            raise ArgumentError("data.val_split", None, "the name of a split, as test_split is null too")
+            raise ArgumentError("data.val_split", sentence="name a split here or as test_split; both are null")
 
     @property
     def validates_on_test(self) -> bool:

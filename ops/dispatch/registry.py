@@ -1,17 +1,9 @@
-"""Which backends exist, which can run a call, and which one is chosen.
-
-Choosing never hides anything: ``"auto"`` takes the first that can run, a named backend runs or raises.
-"""
+"""Which backends exist, in which order they are tried, and what a block of code prefers."""
 
 import threading
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
-
-import torch
-from torch import Tensor
 
 from ops.dispatch.backend import Backend
 from ops.dispatch.operators import OPERATORS
@@ -37,14 +29,6 @@ class BackendStatus:
     reasons: tuple[str, ...]
     summary: str
     operators: dict[str, tuple[str, ...]]
-
-
-class Choice(NamedTuple):
-    """What runs a call: a backend, and the operator or part of it that the backend does (see ``Operator.part``)."""
-
-    backend: Backend
-    operator: str
-    run: Callable[..., Tensor]
 
 
 _REGISTRY: dict[str, Backend] = {}
@@ -152,44 +136,15 @@ def use_backend(name: str) -> Iterator[None]:
 
 
 def chosen_state() -> tuple[str, int]:
-    """Return what a choice by :func:`select` depends on besides its arguments."""
+    """Return what a choice depends on besides the call: the name of :func:`use_backend`, and the registrations."""
     return _CHOSEN.name, _GENERATION[0]
 
 
-def select(problem: Problem, name: str = "auto") -> Choice:
-    """Choose what runs ``problem``.
-
-    Args:
-        problem: The call.
-        name: A registered name, or ``"auto"``: the one of :func:`use_backend` if it has the operator, else the first
-            that can run.
-
-    Raises:
-        ArgumentError: Unknown name.
-        BackendUnavailable: The named backend lacks the operator or cannot run the problem (all reasons are listed),
-            or none can.
-    """
-    if name == "auto" and _CHOSEN.name != "auto" and _REGISTRY[_CHOSEN.name].has(problem.operator):
-        name = _CHOSEN.name
-    if name == "auto":
-        for backend in _in_order(problem):
-            operator, reasons = _prepared_stage(backend, problem)
-            if not reasons:
-                return Choice(backend, operator, backend.operators[operator].run)
-        raise BackendUnavailable("no backend can run this call:\n" + describe(problem))
-    missing = backend_lacks(name, problem.operator)
-    if missing is not None:
-        raise BackendUnavailable(f"backend {name!r} cannot run this call: {missing}")
-    backend = _REGISTRY[name]
-    operator, reasons = _prepared_stage(backend, problem)
-    if reasons:
-        raise BackendUnavailable(f"backend {name!r} cannot run this call: " + "; ".join(reasons))
-    return Choice(backend, operator, backend.operators[operator].run)
-
-
-def select_backend(problem: Problem, name: str = "auto") -> Backend:
-    """Return the backend that runs ``problem``; arguments and errors as :func:`ops.dispatch.registry.select`."""
-    return select(problem, name).backend
+def registered(name: str) -> Backend:
+    """Return the backend of a name; raise :class:`ArgumentError` with suggestions if there is none."""
+    if check_backend_name(name) == "auto":
+        raise ArgumentError("backend", "'auto'", "one of " + ", ".join(map(repr, _REGISTRY)))
+    return _REGISTRY[name]
 
 
 def prepare_backend(name: str) -> None:
@@ -199,9 +154,7 @@ def prepare_backend(name: str) -> None:
         ArgumentError: No such backend.
         BackendUnavailable: It lacks something on this machine, or a preparation failed; lists every reason.
     """
-    if check_backend_name(name) == "auto":
-        raise ArgumentError("backend", "'auto'", "one of " + ", ".join(map(repr, _REGISTRY)))
-    backend = _REGISTRY[name]
+    backend = registered(name)
     for implementation in () if backend.missing else backend.operators.values():
         if implementation.prepare is not None:
             implementation.prepare.make()
@@ -210,8 +163,8 @@ def prepare_backend(name: str) -> None:
         raise BackendUnavailable(f"backend {name!r} cannot be made ready: " + "; ".join(reasons))
 
 
-def _in_order(problem: Problem) -> list[Backend]:
-    """Return the backends that have the operator in the order of ``"auto"``.
+def in_order(problem: Problem) -> list[Backend]:
+    """Return the backends that have the operator of ``problem``, in the order of ``"auto"``.
 
     The built-in ones stand as measured, others where they asked to be.
     """
@@ -225,32 +178,3 @@ def _in_order(problem: Problem) -> list[Backend]:
                 place -= 1
             names.insert(place, name)
     return [_REGISTRY[name] for name in names if _REGISTRY[name].has(problem.operator)]
-
-
-def _prepared_stage(backend: Backend, problem: Problem) -> tuple[str, tuple[str, ...]]:
-    """Return :meth:`Backend.stage`, what it needs made ready at its first use."""
-    operator, reasons = backend.stage(problem)
-    if not reasons and not _ready(backend.name, operator):
-        return backend.stage(problem)  # with the reason of the failure, or by a part that needs none of it
-    return operator, reasons
-
-
-@torch.compiler.assume_constant_result
-def _ready(name: str, operator: str) -> bool:
-    """Prepare an operator of a backend at its first use, while tracing too, and say whether it can run."""
-    preparation = _REGISTRY[name].operators[operator].prepare
-    if preparation is None:
-        return True
-    if preparation.make():
-        warnings.warn(f"backend {name!r} is not available: {preparation.failure}", stacklevel=2)
-    return preparation.failure is None
-
-
-def describe(problem: Problem) -> str:
-    """Return one line per backend: whether it can run ``problem``, and if not, why."""
-    lines = []
-    for backend in _in_order(problem):
-        _, reasons = backend.stage(problem)
-        lines.append(f"  {backend.name}: " + ("; ".join(reasons) if reasons else "can run"))
-    lines += [f"  {name}: has no {problem.operator}" for name, b in _REGISTRY.items() if not b.has(problem.operator)]
-    return "\n".join(lines)

@@ -30,7 +30,7 @@ class EfficientAttention(Attention):
         num_kernels: Kernels in the bank, ``K``.
         select: ``"rcr"`` (random channels, fixed when the layer is made), ``"cgr"`` (contiguous groups, averaged),
             ``"cgr_max"`` (their maximum), ``"every"`` (every fourth channel), ``"quarter"`` (a contiguous quarter).
-        channels: Channels or groups of ``"rcr"``, ``"cgr"`` and ``"cgr_max"``: 4 unless told; all where ``C`` is less.
+        channels: Channels or groups of ``"rcr"``, ``"cgr"`` and ``"cgr_max"``: 4 by default; all where ``C`` is less.
         quarter: Which quarter, 0 to 3.
         resample: ``"rcr"`` only: ``"never"``, or ``"forward"`` for other channels in each training pass.
         seed: ``"rcr"`` only: makes the drawing repeatable; torch's generator if None.

@@ -10,12 +10,12 @@ BENCHES = {"ops": "operators", "layers": "operators", "models": "models", "selec
 
 USAGE = """usage: dyc bench ops|layers|models|selective [options]      dyc bench ops --help
 
-Time operators, layers or networks. All contestants take turns within one run: compare ratios, not milliseconds of
-different runs.
+Time operators, layers or networks. All contestants take turns within one run: compare ratios, not milliseconds
+from different runs.
 
 what:
-  ops        the depthwise operator of every backend, beside static, grouped and the machine's copy speed
-  layers     dyc.DynamicConv2d with its attention, beside the static layer and the public formulation
+  ops        the depthwise operator of every backend, beside static and grouped convolutions and a copy
+  layers     dyc.DynamicConv2d with its attention, beside the static layer and the usual public code
   models     whole networks: inference, and training steps
   selective  networks that close and re-use channels (SelectConv): training, inference, and the rewiring itself
 

@@ -49,15 +49,18 @@ def _parser() -> Parser:
         default=MODES,
         help=f"{', '.join(MODES)} (default: both)",
     )
-    chosen.add_argument("--batches", nargs="+", metavar="N", type=whole, help="images of a call (default: 1)")
+    chosen.add_argument("--batches", nargs="+", metavar="N", type=whole, help="batch sizes of inference (default: 1)")
     chosen.add_argument(
-        "--train-batches", nargs="+", metavar="N", type=whole, help="images of a training step (default: 128)"
+        "--train-batches", nargs="+", metavar="N", type=whole, help="batch sizes of training (default: 128)"
     )
     chosen.add_argument(
         "--input-size", nargs="+", metavar="N", type=whole, help="height and width in pixels (default: the baseline's)"
     )
     chosen.add_argument(
-        "--layout", type=one_of(LAYOUTS), default="channels_last", help=f"{', '.join(LAYOUTS)} (default: channels_last)"
+        "--layout",
+        type=one_of(LAYOUTS),
+        default="channels_last",
+        help=f"memory format: {', '.join(LAYOUTS)} (default: channels_last)",
     )
     chosen.add_argument("--compile", action="store_true", help="torch.compile every network, which takes minutes")
     chosen.add_argument("--cuda-graph", action="store_true", help="replay inference as a CUDA graph")

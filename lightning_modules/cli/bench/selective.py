@@ -28,13 +28,22 @@ def _parser() -> Parser:
         "models", nargs="*", metavar="MODEL", type=known, default=["select_densenet40"],
         help="timm names (default: select_densenet40)",
     )  # fmt: skip
-    chosen.add_argument("--batch", type=whole, default=64, metavar="N", help="images of a call (default: 64)")
-    chosen.add_argument("--input-size", type=whole, metavar="N", help="height and width in pixels (default: its own)")
+    chosen.add_argument("--batch", type=whole, default=64, metavar="N", help="batch size (default: 64)")
     chosen.add_argument(
-        "--share", type=share, default=0.25, metavar="S", help="share of the channels, 0 to 1 (default: 0.25)"
+        "--input-size", type=whole, metavar="N", help="height and width in pixels (default: the network's own)"
     )
     chosen.add_argument(
-        "--layout", type=one_of(LAYOUTS), default="channels_last", help=f"{', '.join(LAYOUTS)} (default: channels_last)"
+        "--share",
+        type=share,
+        default=0.25,
+        metavar="S",
+        help="share of the channels to close or re-use, from 0 to below 1 (default: 0.25)",
+    )
+    chosen.add_argument(
+        "--layout",
+        type=one_of(LAYOUTS),
+        default="channels_last",
+        help=f"memory format: {', '.join(LAYOUTS)} (default: channels_last)",
     )
     return parser
 
