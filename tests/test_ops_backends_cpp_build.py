@@ -1,32 +1,136 @@
 """What is compiled at first use: a first compilation, its second use, and what is said where it cannot be kept."""
 
+import ctypes
 import os
-import platform
 import re
+import shutil
+import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
-from support.processes import run
+from support.processes import HANGS, run
 
 import ops
+import ops.backends.cpp.build as cpp_build
 from ops.backends.cpp.backend import CPP, load
-from ops.backends.cpp.build import build, compiler
+from ops.backends.cpp.build import build, build_all, compiler
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="got no C++ compiler; need g++ or clang++ on PATH")
 
-# Without AVX-512, as on most processors, whichever one runs the tests; -O0 takes a fraction of the time of -O3.
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """Let two libraries of a few lines, which share a source, stand for the real ones; return the compiler's log."""
+    sources, log = tmp_path / "csrc", tmp_path / "log"
+    sources.mkdir()
+    (sources / "shared.h").write_text("int shared();")
+    (sources / "shared.cpp").write_text('#include "shared.h"\nint shared() { return 40; }')
+    for name, number in (("one", 1), ("two", 2)):
+        text = f'#include "shared.h"\nextern "C" int {name}() {{ return shared() + {number}; }}'
+        (sources / f"{name}.cpp").write_text(text)
+    logging = tmp_path / "logging-c++"
+    logging.write_text(f'#!/bin/sh\necho "$@" >> {log}\nexec {shutil.which(compiler()[0])} "$@"\n')
+    logging.chmod(0o755)
+    monkeypatch.setattr(cpp_build, "SOURCES", sources)
+    monkeypatch.setattr(cpp_build, "LIBRARIES", {"one": ("one", "shared"), "two": ("two", "shared")})
+    monkeypatch.setattr(cpp_build, "SECONDS", {"one": 5, "two": 4, "shared": 3})
+    monkeypatch.setattr(cpp_build, "_cores", lambda: 2)
+    monkeypatch.setenv("CXX", str(logging))
+    monkeypatch.setenv("DYC_CACHE", str(tmp_path / "not" / "there"))
+    return log
+
+
+COMPILED = (
+    r"dyc: compiling the C\+\+ kernels for this processor, once: about 6 s \(kept in {}\) \.\.\.\n"
+    r"dyc: compiled in \d+ s\n"
+)
+
+
+def test_a_first_compilation_is_kept_and_a_second_one_does_nothing(small, capsys):
+    paths = build_all()
+    folder = Path(os.environ["DYC_CACHE"])
+    assert re.fullmatch(COMPILED.format(folder), capsys.readouterr().err)
+    assert [getattr(ctypes.CDLL(path), name)() for path, name in zip(paths, ("one", "two"))] == [41, 42]
+    assert sorted(path.name.split("-")[0] for path in folder.iterdir()) == [".lock", "one", "two"]
+    assert len(small.read_text().splitlines()) == 5  # three sources and two libraries
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert build("two", "one") == paths[::-1]
+    assert capsys.readouterr().err == ""
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_a_changed_source_is_compiled_again(small):
+    one, two = build_all()
+    source = cpp_build.SOURCES / "two.cpp"
+    source.write_text(source.read_text() + "\n")
+    again = build_all()
+    assert again[0] == one
+    assert again[1] != two
+    header = cpp_build.SOURCES / "shared.h"
+    header.write_text(header.read_text() + "\n")
+    assert not {*build_all()} & {one, *again}
+
+
+def test_of_two_at_the_same_moment_one_compiles(small, capsys):
+    threads = [threading.Thread(target=build_all) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert capsys.readouterr().err.count("dyc: compiling") == 1
+    assert len(small.read_text().splitlines()) == 5
+
+
+HOLDER = """
+import fcntl, pathlib, sys, time
+folder = pathlib.Path(sys.argv[1])
+folder.mkdir(parents=True)
+file = open(folder / ".lock", "a")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_process_that_dies_while_it_compiles_holds_up_nobody(small, capsys):
+    command = [sys.executable, "-S", "-c", HOLDER, os.environ["DYC_CACHE"]]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout.readline() == "held\n"
+            thread = threading.Thread(target=build_all, daemon=True)
+            thread.start()
+            said, end = "", time.monotonic() + HANGS
+            while "waiting" not in said and time.monotonic() < end:
+                said += capsys.readouterr().err
+                time.sleep(0.01)
+            assert said == "dyc: waiting for another process that compiles the C++ kernels\n"
+            assert not small.exists()
+        finally:
+            holder.kill()
+    thread.join(HANGS)
+    assert re.fullmatch(COMPILED.format(os.environ["DYC_CACHE"]), capsys.readouterr().err)
+
+
+def test_the_estimate_knows_every_source_and_leaves_none_out():
+    sources = {source for names in cpp_build.LIBRARIES.values() for source in names}
+    assert sources == {path.stem for path in cpp_build.SOURCES.glob("*.cpp")} == {*cpp_build.SECONDS}
+
+
+# Without AVX-512, as on most processors; -O0 takes a fraction of the time of -O3.
 PRELUDE = """
 import warnings, torch, ops, ops.backends.cpp.build
 from ops import reference
 
 warnings.simplefilter("ignore")
 torch.manual_seed(0)
-ops.backends.cpp.build.FLAGS += {flags}
+ops.backends.cpp.build.FLAGS += ("-O0", "-mno-avx512f")
 """
-FLAGS = ("-O0", "-mno-avx512f") if platform.machine() in ("x86_64", "AMD64") else ("-O0",)
 
 CALLS = """
 def hold(found, want, dtype):
@@ -71,37 +175,15 @@ print("as defined")
 """
 
 
-def elsewhere(program, folder):
-    """Run a program in a process of its own that keeps what it compiles in this folder."""
-    program = PRELUDE.format(flags=FLAGS) + program
-    environment = {**os.environ, "DYC_CACHE": str(folder)}
-    done = run([sys.executable, "-c", program], env=environment)
+@pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() != "AVX512", reason="got no AVX-512; every other test runs this code here"
+)
+def test_what_other_processors_compile_runs_as_defined(tmp_path):
+    environment = {**os.environ, "DYC_CACHE": str(tmp_path)}
+    command = [sys.executable, "-c", PRELUDE + CALLS]
+    done = run(command, env=environment)
     assert done.returncode == 0, done.stderr
-    return done
-
-
-@pytest.fixture(scope="module")
-def first(tmp_path_factory):
-    """Compile for the first time, into a folder that is not there yet."""
-    folder = tmp_path_factory.mktemp("cache") / "not" / "there"
-    return folder, elsewhere(CALLS, folder)
-
-
-def test_a_first_compilation_runs_and_is_kept(first):
-    folder, done = first
     assert done.stdout == "as defined\n"
-    assert done.stderr.count("dyc: compiling") == 1
-    assert str(folder) in done.stderr
-    assert sorted(path.name.split("-")[0] for path in folder.iterdir()) == ["depthwise", "layer"]
-
-
-def test_a_second_process_compiles_nothing(first):
-    folder = first[0]
-    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    done = elsewhere(CALLS, folder)
-    assert done.stdout == "as defined\n"
-    assert "compiling" not in done.stderr
-    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
 @pytest.fixture
@@ -161,7 +243,7 @@ def test_a_compiler_that_fails_is_quoted(unprepared, tmp_path, monkeypatch):
     broken.chmod(0o755)
     monkeypatch.setenv("CXX", str(broken))
     assert "internal trouble" in unprepared[0](tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["broken-c++"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "broken-c++"]
 
 
 NO_COMPILER = """

@@ -1,7 +1,7 @@
-"""Compile the C++ sources once and keep the result, keyed by everything that it depends on.
+"""Compile the C++ sources once and keep the libraries, keyed by everything that they depend on.
 
-One call of the compiler, without a build tool: the file is written under a temporary name and moved into place, so that
-processes which compile at the same moment do not disturb each other.
+No build tool: each source is compiled by one call of the compiler, as many at a time as there are cores. The loops are
+in files without PyTorch's headers, which take longer to compile than most of the loops do.
 """
 
 import hashlib
@@ -12,19 +12,35 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 
+from ops.backends.cache import cache_folder, locked, moved_into_place
 from ops.errors import BackendUnavailable
 
 SOURCES = Path(__file__).parent / "csrc"
+LIBRARIES = {  # the sources of each
+    "depthwise": ("depthwise", "channels_last_float", "channels_last_bfloat16", "channels_first"),
+    "layer": ("layer", "channels_last_float"),
+    "rewire": ("rewire",),
+}
+SECONDS = {  # that one core takes for each source, about
+    "layer": 16,
+    "depthwise": 14,
+    "rewire": 14,
+    "channels_last_bfloat16": 11,
+    "channels_last_float": 8,
+    "channels_first": 7,
+}
 FLAGS = (
     *("-O3", "-march=native", "-std=c++20", "-Wno-psabi"),
-    *("-fPIC", "-shared", "-fopenmp", "-DAT_PER_OPERATOR_HEADERS"),
+    *("-fPIC", "-fopenmp", "-DAT_PER_OPERATOR_HEADERS"),
 )
-LIBRARIES = ("-ltorch_cpu", "-lc10")
+LINKED = ("-ltorch_cpu", "-lc10")
 
 
 def compiler() -> tuple[str, ...] | None:
@@ -39,17 +55,46 @@ def no_compiler() -> str:
     return f"got {sought}; need g++ or clang++ on PATH (Debian: apt-get install g++)"
 
 
-def cache_folder() -> Path:
-    """Return the folder of compiled files: ``DYC_CACHE``, else ``dyc`` in the user's cache folder."""
-    for variable, below in (("DYC_CACHE", "."), ("XDG_CACHE_HOME", "dyc")):
-        if os.environ.get(variable):
-            return Path(os.environ[variable]) / below
+def build(*names: str) -> list[Path]:
+    """Return the shared libraries of these names (see ``LIBRARIES``), compiling those that are not kept yet.
+
+    Of several processes that start at the same moment one compiles and the others wait for it.
+
+    Raises:
+        BackendUnavailable: There is no compiler, or it failed; holds the end of its output.
+    """
+    cxx = compiler()
+    if cxx is None:
+        raise BackendUnavailable(no_compiler())
+    targets = {name: _target(name, cxx) for name in names}
     try:
-        return Path.home() / ".cache" / "dyc"
-    except RuntimeError as error:
+        if _missing(targets):
+            with locked(cache_folder(), lambda: _say("waiting for another process that compiles the C++ kernels")):
+                if wanted := _missing(targets):
+                    _compile(cxx, wanted)
+    except OSError as error:
         raise BackendUnavailable(
-            f"got no home folder ({error}); need DYC_CACHE, a folder for compiled files"
+            f"got no place to keep the compiled file ({error}); need a writable DYC_CACHE"
         ) from error
+    return list(targets.values())
+
+
+def build_all() -> list[Path]:
+    """Return all shared libraries, compiling those that are not kept yet: ahead of time, for images and clusters.
+
+    They use every instruction of the processor that compiles them and are kept under a name made of its list of
+    instruction sets. A processor with another list does not take them: it compiles its own at first use, beside them,
+    and needs a compiler for that. So build an image on the kind of processor that it will run on, or let ``DYC_CACHE``
+    be a folder that outlives the container, which may hold the libraries of several kinds.
+
+    Raises:
+        BackendUnavailable: There is no compiler, or it failed; holds the end of its output.
+    """
+    return build(*LIBRARIES)
+
+
+def _say(text: str) -> None:
+    print(f"dyc: {text}", file=sys.stderr, flush=True)
 
 
 def _processor() -> str:
@@ -61,52 +106,58 @@ def _processor() -> str:
     return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
 
 
-def build(*names: str) -> list[Path]:
-    """Return the shared libraries of each ``csrc/NAME.cpp``, compiling at the same time those that are not kept yet.
-
-    Raises:
-        BackendUnavailable: There is no compiler, or it failed; holds the end of its output.
-    """
-    cxx = compiler()
-    if cxx is None:
-        raise BackendUnavailable(no_compiler())
-    headers = b"".join(path.read_bytes() for path in sorted(SOURCES.glob("*.h")))
-    facts = repr((FLAGS, LIBRARIES, cxx, torch.__version__, _processor())).encode()
-    targets = []
-    for name in names:
-        key = hashlib.sha256(headers + (SOURCES / f"{name}.cpp").read_bytes() + facts).hexdigest()[:16]
-        targets.append(cache_folder() / f"{name}-{key}.so")
-    try:
-        wanted = [(name, target) for name, target in zip(names, targets) if not target.is_file()]
-    except OSError as error:
-        raise BackendUnavailable(f"got no place to keep compiled files ({error}); need a writable DYC_CACHE") from error
-    if wanted:
-        folder = cache_folder()
-        print(f"dyc: compiling C++ for this machine, once (kept in {folder})", file=sys.stderr, flush=True)
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda pair: _compile(cxx, SOURCES / f"{pair[0]}.cpp", pair[1]), wanted))
-    return targets
+def _cores() -> int:
+    """Return how many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _compile(cxx: tuple[str, ...], source: Path, target: Path) -> None:
-    home = Path(torch.__file__).parent
+def _target(name: str, cxx: tuple[str, ...]) -> Path:
+    """Return where a library is kept."""
+    files = sorted(SOURCES.glob("*.h")) + [SOURCES / f"{source}.cpp" for source in LIBRARIES[name]]
+    facts = repr((FLAGS, LINKED, cxx, torch.__version__, _processor())).encode()
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in files) + facts).hexdigest()[:16]
+    return cache_folder() / f"{name}-{key}.so"
+
+
+def _missing(targets: dict[str, Path]) -> dict[str, Path]:
+    return {name: path for name, path in targets.items() if not path.is_file()}
+
+
+def _estimate(sources: Iterable[str], cores: int) -> int:
+    """Return about how many seconds it takes to compile these sources."""
+    seconds = [SECONDS[source] for source in sources]
+    return max(*seconds, sum(seconds) // cores) if len(seconds) > 1 else seconds[0]
+
+
+def _compile(cxx: tuple[str, ...], targets: dict[str, Path]) -> None:
+    """Compile what these libraries consist of, each source once, and link them."""
+    home, cores, start = Path(torch.__file__).parent, _cores(), time.monotonic()
     include = (f"-I{home / 'include'}", f"-I{home / 'include/torch/csrc/api/include'}")
-    command = [*cxx, *FLAGS, *include, str(source), f"-L{home / 'lib'}", *LIBRARIES]
+    sources = {source for name in targets for source in LIBRARIES[name]}
+    longest_first = sorted(sources, key=SECONDS.__getitem__, reverse=True)
+    _say(
+        "compiling the C++ kernels for this processor, once:"
+        f" about {_estimate(sources, cores)} s (kept in {cache_folder()}) ..."
+    )
+    with tempfile.TemporaryDirectory(dir=cache_folder()) as folder, ThreadPoolExecutor(cores) as pool:
+        objects = {source: f"{folder}/{source}.o" for source in sources}
+
+        def compile_one(source: str) -> None:
+            _run(cxx, *FLAGS, *include, "-c", str(SOURCES / f"{source}.cpp"), "-o", objects[source])
+
+        list(pool.map(compile_one, longest_first))
+        for name, target in targets.items():
+            linked = [objects[source] for source in LIBRARIES[name]]
+            with moved_into_place(target) as partial:
+                _run(cxx, *FLAGS, "-shared", *linked, f"-L{home / 'lib'}", *LINKED, "-o", str(partial))
+    _say(f"compiled in {time.monotonic() - start:.0f} s")
+
+
+def _run(cxx: tuple[str, ...], *arguments: str) -> None:
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(suffix=".so", dir=target.parent)
-    except OSError as error:
-        raise BackendUnavailable(
-            f"got no place to keep the compiled file ({error}); need a writable DYC_CACHE"
-        ) from error
-    os.close(handle)
-    try:
-        done = subprocess.run([*command, "-o", partial], capture_output=True, text=True)
-        if done.returncode != 0:
-            end = done.stderr[-2000:]
-            raise BackendUnavailable(f"got an error of {' '.join(cxx)}:\n{end}\nneed a compiler for C++20")
-        with open(partial, "rb") as file:
-            os.fsync(file.fileno())  # a file that a full disk cut short would end the process that loads it
-        os.replace(partial, target)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+        done = subprocess.run([*cxx, *arguments], capture_output=True, text=True)
+    except OSError as error:  # found, but nothing that runs
+        raise BackendUnavailable(f"got an error of {' '.join(cxx)}: {error}; need a compiler for C++20") from error
+    if done.returncode != 0:
+        end = done.stderr[-2000:]
+        raise BackendUnavailable(f"got an error of {' '.join(cxx)}:\n{end}\nneed a compiler for C++20")

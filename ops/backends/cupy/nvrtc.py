@@ -1,12 +1,10 @@
 """CUDA C++ compiled by NVRTC, once per architecture and version, and kept."""
 
 import hashlib
-import os
-import tempfile
 from functools import cache
 from types import ModuleType
 
-from ops.backends.cpp.build import cache_folder
+from ops.backends.cache import cache_folder, moved_into_place
 from ops.errors import BackendUnavailable
 
 FLAGS = ("--std=c++17",)
@@ -69,11 +67,8 @@ def compiled(name: str, text: str, architecture: str) -> bytes:
         return target.read_bytes()
     code, _ = compile_program(text, architecture)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(suffix=".cubin", dir=target.parent)
+        with moved_into_place(target) as partial:
+            partial.write_bytes(code)
     except OSError:
         return code  # no place to keep it: compiled again by the next process
-    with os.fdopen(handle, "wb") as file:
-        file.write(code)
-    os.replace(partial, target)
     return code

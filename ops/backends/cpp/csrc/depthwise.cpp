@@ -6,9 +6,9 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
-#include "channels_first.h"
-#include "channels_last_grad.h"
+#include "geometry.h"
 #include "operators.h"
+#include "vec.h"
 
 namespace {
 

@@ -19,7 +19,6 @@
 #include <optional>
 #include <tuple>
 
-#include "channels_last_grad.h"
 #include "layer.h"
 
 namespace {

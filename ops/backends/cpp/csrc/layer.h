@@ -9,7 +9,10 @@
 
 #include "branch.h"
 #include "channels_last.h"
+#include "instances.h"
 #include "operators.h"
+
+DYC_CHANNELS_LAST(extern, float)
 
 namespace dyc {
 

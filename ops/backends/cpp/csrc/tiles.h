@@ -4,17 +4,19 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 
 #include "geometry.h"
 #include "vec.h"
 
 #define DYC_UNROLL _Pragma("GCC unroll 32")
+#define DYC_KEEP_LOOP _Pragma("GCC unroll 1")
 
 namespace dyc::channels_last {
 
 constexpr int64_t kTileBlocks = 8;  // blocks of channels whose kernels stay in the first-level cache
 
-// M x N outputs from (row, column) on, for one block. A plain tile is one whose columns lie inside the image, with all lanes.
+// M x N outputs from (row, column) on, for one block, where M is 1 or 2. A tile is `inside` if its columns are.
 template <int KH, int KW, int S, int M, int N, bool kInside, bool kWhole, typename T>
 inline void tile(const Geometry& g, const T* image, const Vec* taps, T* out, int64_t lanes, int64_t row, int64_t column) {
   const int64_t top = row * S - g.pad_h, left = column * S - g.pad_w;
@@ -25,24 +27,38 @@ inline void tile(const Geometry& g, const T* image, const Vec* taps, T* out, int
     DYC_UNROLL
     for (int n = 0; n < N; ++n) total[m][n] = Vec{};
   }
-  DYC_UNROLL
-  for (int i = 0; i < (M - 1) * S + KH; ++i) {
-    if (top + i < 0 || top + i >= height) continue;
+  // Input row i meets row i of the taps for the outputs of the first row, and row i - S for those of the second.
+  const auto add = [&]<bool kFirst, bool kSecond>(int i) __attribute__((always_inline)) {
+    if (top + i < 0 || top + i >= height) return;
     const int64_t from = ((top + i) * width + left) * channels;  // below 0 left of the image: not yet a pointer
+    const Vec* tap = taps + i * KW;
     DYC_UNROLL
     for (int p = 0; p < (N - 1) * S + KW; ++p) {
       if (!kInside && (left + p < 0 || left + p >= width)) continue;
       const T* pixel = image + (from + p * channels);
       const Vec v = kWhole ? load(pixel) : load(pixel, lanes);
       DYC_UNROLL
-      for (int m = 0; m < M; ++m) {
-        const int u = i - m * S;
-        if (u < 0 || u >= KH) continue;
-        DYC_UNROLL
-        for (int j = 0; j < KW; ++j)
-          if (p >= j && (p - j) % S == 0 && (p - j) / S < N) total[m][(p - j) / S] += taps[u * KW + j] * v;
+      for (int j = 0; j < KW; ++j) {
+        if (p < j || (p - j) % S != 0 || (p - j) / S >= N) continue;
+        if constexpr (kFirst) total[0][(p - j) / S] += tap[j] * v;
+        if constexpr (kSecond) total[M - 1][(p - j) / S] += tap[j - S * KW] * v;
       }
     }
+  };
+  // Not unrolled but for the smallest: the rows of one kind share one body, which is what takes the compiler's time.
+  const auto rows = [&]<bool kFirst, bool kSecond>(int begin, int end) __attribute__((always_inline)) {
+    if constexpr (N == 1) {
+      DYC_UNROLL
+      for (int i = begin; i < end; ++i) add.template operator()<kFirst, kSecond>(i);
+    } else {
+      DYC_KEEP_LOOP
+      for (int i = begin; i < end; ++i) add.template operator()<kFirst, kSecond>(i);
+    }
+  };
+  rows.template operator()<true, false>(0, M == 1 ? KH : S);
+  if constexpr (M == 2) {
+    rows.template operator()<true, true>(S, KH);
+    rows.template operator()<false, true>(KH, KH + S);
   }
   T* to = out + row * pitch + column * channels;
   DYC_UNROLL
@@ -55,6 +71,24 @@ inline void tile(const Geometry& g, const T* image, const Vec* taps, T* out, int
   }
 }
 
+// The same for fewer channels than a vector has lanes, through a copy of the inputs with all lanes, zero outside.
+template <int KH, int KW, int S, int M, int N, typename T>
+[[gnu::noinline]] void tile_part(const Geometry& g, const T* image, const Vec* taps, T* out, int64_t lanes, int64_t row,
+                                 int64_t column) {
+  constexpr int64_t kRows = (M - 1) * S + KH, kColumns = (N - 1) * S + KW;
+  T patch[kRows * kColumns * kLanes] = {}, found[M * N * kLanes];
+  const int64_t top = row * S - g.pad_h, left = column * S - g.pad_w;
+  for (int64_t i = std::max<int64_t>(0, -top); i < std::min(kRows, g.height - top); ++i)
+    for (int64_t p = std::max<int64_t>(0, -left); p < std::min(kColumns, g.width - left); ++p)
+      std::memcpy(patch + (i * kColumns + p) * kLanes, image + ((top + i) * g.width + left + p) * g.channels, lanes * sizeof(T));
+  const Geometry whole{1, kLanes, kRows, kColumns, M, N, KH, KW, S, S, 0, 0, 1, 1};
+  tile<KH, KW, S, M, N, true, true>(whole, patch, taps, found, kLanes, 0, 0);
+  T* to = out + (row * g.out_width + column) * g.channels;
+  for (int64_t m = 0; m < M; ++m)
+    for (int64_t n = 0; n < N; ++n)
+      std::memcpy(to + (m * g.out_width + n) * g.channels, found + (m * N + n) * kLanes, lanes * sizeof(T));
+}
+
 // Tiles of N columns from `column` on, as many as fit, for all blocks; returns the first column that is left.
 template <int KH, int KW, int S, int M, int N, typename T>
 inline int64_t tiles(const Geometry& g, const T* image, const Vec (*taps)[KH * KW], T* out, int64_t channels, int64_t row,
@@ -64,9 +98,14 @@ inline int64_t tiles(const Geometry& g, const T* image, const Vec (*taps)[KH * K
     const bool inside = left >= 0 && left + (N - 1) * S + KW <= g.width;
     for (int64_t c = 0, block = 0; c < channels; c += kLanes, ++block) {
       const int64_t lanes = std::min(kLanes, channels - c);
-      if (lanes < kLanes) tile<KH, KW, S, M, N, false, false>(g, image + c, taps[block], out + c, lanes, row, column);
-      else if (inside) tile<KH, KW, S, M, N, true, true>(g, image + c, taps[block], out + c, lanes, row, column);
-      else tile<KH, KW, S, M, N, false, true>(g, image + c, taps[block], out + c, lanes, row, column);
+      if (lanes < kLanes) {
+        if constexpr (kMasks<T>) tile<KH, KW, S, M, N, false, false>(g, image + c, taps[block], out + c, lanes, row, column);
+        else tile_part<KH, KW, S, M, N>(g, image + c, taps[block], out + c, lanes, row, column);
+      } else if (inside) {
+        tile<KH, KW, S, M, N, true, true>(g, image + c, taps[block], out + c, lanes, row, column);
+      } else {
+        tile<KH, KW, S, M, N, false, true>(g, image + c, taps[block], out + c, lanes, row, column);
+      }
     }
   }
   return column;
@@ -87,7 +126,7 @@ inline int64_t bands(const Geometry& g, const T* image, const Vec (*taps)[KH * K
 
 // Convolve the output rows [begin, end) of up to kTileBlocks blocks.
 template <int KH, int KW, int S, typename T>
-inline void convolve_tiles(const Geometry& g, const T* image, const Vec (*taps)[KH * KW], T* out, int64_t channels,
+[[gnu::noinline]] void convolve_tiles(const Geometry& g, const T* image, const Vec (*taps)[KH * KW], T* out, int64_t channels,
                            int64_t begin, int64_t end) {
   // As many sums as stay in registers beside an input and its taps.
   constexpr int kColumns = S == 1 ? 6 : 4;

@@ -78,8 +78,13 @@ inline void store(T* p, Vec v, int64_t count) {
   std::memcpy(p, lanes, count * sizeof(T));
 }
 
+// Whether fewer lanes than a register holds take one instruction; otherwise they take a detour through memory.
+template <typename T>
+constexpr bool kMasks = false;
+
 #ifdef __AVX512F__
-// Masked instructions, where the processor has them, cost no detour through memory.
+template <>
+inline constexpr bool kMasks<float> = true;
 inline __mmask16 first(int64_t count) { return count >= kLanes ? 0xffff : count <= 0 ? 0 : (1u << count) - 1; }
 inline Vec load(const float* p, int64_t count) { return (Vec)_mm512_maskz_loadu_ps(first(count), p); }
 inline void store(float* p, Vec v, int64_t count) { _mm512_mask_storeu_ps(p, first(count), (__m512)v); }
