@@ -5,7 +5,7 @@ where that has several test files, a word or two more. ``test_ops_backends_cpp_b
 ``ops/backends/cpp/build.py``, and ``test_lightning_modules_data_shards.py`` about shards in ``lightning_modules/data``.
 ``tests/test_names_of_tests.py`` holds this, and lists the files that test the project as a whole.
 
-``pytest -n 2`` (of pytest-xdist) runs two workers with one thread each, which takes about half of the time.
+``pytest -n 2 --dist worksteal`` (of pytest-xdist) runs two workers with one thread each, and takes less time.
 """
 
 import fcntl

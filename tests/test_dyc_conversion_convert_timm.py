@@ -69,6 +69,15 @@ NETWORKS = {
     "tinynet_e": {},
 }
 
+# What these are built of, others that take less time are built of too.
+LIKE_OTHERS = {
+    *("cspnext_tiny", "efficientnetv2_rw_t", "efficientvit_m0", "ghostnetv2_100", "ghostnetv3_050", "hgnetv2_b0"),
+    *("hrnet_w18_small", "iformer_t", "inception_next_atto", "lcnetv2_small", "legacy_seresnet18", "mobilevitv2_050"),
+    *("nextvit_small", "poolformerv2_s12", "regnetx_002", "regnetz_005", "repghostnet_050", "res2net50_14w_8s"),
+    *("resnext50_32x4d", "rexnet_100", "seresnet50", "tf_efficientnet_b0", "tf_efficientnetv2_b0"),
+}
+EACH = [pytest.param(name, marks=pytest.mark.exhaustive if name in LIKE_OTHERS else ()) for name in NETWORKS]
+
 
 def lively(name: str, **kwargs) -> nn.Module:
     """Build a model in evaluation mode whose every branch counts: some norms and scales start at (nearly) zero."""
@@ -110,7 +119,7 @@ def without_gradient(model: nn.Module, x: torch.Tensor) -> set[str]:
     return {name for name, parameter in model.named_parameters() if parameter.grad is None}
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", EACH)
 def test_a_network_of_every_family(name):
     kwargs = NETWORKS[name]
     model = lively(name, **kwargs)
