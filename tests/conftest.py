@@ -8,6 +8,7 @@ where that has several test files, a word or two more. ``test_ops_backends_cpp_b
 ``pytest -n 2`` (of pytest-xdist) runs two workers with one thread each, which takes about half of the time.
 """
 
+import fcntl
 import os
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported, and for the processes that tests start
@@ -15,6 +16,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported, and for the
 os.environ["WANDB_MODE"] = "offline"  # whoever runs the tests, nothing leaves the machine
 
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +24,24 @@ import torch
 from ops import ArgumentError
 
 pytest_plugins = ("fixtures.operators", "fixtures.models", "fixtures.data")
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory):
+    def make(name: str, build) -> Path:
+        """Let ``build`` fill a folder of this name, once for all workers that run the tests together."""
+        base = tmp_path_factory.getbasetemp()
+        base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+        folder = base / name
+        with (base / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "made").exists():
+                folder.mkdir(exist_ok=True)
+                build(folder)
+                (folder / "made").touch()
+        return folder
+
+    return make
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,6 @@
 """Imports go one way: ops <- dyc <- lightning_modules <- experiments; Lightning and the like stay above dyc."""
 
 import ast
-import os
-import subprocess
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -141,11 +139,3 @@ def assigned(file: str, name: str) -> ast.expr:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == name:
             return node.value
     raise LookupError(f"{file} assigns nothing to {name}")
-
-
-def test_dyc_loads_neither_its_benchmarks_nor_what_draws():
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", "import sys, dyc; print(*sys.modules)"]
-    loaded = set(subprocess.check_output(command, env=env, text=True).split())
-    assert "dyc.counting" in loaded
-    assert loaded.isdisjoint({"dyc.benchmark", "matplotlib", "lightning", "rich"})

@@ -58,9 +58,7 @@ class Emulator:
         function(ctypes.byref(call), ctypes.c_longlong(grid), threads, ctypes.c_ulonglong(shared))
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cuda_on_cpu")
+def build(folder):
     kernels = [kernel for storage in cuda_calls.STORAGE.values() for kernel in every_kernel(storage)]
     size = 'extern "C" unsigned long long size_of_call() { return sizeof(dyc::Call); }\n'
     (folder / "kernels.cpp").write_text(f'#include "{HEADER}"\n' + program(kernels) + size)
@@ -78,7 +76,11 @@ def library(tmp_path_factory):
     ]
     done = run(command, cwd=folder)
     assert done.returncode == 0, done.stderr[-3000:]
-    return ctypes.CDLL(str(folder / "kernels.so"))
+
+
+@pytest.fixture(scope="module")
+def library(made_once):
+    return ctypes.CDLL(str(made_once("cuda_on_cpu", build) / "kernels.so"))
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 """Every CUDA kernel compiles for every architecture, and none keeps in memory what belongs into registers."""
 
-import os
 import re
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 import pytest
 from support.processes import run
@@ -62,27 +61,18 @@ ptxas info    : Used 32 registers"""
     assert resources(log) == {"first": (40, 12, 16), "second": (32, 0, 0)}
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    """Compile everything for every architecture, as many at a time as there are processors."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield {
-            (storage, architecture): pool.submit(
-                notes,
-                cuda_kernels.program(cuda_kernels.every_kernel(storage)),
-                architecture,
-                tmp_path_factory.mktemp(f"{storage}_{architecture}"),
-            )
-            for storage in cuda_kernels.BYTES
-            for architecture in ARCHITECTURES
-        }
+# Each takes seconds: by default every storage and every architecture has its turn, but not each with each.
+DIAGONAL = list(zip(cuda_kernels.BYTES, ARCHITECTURES, strict=True))
+PAIRS = [
+    pytest.param(*pair, marks=() if pair in DIAGONAL else pytest.mark.exhaustive)
+    for pair in product(cuda_kernels.BYTES, ARCHITECTURES)
+]
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("storage", cuda_kernels.BYTES)
-def test_every_kernel_compiles_and_none_spills(storage, architecture, compiled):
+@pytest.mark.parametrize(("storage", "architecture"), PAIRS)
+def test_every_kernel_compiles_and_none_spills(storage, architecture, tmp_path):
     kernels = cuda_kernels.every_kernel(storage)
-    found = resources(compiled[storage, architecture].result())
+    found = resources(notes(cuda_kernels.program(kernels), architecture, tmp_path))
     assert set(found) == {kernel.name for kernel in kernels}
     assert {name: numbers for name, numbers in found.items() if numbers[1] or numbers[2]} == {}
     assert all(0 < used <= 65536 // (k.per_sm * cuda_kernels.THREADS) for k in kernels for used, *_ in [found[k.name]])
