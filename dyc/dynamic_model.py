@@ -121,7 +121,7 @@ def set_backend(model: nn.Module, backend: str) -> BackendSetting:
     check_backend_name(backend)
     operators = list(iter_operators(model))
     if not operators:
-        raise ArgumentError("model", "no dynamic and no re-allocating layer", "one at least: it has a backend to set")
+        raise ArgumentError("model", sentence="has no dynamic or re-allocating layer whose backend could be set")
     return set_backend_of(operators, backend)
 
 

@@ -77,7 +77,7 @@ class TestSetBackend:
 
     def test_a_static_model_and_a_misspelt_name_are_errors(self, raises):
         model = timm.create_model("mobilenetv2_035")
-        with raises("model", "no dynamic and no re-allocating layer", "one at least"):
+        with raises("model", "no dynamic or re-allocating layer"):
             dyc.set_backend(model, "eager")
         with pytest.raises(ops.ArgumentError, match="did you mean 'eager'"):
             dyc.set_backend(model, "eagr")

@@ -94,13 +94,11 @@ def test_set_mixing_sets_every_dynamic_layer():
 
 def test_a_layer_has_its_own_branch_or_is_given_attention():
     x, a = torch.randn(2, 12, 5, 5).double(), torch.rand(2, 6, 8).double()
-    with pytest.raises(ops.ArgumentError, match=r"attention: got None; need \(B, K\) or \(B, K, C_out\)"):
+    with pytest.raises(ops.ArgumentError, match=r"attention: must be given as \(B, K\) or \(B, K, C_out\)"):
         shared(FORMS["dense"])(x)
-    with pytest.raises(ops.ArgumentError, match="attention: got a second one; need none: the layer has a branch"):
+    with pytest.raises(ops.ArgumentError, match="attention: cannot be given, as the layer has a branch of its own"):
         dyc.DynamicConv2d(12, 8, 3, num_kernels=6).double()(x, a)
-    with pytest.raises(
-        ops.ArgumentError, match=r"attention_kwargs: got .*; need nothing when the layer has no attention"
-    ):
+    with pytest.raises(ops.ArgumentError, match="attention_kwargs: have no meaning without attention; leave them out"):
         dyc.DynamicConv2d(12, 8, 3, attention=None, attention_kwargs={"rd_ratio": 0.5})
     with pytest.raises(ops.ArgumentError, match="attention: got None; need a name or a factory"):
         dyc.make_dynamic(nn.Sequential(nn.Conv2d(12, 12, 3, groups=12)), None)

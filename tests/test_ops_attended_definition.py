@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from support.backends import able
 
 import ops
 from ops import reference
 
-CPP = {status.name: status for status in ops.backends()}["cpp"]
-BACKENDS = ["eager", pytest.param("cpp", marks=pytest.mark.skipif(not CPP.available, reason="; ".join(CPP.reasons)))]
+BACKENDS = ["eager", *able("attended_depthwise")]  # the parts, and whoever has the whole
 WINDOW = {"stride": 1, "padding": 1, "dilation": 1}
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from support.backends import able
 from support.depthwise_cases import CASES, Case, gradient_like, inputs, memory_format, outcome
 from support.rounding import excess, excess_of_conv2d
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 import ops
 from ops import reference
 
-BACKENDS = [status.name for status in ops.backends() if status.available]
+BACKENDS = able("depthwise_conv2d")
 DEVICES = ["cpu", *([pytest.param("cuda", marks=pytest.mark.gpu)] if torch.cuda.is_available() else [])]
 
 

@@ -17,7 +17,7 @@ import torch
 from support.processes import HANGS, run
 
 import ops
-import ops.backends.cpp.build as cpp_build
+from ops.backends.cpp import build as cpp_build
 from ops.backends.cpp.backend import CPP, load
 from ops.backends.cpp.build import build, build_all, compiler
 

@@ -138,6 +138,6 @@ def test_one_that_fails_to_load_is_listed_with_its_reason(distribution, monkeypa
 def test_one_that_takes_a_built_in_name_changes_nothing(distribution, monkeypatch):
     before = ops.backends()
     monkeypatch.syspath_prepend(distribution(eager="negated_plugin:TAKEN"))
-    with pytest.warns(UserWarning, match="a name that is not taken"):
+    with pytest.warns(UserWarning, match="'eager' is taken"):
         ops.dispatch.plugins.load_entry_points()
     assert ops.backends() == before

@@ -48,7 +48,7 @@ class TestRegister:
     @pytest.mark.parametrize(("name", "before"), [("negated", "auto"), ("eager", "cpp")])
     def test_a_place_that_makes_no_sense_is_refused_and_changes_nothing(self, name, before):
         state = (names(), dict(registry._BEFORE), list(registry._GENERATION))
-        with pytest.raises(ops.ArgumentError, match="before: got"):
+        with pytest.raises(ops.ArgumentError, match="before: "):
             ops.register_backend(depthwise(name), before=before, replace=True)
         assert (names(), dict(registry._BEFORE), list(registry._GENERATION)) == state
 
@@ -71,7 +71,7 @@ class TestRegister:
         )
 
     def test_a_taken_name_is_refused_unless_replaced(self):
-        with pytest.raises(ops.ArgumentError, match=r"backend\.name: got 'eager'; need a name that is not taken"):
+        with pytest.raises(ops.ArgumentError, match=r"'eager' is taken; choose another name, or pass replace=True"):
             ops.register_backend(depthwise("eager"))
         before = names()
         ops.register_backend(depthwise("eager", summary="mine"), replace=True)
@@ -80,7 +80,7 @@ class TestRegister:
 
     @pytest.mark.parametrize("replace", [False, True])
     def test_auto_is_reserved(self, replace):
-        with pytest.raises(ops.ArgumentError, match=r"backend\.name: got 'auto'"):
+        with pytest.raises(ops.ArgumentError, match=r"backend\.name: 'auto' is taken; choose another name$"):
             ops.register_backend(depthwise("auto"), replace=replace)
 
     def test_an_unknown_before_is_refused(self):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support.backends import able
 
 import ops
 from ops import reference
@@ -14,8 +15,9 @@ SHAPES = {
 }
 
 
+@pytest.mark.parametrize("backend", ["auto", *able("per_sample_conv2d")])
 @pytest.mark.parametrize(("inputs", "outputs", "groups", "kernel"), SHAPES.values(), ids=SHAPES)
-def test_it_convolves_each_sample_with_its_own_kernels(inputs, outputs, groups, kernel):
+def test_it_convolves_each_sample_with_its_own_kernels(inputs, outputs, groups, kernel, backend):
     window = {"stride": (2, 1), "padding": 1, "groups": groups}
     for batch in (1, 3):
         x = torch.randn(batch, inputs, 7, 6, dtype=torch.float64, requires_grad=True)
@@ -24,7 +26,7 @@ def test_it_convolves_each_sample_with_its_own_kernels(inputs, outputs, groups, 
         toward = torch.randn_like(want)
         gradients = torch.autograd.grad(want, (x, weight), toward)
         for memory_format in (torch.contiguous_format, torch.channels_last):
-            got = ops.per_sample_conv2d(x.contiguous(memory_format=memory_format), weight, **window)
+            got = ops.per_sample_conv2d(x.contiguous(memory_format=memory_format), weight, **window, backend=backend)
             assert got.is_contiguous(memory_format=memory_format)
             torch.testing.assert_close(got, want)
             for a, b in zip(torch.autograd.grad(got, (x, weight), toward), gradients):

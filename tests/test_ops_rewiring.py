@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import pytest
 import torch
 import torch.nn.functional as F
+from support.backends import able
 
 import ops
 from ops.backends.cpp.build import compiler
 
 needs_cpp = pytest.mark.skipif(compiler() is None, reason="got no C++ compiler; need g++ or clang++ on PATH")
-BACKENDS = [pytest.param("cpp", marks=needs_cpp), "eager"]
+BACKENDS = able("rewire_channels")
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from support.backends import able
 
 import ops
 from ops.backends.cpp.build import compiler
 
 needs_cpp = pytest.mark.skipif(compiler() is None, reason="got no C++ compiler; need g++ or clang++ on PATH")
-BACKENDS = [pytest.param("cpp", marks=needs_cpp), "eager"]
+BACKENDS = able("rewire_channels")
 
 
 def draw(x=(3, 20, 9, 7), slots=6, last=True, sliced=False, dtype=torch.float32):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support.backends import able
 
 import ops
 from ops import rewiring
@@ -11,7 +12,7 @@ from ops.backends.cpp.build import compiler
 from ops.rewiring import rewire_eager
 
 needs_cpp = pytest.mark.skipif(compiler() is None, reason="got no C++ compiler; need g++ or clang++ on PATH")
-BACKENDS = [pytest.param("cpp", marks=needs_cpp), "eager"]
+BACKENDS = able("rewire_channels")
 
 
 def draw(slots=6, last=True, dtype=torch.float32):

@@ -128,7 +128,7 @@ class DynamicConv2d(nn.Module):
                 groups=groups,
             )
         elif attention_kwargs:
-            raise ArgumentError("attention_kwargs", attention_kwargs, "nothing when the layer has no attention")
+            raise ArgumentError("attention_kwargs", sentence="have no meaning without attention; leave them out")
         self.reset_parameters()
 
     @property
@@ -185,10 +185,11 @@ class DynamicConv2d(nn.Module):
     def _forward(self, x: Tensor, given: Tensor | None) -> Tensor:
         if self.attention is None:
             if given is None:
-                raise ArgumentError("attention", None, "(B, K) or (B, K, C_out): the layer has no branch of its own")
+                need = "must be given as (B, K) or (B, K, C_out), as the layer has no branch of its own"
+                raise ArgumentError("attention", sentence=need)
             return self._convolve(dynamic_conv2d, x, given)
         if given is not None:
-            raise ArgumentError("attention", "a second one", "none: the layer has a branch of its own")
+            raise ArgumentError("attention", sentence="cannot be given, as the layer has a branch of its own")
         attention = self.attention
         # Exactly this class: what a subclass overrides would be passed over.
         branch = attention.branch() if type(attention) is GlobalAttention else None

@@ -61,11 +61,13 @@ def register_backend(backend: Backend, *, before: str | None = None, replace: bo
         raise ArgumentError("backend", repr(backend), "an ops.Backend")
     taken = backend.name in _REGISTRY
     if backend.name == "auto" or (taken and not replace):
-        raise ArgumentError("backend.name", repr(backend.name), "a name that is not taken, or replace=True")
+        instead = "choose another name" if backend.name == "auto" else "choose another name, or pass replace=True"
+        raise ArgumentError("backend.name", sentence=f"{backend.name!r} is taken; {instead}")
     if before is not None:
-        if taken or before == "auto":
-            got = f"{before!r} for a name that is taken" if taken else repr(before)
-            raise ArgumentError("before", got, "the name of another backend, for a new name")
+        if taken:
+            raise ArgumentError("before", sentence="places new backends only; leave it out when replacing one")
+        if before == "auto":
+            raise ArgumentError("before", "'auto'", "the name of a backend")
         check_backend_name(before, argument="before")
     _GENERATION[0] += 1
     if taken:

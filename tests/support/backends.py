@@ -23,6 +23,11 @@ def names() -> list[str]:
     return [status.name for status in ops.backends()]
 
 
+def able(operator: str) -> list[str]:
+    """List the backends that run an operator on this machine, plug-ins included: what case lists are made of."""
+    return [status.name for status in ops.backends() if status.operators.get(operator) == ()]
+
+
 def automatic() -> str:
     """Name the backend that runs ``depthwise_conv2d(X, WEIGHT)``."""
     return ops.select_backend(ops.Problem.of("depthwise_conv2d", X, WEIGHT, kernel=(3, 3))).name

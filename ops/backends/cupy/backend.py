@@ -57,7 +57,7 @@ def unmet_bank(problem: Problem) -> tuple[str, ...]:
     """Return why the bank cannot be mixed inside the kernel; the mixed kernels may still be made first."""
     reasons = unmet(problem)
     # With gradients the mixed kernels are needed a second time, so they are made once and kept.
-    return (*reasons, "got gradients, need none: they take the mixed kernels") if problem.needs_grad else reasons
+    return (*reasons, "got gradients, which need the mixed kernels") if problem.needs_grad else reasons
 
 
 def prepare() -> None:
@@ -65,7 +65,9 @@ def prepare() -> None:
     try:
         import cupy  # noqa: F401
     except Exception as error:  # an installation that does not fit fails in more ways than ImportError
-        raise BackendUnavailable(f"got a CuPy that cannot be imported ({error}); need one that fits CUDA") from error
+        raise BackendUnavailable(
+            f"got a CuPy that cannot be imported ({error}); need a CuPy built for this version of CUDA"
+        ) from error
     nvrtc()
 
 
