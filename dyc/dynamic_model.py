@@ -1,5 +1,6 @@
 """Find the dynamic layers of a model, and set what they all share: temperature, backend, mixing."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -138,6 +139,13 @@ def set_backend_of(layers: Sequence[tuple[str, nn.Module, str]], backend: str) -
     return BackendSetting(backend, tuple(chosen), left)
 
 
+def set_backend_where_it_fits(layers: Sequence[tuple[str, nn.Module, str]], backend: str) -> None:
+    """Set the backend of layers as :func:`set_backend_of`, with a warning that names those that it left."""
+    setting = set_backend_of(layers, backend)
+    if setting.left:
+        warnings.warn(f"{setting}", stacklevel=3)
+
+
 def set_mixing(model: nn.Module, mixing: str) -> int:
     """Set what every dynamic convolution of ``model`` mixes: ``"auto"``, ``"kernels"``, ``"features"`` or ``"mode"``.
 
@@ -146,9 +154,15 @@ def set_mixing(model: nn.Module, mixing: str) -> int:
 
     Raises:
         ArgumentError: No such way of mixing, or ``model`` is no module.
+        BackendUnavailable: Feature maps are to be mixed by layers whose backend mixes none; nothing was changed.
     """
     check_mixing(mixing, LAYER_MIXINGS)
-    layers = [layer for _, layer in iter_dynamic(model)]
-    for layer in layers:
+    layers = dict(iter_dynamic(model))
+    if mixing == "features":
+        lacking = {name: backend_lacks(layer.backend, "feature_mixing") for name, layer in layers.items()}
+        unable = [f"{name}: {reason}" for name, reason in lacking.items() if reason is not None]
+        if unable:
+            raise BackendUnavailable("mixing 'features' needs another backend first; " + "; ".join(unable))
+    for layer in layers.values():
         layer.mixing = mixing
     return len(layers)

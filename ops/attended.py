@@ -143,24 +143,29 @@ def attended_problem(
     **options: IntPair | str,
 ) -> Problem:
     """Return what a call of :func:`attended_conv2d` is chosen by; ``options`` are its window and groups."""
-    if _may_be_one_call(x, branch, bias, mixing):
+    if _may_be_one_call(x, branch, bias, mixing) and _is_plain(x, weight):
         problem = _whole_layer(x, weight, branch, **options)
         if problem is not None:
             return problem
-    attention = _attention(x, weight, branch)
+    with torch.no_grad():  # its shape, and whether it asks for gradients, is all that matters
+        attention = _attention(x, weight, branch)
+    attention.requires_grad_(torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in branch))
     return dynamic_call(x, weight, attention, bias, **options, mixing=mixing, backend=backend).problem
+
+
+def _is_plain(x: Tensor, weight: Tensor) -> bool:
+    return checks.has_values(x) and checks.has_values(weight) and not checks.transformed()
 
 
 _Run = Callable[[Tensor, Tensor, GlobalBranch], Tensor]
 _PLANS: dict[tuple, object] = {}  # checking and choosing anew would take as long as a small layer
 _MOST_PLANS = 4096
 _UNKNOWN = object()
-_PLAIN = (Tensor, torch.nn.Parameter)  # others, such as fake tensors, stand for something else
 
 
 def _plan(x, weight, branch, stride, padding, dilation, groups, backend) -> _Run | None:
     """Return what runs the whole layer in one call of a backend; None where the parts have to do."""
-    if type(x) not in _PLAIN or type(weight) not in _PLAIN or checks.transformed():
+    if not _is_plain(x, weight):
         return None
     if not (type(stride) is type(padding) is type(dilation) is tuple):
         if weight.dim() != 5:

@@ -50,6 +50,11 @@ def bank(x: Tensor, weight: Tensor, groups: int) -> None:
     companion("weight", weight, x, f"(K, C_out, {in_channels // groups}, kH, kW), none of them 0,", fits)
 
 
+def has_values(tensor: Tensor) -> bool:
+    """Tell whether ``tensor`` is one of PyTorch's own; others, such as fake tensors, stand for something else."""
+    return type(tensor) in (Tensor, torch.nn.Parameter)
+
+
 def transformed() -> bool:
     """Tell whether forward-mode differentiation or a transform of torch.func is under way."""
     return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0

@@ -7,7 +7,7 @@ from torch import Tensor
 from ops import checks
 from ops.dispatch.operators import DEPTHWISE, DYNAMIC_DEPTHWISE, FEATURE_MIXING, PER_SAMPLE
 from ops.dispatch.problem import Problem
-from ops.dispatch.registry import backend_lacks, check_backend_name
+from ops.dispatch.registry import check_backend_name, mixes_kernels_alone
 from ops.dispatch.selection import select
 from ops.errors import ArgumentError
 from ops.mixing import cheaper_mixing, check_mixing, check_mixture, mix_kernels
@@ -233,13 +233,10 @@ def dynamic_call(
         checks.companion("bias", bias, x, f"{tuple(weight.shape[:2])} (K, C_out)", bias.shape == weight.shape[:2])
     kernel, out_channels = weight.shape[3:], weight.shape[1]
     window = Window.of(x, kernel, stride, padding, dilation)
-    if mixing == "auto":
-        mixing = cheaper_mixing(x, weight, window, groups)
-        if mixing == "features" and backend_lacks(backend, FEATURE_MIXING):
-            mixing = "kernels"  # the same sum, which the named backend may have
-    if mixing == "features":
-        operator = FEATURE_MIXING
-    else:
-        operator = DYNAMIC_DEPTHWISE if x.shape[1] == out_channels == groups else PER_SAMPLE
+    operator = DYNAMIC_DEPTHWISE if x.shape[1] == out_channels == groups else PER_SAMPLE
+    if mixing == "auto":  # the sum is the same either way
+        alone = mixes_kernels_alone(backend, operator)
+        mixing = "kernels" if alone else cheaper_mixing(x, weight, window, groups)
+    operator = FEATURE_MIXING if mixing == "features" else operator
     shape = {"kernel": kernel, "window": window, "out_channels": out_channels, "groups": groups}
     return DynamicCall(Problem.of(operator, x, weight, attention, **shape), x, weight, attention, bias, window)

@@ -14,6 +14,11 @@ def memory_format(channels_last: bool) -> torch.memory_format:
     return torch.channels_last if channels_last else torch.contiguous_format
 
 
+def laid_out(x: Tensor, channels_last: bool) -> Tensor:
+    """Return ``x``, dense, in a memory format."""
+    return x.contiguous(memory_format=memory_format(channels_last))
+
+
 def in_format_of(x: Tensor, like: Tensor) -> Tensor:
     """Return ``x``, dense, in the memory format of ``like``."""
-    return x.contiguous(memory_format=memory_format(is_channels_last(like)))
+    return laid_out(x, is_channels_last(like))

@@ -9,8 +9,6 @@ from ops.dispatch.problem import Problem
 from ops.dispatch.selection import select
 from ops.errors import ArgumentError
 
-_PLAIN = (Tensor, torch.nn.Parameter)  # others, such as fake tensors, have no values to look at
-
 
 def rewire_channels(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor, *, backend: str = "auto") -> Tensor:
     """Replace some channels by copies of others, each shifted by a distance of its own.
@@ -97,7 +95,7 @@ def check_channels(channels: int, slots: list[int], sources: list[int]) -> None:
 def run_eager(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor) -> Tensor:
     """Run :func:`rewire_eager`, with the channels checked where looking at them costs no waiting and no tracing."""
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing() or checks.transformed()
-    if slots.device.type == "cpu" and not traced and all(type(t) in _PLAIN for t in (x, slots, sources)):
+    if slots.device.type == "cpu" and not traced and all(map(checks.has_values, (x, slots, sources))):
         check_channels(x.shape[1], slots.tolist(), sources.tolist())
     return rewire_eager(x, slots, sources, shift)
 

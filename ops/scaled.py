@@ -5,8 +5,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ops import checks
-from ops.dispatch.operators import FEATURE_MIXING
-from ops.dispatch.registry import backend_lacks, check_backend_name
+from ops.dispatch.operators import PER_SAMPLE
+from ops.dispatch.registry import check_backend_name, mixes_kernels_alone
 from ops.errors import ArgumentError
 from ops.functional import dynamic_conv2d, per_sample_conv2d
 from ops.mixing import cheaper_mixing, check_mixing, check_mixture, mix_kernels
@@ -88,8 +88,8 @@ def scaled_conv2d(
     if inputs is not None and taps is None and out_channels // groups * kernel[1] * kernel[2] < size[0] * size[1]:
         # The mixed kernels are smaller than the features, if kernels are mixed at all.
         if mixing == "auto":
-            lacking = backend_lacks(backend, FEATURE_MIXING)
-            mixing = "kernels" if lacking else cheaper_mixing(x, weight, window, groups)
+            alone = mixes_kernels_alone(backend, PER_SAMPLE)
+            mixing = "kernels" if alone else cheaper_mixing(x, weight, window, groups)
         scales_kernels = mixing == "kernels"
     if scales_kernels:
         mixed = _scale_kernels(mix_kernels(weight, shares), inputs, taps, groups)

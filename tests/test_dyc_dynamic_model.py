@@ -69,9 +69,43 @@ class TestSetBackend:
         with pytest.raises(ops.BackendUnavailable, match="need one"):
             model(torch.randn(2, 8, 4, 4))
 
+    @pytest.mark.parametrize(("attention", "operator"), [("dyc", "attended_depthwise"), ("eam", "dynamic_depthwise")])
+    def test_a_backend_that_has_the_whole_operator_alone_fits(self, attention, operator):
+        ops.register_backend(without_code("whole", operator))
+        layer = dyc.DynamicConv2d(8, 8, 3, groups=8, bias=False, attention=attention, backend="whole")
+        assert dyc.set_backend(nn.Sequential(layer), "whole").layers == ("0",)
+        with pytest.raises(ops.BackendUnavailable, match="got no 'per_sample_conv2d'"):
+            dyc.DynamicConv2d(8, 4, 3, backend="whole")
+
+    def test_set_mixing_names_layers_whose_backend_mixes_no_features(self):
+        model = nn.Sequential(dyc.DynamicConv2d(8, 8, 3, groups=8), dyc.DynamicConv2d(8, 8, 3, groups=8))
+        dyc.set_backend(model[0], "absent")
+        with pytest.raises(ops.BackendUnavailable, match="mixing 'features' needs another backend first; 0: got no"):
+            dyc.set_mixing(model, "features")
+        assert [layer.mixing for layer in model] == ["auto", "auto"]
+
+    def test_a_network_with_a_dynamic_head_takes_a_backend_that_fits_its_blocks(self):
+        with pytest.warns(UserWarning, match="left conv_head: got no 'per_sample_conv2d'"):
+            model = timm.create_model("dyc_mobilenetv2_cifar", dynamic_head=True, backend="absent")
+        backends = {name: layer.backend for name, layer in dyc.iter_dynamic(model)}
+        assert backends == {name: "auto" if name == "conv_head" else "absent" for name in backends}
+        assert len(backends) == 12
+
+    def test_a_compact_network_keeps_the_backend(self):
+        layer = dyc.SelectiveConv2d(4, 4, 1)
+        layer.pointers[0] = 1
+        layer.mask[2] = False
+        layer.refresh()
+        model = nn.Sequential(nn.Conv2d(3, 4, 1), layer)
+        dyc.set_backend(model, "eager")
+        small = dyc.compact(model, input_size=(3, 4, 4))
+        assert dyc.set_backend(small, "auto").layers  # there is a layer that shifts
+        small = dyc.compact(model, input_size=(3, 4, 4))
+        assert {m.backend for m in small.modules() if hasattr(m, "backend")} == {"eager"}
+
     def test_one_that_fits_nowhere_is_an_error_and_changes_nothing(self):
         model = dyc.make_dynamic(timm.create_model("mobilenetv2_035"), "dyc", where="depthwise")
-        with pytest.raises(ops.BackendUnavailable, match=r"'shifts' fits none of 17 layers: .* 'depthwise_conv2d'"):
+        with pytest.raises(ops.BackendUnavailable, match=r"'shifts' fits none of 17 layers: got no 'attended_"):
             dyc.set_backend(model, "shifts")
         assert {layer.backend for _, layer in dyc.iter_dynamic(model)} == {"auto"}
 

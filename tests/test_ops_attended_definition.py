@@ -7,7 +7,7 @@ from support.backends import able
 import ops
 from ops import reference
 
-BACKENDS = ["eager", *able("attended_depthwise")]  # the parts, and whoever has the whole
+BACKENDS = [name for name in able("attended_depthwise") if name != "compile"]  # whose parts have cases of their own
 WINDOW = {"stride": 1, "padding": 1, "dilation": 1}
 
 

@@ -1,5 +1,8 @@
 """What a backend is: its operators, their parts, what is prepared once, and a call as it is asked about."""
 
+import threading
+import time
+
 import pytest
 import torch
 from support.backends import WEIGHT, X, automatic, depthwise, fail, negated
@@ -31,11 +34,47 @@ class TestPreparation:
         assert torch.equal(y, ops.depthwise_conv2d(X, WEIGHT))
         status = {status.name: status for status in ops.backends()}["broken"]
         assert (status.available, status.reasons) == (False, ("got no chip, need one",))
-        assert status.operators == {"depthwise_conv2d": ("got no chip, need one",)}
-        for call in (lambda: ops.depthwise_conv2d(X, WEIGHT, backend="broken"), lambda: ops.prepare_backend("broken")):
-            with pytest.raises(ops.BackendUnavailable, match="got no chip"):
-                call()
+        assert set(status.operators) == {"depthwise_conv2d", "dynamic_depthwise", "attended_depthwise"}
+        assert set(status.operators.values()) == {("got no chip, need one",)}
+        with pytest.raises(ops.BackendUnavailable, match="got no chip"):
+            ops.depthwise_conv2d(X, WEIGHT, backend="broken")
         assert tries == [1]
+
+    def test_what_failed_is_tried_again_on_request_alone(self, backend_registry):
+        chips = []
+
+        def prepare():
+            if not chips:
+                raise ops.BackendUnavailable("got no chip, need one")
+
+        ops.register_backend(depthwise("late", prepare=prepare))
+        with pytest.raises(ops.BackendUnavailable, match="'late' cannot be made ready: got no chip"):
+            ops.prepare_backend("late")
+        chips.append("bought")
+        with pytest.raises(ops.BackendUnavailable, match="got no chip"):
+            ops.depthwise_conv2d(X, WEIGHT, backend="late")
+        ops.prepare_backend("late")
+        assert torch.equal(ops.depthwise_conv2d(X, WEIGHT, backend="late"), negated(X, WEIGHT))
+
+    def test_threads_prepare_once(self, backend_registry):
+        made, begun = [], threading.Barrier(3)
+
+        def prepare():
+            made.append(1)
+            time.sleep(0.05)  # time for the others to come in, were they let
+
+        ops.register_backend(depthwise("slow", prepare=prepare))
+
+        def call():
+            begun.wait()
+            ops.depthwise_conv2d(X, WEIGHT, backend="slow")
+
+        threads = [threading.Thread(target=call) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert made == [1]
 
     def test_one_operator_may_fail_alone(self, backend_registry):
         def prepare():

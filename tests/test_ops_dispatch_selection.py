@@ -31,8 +31,8 @@ class TestNamedBackend:
         with ops.use_backend("absent"), pytest.raises(ops.BackendUnavailable, match="need one"):
             ops.depthwise_conv2d(X, WEIGHT)
 
-    def test_auto_says_what_each_lacks_when_none_can_run(self):
-        registry._REGISTRY.clear()
+    def test_auto_says_what_each_lacks_when_none_can_run(self, monkeypatch):
+        monkeypatch.setattr(registry, "_REGISTRY", {})
         for name in ("first", "second"):
             ops.register_backend(depthwise(name, missing=(f"{name} needs a chip",)))
         with pytest.raises(ops.BackendUnavailable, match=r"(?s)first needs a chip.*second needs a chip"):
@@ -84,8 +84,10 @@ class TestEveryOperator:
     def test_use_backend_leaves_it_to_the_library_where_the_backend_has_none(self, function, arguments, operator):
         mine = next(name for name in ("depthwise_conv2d", "rewire_channels") if name not in with_parts(operator))
         ops.register_backend(ops.Backend("other", {mine: ops.Implementation(fail)}))
+        want = function(**arguments)
         with ops.use_backend("other"):
-            assert torch.equal(function(**arguments), function(**arguments))
+            assert torch.equal(function(**arguments), want)
+            assert "backend 'other'" not in ops.explain(function, **arguments)
 
     @pytest.mark.usefixtures("backend_registry")
     def test_one_that_has_it_runs_it_and_nothing_else(self, function, arguments, operator):
@@ -120,7 +122,8 @@ class TestEveryOperator:
         ops.register_backend(ops.Backend("other", {mine: ops.Implementation(fail)}))
         first, *lines = ops.explain(function, **arguments).splitlines()
         assert first.endswith("runs this call")
-        assert "  eager: can run" in lines
+        part = " (by depthwise_conv2d)" if "depthwise_conv2d" in with_parts(operator)[1:] else ""
+        assert f"  eager: can run{part}" in lines
         assert f"  other: has no {operator}" in lines
         assert len(lines) == len(names())
 
@@ -144,3 +147,33 @@ class TestParts:
         ops.register_backend(ops.Backend("whole", {"attended_depthwise": ops.Implementation(fail)}))
         with pytest.raises(ops.BackendUnavailable, match="got no 'depthwise_conv2d'"):
             ops.depthwise_conv2d(X, WEIGHT, backend="whole")
+
+
+@pytest.mark.usefixtures("backend_registry")
+@pytest.mark.parametrize("preferred", [False, True])
+def test_what_is_mixed_by_auto_is_what_the_backend_in_force_has(preferred):
+    """On maps so small that mixing features is cheaper, a backend without it mixes kernels, named or preferred."""
+    ran = []
+
+    def run(x, kernels, window, groups):
+        ran.append(kernels.shape)
+        return x.new_zeros(2, 16, 1, 1)
+
+    ops.register_backend(ops.Backend("mine", {"per_sample_conv2d": ops.Implementation(run)}))
+    x, bank, attention = torch.randn(2, 64, 1, 1), torch.randn(4, 16, 64, 1, 1), torch.rand(2, 4)
+    if preferred:
+        with ops.use_backend("mine"):
+            ops.dynamic_conv2d(x, bank, attention)
+    else:
+        ops.dynamic_conv2d(x, bank, attention, backend="mine")
+    assert ran == [(2, 16, 64, 1, 1)]
+
+
+@pytest.mark.usefixtures("backend_registry")
+def test_a_choice_is_kept_no_longer_than_its_backend():
+    first = ops.Implementation(negated)
+    ops.register_backend(ops.Backend("mine", {"depthwise_conv2d": first}))
+    assert torch.equal(ops.depthwise_conv2d(X, WEIGHT, backend="mine"), negated(X, WEIGHT))
+    second = ops.Implementation(lambda x, weight, window: 2 * negated(x, weight, window))
+    ops.register_backend(ops.Backend("mine", {"depthwise_conv2d": second}), replace=True)
+    assert torch.equal(ops.depthwise_conv2d(X, WEIGHT, backend="mine"), 2 * negated(X, WEIGHT))

@@ -148,17 +148,19 @@ def test_feature_maps_are_mixed_by_backends_that_can():
     torch.testing.assert_close(y, ops.dynamic_conv2d(*tensors, **geometry), rtol=1e-4, atol=1e-4)
 
 
-WAYS = pytest.mark.parametrize(("way", "operator"), [("kernels", "per_sample_conv2d"), ("features", "feature_mixing")])
+BOTH_WAYS = pytest.mark.parametrize(
+    ("way", "operator"), [("kernels", "per_sample_conv2d"), ("features", "feature_mixing")]
+)
 
 
-@WAYS
+@BOTH_WAYS
 def test_a_layer_passes_its_choice_on(way, operator, eager_calls):
     layer = dyc.DynamicConv2d(8, 16, 3, padding=1, mixing=way)
     assert layer(torch.randn(2, 8, 5, 5)).shape == (2, 16, 5, 5)
     assert eager_calls == [operator]
 
 
-@WAYS
+@BOTH_WAYS
 def test_auto_goes_the_way_that_the_rule_chose(way, operator, eager_calls):
     size = {"kernels": 32, "features": 1}[way]
     tensors, geometry = arguments((64, 16, 1, 1), 2, size)

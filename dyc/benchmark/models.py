@@ -5,6 +5,7 @@ floor stands beside it: one pass that does nothing but read the parameters of it
 implementation can do without.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +20,7 @@ from dyc.benchmark.operators import LAYOUTS
 from dyc.benchmark.timing import measure
 from dyc.counting.profile import profile
 from dyc.dynamic_model import iter_attention, iter_dynamic, set_backend
+from ops import BackendUnavailable
 
 INFERENCE, TRAINING = "inference", "training"
 MODES = (INFERENCE, TRAINING)
@@ -74,7 +76,7 @@ class _Network:
         torch.manual_seed(0)
         self.case = case
         self.model = timm.create_model(name).to(case.device, memory_format=memory_format)
-        self.label = f"{name} [{backend}]" if _choose_backend(self.model, backend) else name
+        self.label = f"{name} [{_choose_backend(self.model, backend)}]" if _is_dynamic(self.model) else name
         channels = self.model.default_cfg["input_size"][0]
         x = torch.randn(case.batch, channels, case.size, case.size, device=case.device)
         self.x = x.contiguous(memory_format=memory_format)
@@ -115,12 +117,15 @@ class _Network:
         return step
 
 
-def _choose_backend(model: nn.Module, backend: str) -> bool:
-    """Set the backend of a dynamic network; return whether it is one. Layers that lack the backend keep theirs."""
-    if next(iter_dynamic(model), None) is None:
-        return False
-    set_backend(model, backend)
-    return True
+def _is_dynamic(model: nn.Module) -> bool:
+    return next(iter_dynamic(model), None) is not None
+
+
+def _choose_backend(model: nn.Module, backend: str) -> str:
+    """Set the backend of a dynamic network; return its name, with the share of the layers that it fits if not all."""
+    setting = set_backend(model, backend)
+    count, left = len(setting.layers), len(setting.left)
+    return f"{backend}, {count} of {count + left} layers" if left else backend
 
 
 def _held(model: nn.Module, *tensors: Tensor) -> int:
@@ -154,11 +159,20 @@ def _read(tensors: Sequence[Tensor]) -> Callable[[], Tensor]:
 def _networks(names: Sequence[str], backends: Sequence[str], case: ModelCase) -> list[_Network]:
     found: dict[str, _Network] = {}
     for name in dict.fromkeys(names):
+        unfit: list[BackendUnavailable] = []
         for backend in backends:
-            network = _Network(name, backend, case)
+            try:
+                network = _Network(name, backend, case)
+            except BackendUnavailable as error:
+                unfit.append(error)
+                continue
             found[network.label] = network
             if not network.attention:
                 break
+        if len(unfit) == len(backends):
+            raise unfit[0]
+        for error in unfit:
+            warnings.warn(f"{name} is left out: {error}", stacklevel=3)
     return list(found.values())
 
 
@@ -173,7 +187,8 @@ def time_models(
     Args:
         case: What they have in common.
         names: timm names.
-        backends: Backends of the dynamic convolutions; a network that has some enters once for each.
+        backends: Backends of the dynamic convolutions; a network that has some enters once for each that fits one of
+            its layers, and a warning names those that fit none.
 
     Returns:
         One timing per contestant; the ratios ``"time"`` and ``"memory"`` are to the baseline. ``"floor"``, for a
@@ -182,7 +197,7 @@ def time_models(
 
     Raises:
         ArgumentError: Unknown backend.
-        BackendUnavailable: A backend cannot run the network.
+        BackendUnavailable: None of the backends fits a network, or one cannot run it.
     """
     if case.compiled:
         torch.compiler.reset()  # a network is compiled for its own case, not one more time for every case before it

@@ -10,7 +10,7 @@ from torch import nn
 from dyc.conversion.convertible import is_convolution, reasons, same_padding
 from dyc.conversion.fusing import keep_unfused
 from dyc.conversion.where import Where, chooser, listed, shown
-from dyc.dynamic_model import check_model, iter_dynamic, set_backend_of
+from dyc.dynamic_model import check_model, iter_dynamic, set_backend_where_it_fits
 from dyc.layers import DynamicConv2d, DynamicConv2dSame
 from dyc.layers.attention import check_temperature
 from dyc.layers.kinds import AttentionFactory, check_attention, copy_scales
@@ -172,9 +172,7 @@ def make_dynamic(
         if init == "copy":
             layer.copy_from(conv, *copy_scales(layer.attention, attention))
     operators = [(name, layers[conv], layers[conv].operator) for name, conv in picked.items()]
-    setting = set_backend_of(operators, backend)
-    if setting.left:
-        warnings.warn(f"{setting}", stacklevel=2)
+    set_backend_where_it_fits(operators, backend)
     # Only now, so that an error above leaves the model as it was; a layer may have several names.
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if module in layers:

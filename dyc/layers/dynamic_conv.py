@@ -21,6 +21,7 @@ from ops import (
     backend_lacks,
     check_mixing,
     dynamic_conv2d,
+    mixes_kernels_alone,
     padding_pair,
     pair,
     positive_int,
@@ -109,10 +110,6 @@ class DynamicConv2d(nn.Module):
         self.attention_kind = attention if isinstance(attention, str) else ""  # what listings call it
         self.num_kernels = num_kernels
         self.mixing = check_mixing(mixing, LAYER_MIXINGS)
-        lacking = backend_lacks(backend, self.operator)
-        if lacking:
-            raise BackendUnavailable(f"backend: {lacking}")
-        self.backend = backend
         self.weight = nn.Parameter(torch.empty(num_kernels, out_channels, in_channels // groups, *self.kernel_size))
         self.bias = nn.Parameter(torch.empty(num_kernels, out_channels)) if bias else None
         self.attention = None
@@ -129,15 +126,23 @@ class DynamicConv2d(nn.Module):
             )
         elif attention_kwargs:
             raise ArgumentError("attention_kwargs", sentence="have no meaning without attention; leave them out")
+        lacking = backend_lacks(backend, self.operator)
+        if lacking:
+            raise BackendUnavailable(f"backend: {lacking}")
+        self.backend = backend
         self.reset_parameters()
+
+    __jit_unused_properties__ = ("operator",)
 
     @property
     def operator(self) -> str:
-        """What the layer needs of its backend, a key of :attr:`ops.Backend.operators`."""
+        """What the layer needs of its backend, a key of :attr:`ops.Backend.operators`; a part of it will do."""
         if self.mixing == "features":
             return "feature_mixing"
-        depthwise = self.in_channels == self.groups and self.out_channels == self.groups
-        return "depthwise_conv2d" if depthwise else "per_sample_conv2d"
+        if not self.in_channels == self.out_channels == self.groups:
+            return "per_sample_conv2d"
+        whole = type(self.attention) is GlobalAttention and self.bias is None
+        return "attended_depthwise" if whole else "dynamic_depthwise"
 
     def reset_parameters(self) -> None:
         """Draw every kernel from He's normal distribution by its true fan-in, and zero the biases.
@@ -220,7 +225,7 @@ class DynamicConv2d(nn.Module):
 
     def _can_mix_features(self, attention: Tensor | KernelAttention | GlobalBranch) -> bool:
         """Tell whether the backend mixes feature maps and no tap has a weight, which would need mixed kernels."""
-        return backend_lacks(self.backend, "feature_mixing") is None and getattr(attention, "taps", None) is None
+        return not mixes_kernels_alone(self.backend, self.operator) and getattr(attention, "taps", None) is None
 
     def _padded(self, x: Tensor) -> Tensor:
         """Return what the convolution sees of the features, of which the attention sees all."""

@@ -49,6 +49,7 @@ class ShiftChannels(nn.Module):
         slots: Channels to replace, ``(R,)``, int64.
         sources: Channels to read, ``(R,)``, int64.
         shift: Where the copies are sampled, ``(R, 2)``, horizontal and vertical, in pixels. Becomes a parameter.
+        backend: Backend of :func:`ops.rewire_channels`.
 
     Shape:
         ``(B, C, H, W)`` to ``(B, C, H, W)``.
@@ -57,12 +58,12 @@ class ShiftChannels(nn.Module):
     slots: Tensor
     sources: Tensor
 
-    def __init__(self, slots: Tensor, sources: Tensor, shift: Tensor):
+    def __init__(self, slots: Tensor, sources: Tensor, shift: Tensor, backend: str = "auto"):
         super().__init__()
         self.register_buffer("slots", slots)
         self.register_buffer("sources", sources)
         self.shift = nn.Parameter(shift)
-        self.backend = "auto"  # of ops.rewire_channels; dyc.set_backend changes it
+        self.backend = backend
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to ``(B, C, H, W)``."""
@@ -72,4 +73,4 @@ class ShiftChannels(nn.Module):
 
     def extra_repr(self) -> str:
         """Describe the size."""
-        return f"{self.slots.shape[0]} channels"
+        return f"{self.slots.shape[0]} channels, backend={self.backend!r}"

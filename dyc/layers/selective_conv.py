@@ -190,4 +190,5 @@ class SelectiveConv2d(nn.Module):
 
     def extra_repr(self) -> str:
         """Describe what is not in the parts."""
-        return f"{self.in_channels}, {self.out_channels}, reallocate={self.reallocates}"
+        backend = f", backend={self.backend!r}" if self.reallocates else ""
+        return f"{self.in_channels}, {self.out_channels}, reallocate={self.reallocates}{backend}"

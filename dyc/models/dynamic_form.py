@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from dyc.conversion.convert import Where, make_dynamic
+from dyc.dynamic_model import iter_operators, set_backend_where_it_fits
 from dyc.models.registration import Builder, static_builder
 from ops import ArgumentError
 
@@ -51,7 +52,6 @@ class Recipe:
             "num_kernels": num_kernels,
             "temperature": temperature,
             "init": init,
-            "backend": backend,
             "attention_kwargs": {**kwargs, **(attention_kwargs or {})},
         }
         attention = attention or self.attention
@@ -62,6 +62,7 @@ class Recipe:
                 raise ArgumentError(switch, sentence="cannot be True, as the network has no such convolution")
             if wanted and any(name for name, conv in static_convs(model) if re.search(layers, name)):
                 make_dynamic(model, attention, where=layers, **options)
+        set_backend_where_it_fits(list(iter_operators(model)), backend)  # of all together: it need not fit each part
         return model
 
 

@@ -107,7 +107,7 @@ def _compact_layer(layer: SelectiveConv2d, plan: Plan, produced: Tensor | None) 
         if not torch.equal(read, torch.arange(channels, device=read.device)):
             parts.add_module("select", SelectChannels(read.clone()))
     if moved:
-        shift = ShiftChannels(slots, sources, layer.shift.detach()[plan.kept[slots]])
+        shift = ShiftChannels(slots, sources, layer.shift.detach()[plan.kept[slots]], layer.backend)
         shift.shift.requires_grad_(layer.shift.requires_grad)
         parts.add_module("shift", shift)
     parts.add_module("norm", _narrow_norm(layer.norm, plan.kept))

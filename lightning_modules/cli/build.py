@@ -4,9 +4,7 @@ import time
 from collections.abc import Sequence
 
 from lightning_modules.cli.arguments import Parser
-from ops import ArgumentError, backends, check_backend_name, prepare_backend
-
-DEFAULT = "cpp"
+from ops import ArgumentError, BackendUnavailable, backends, check_backend_name, prepare_backend
 
 
 def parser() -> Parser:
@@ -15,21 +13,32 @@ def parser() -> Parser:
         prog="dyc build",
         description="Compile the kernels of a backend now instead of at its first use, as when a container image or a "
         "cluster's shared folder is prepared. They are kept in DYC_CACHE, else in the user's cache folder, for this "
-        "processor, compiler and PyTorch: build on the kind of machine that will run them.",
+        "processor, compiler and PyTorch: build on the kind of machine that will run them. Backends that are not "
+        "listed here compile for each shape or device, at their first use.",
         allow_abbrev=False,
     )
-    names = ", ".join(status.name for status in backends())
-    result.add_argument("backends", nargs="*", metavar="BACKEND", help=f"{names} (default: {DEFAULT})")
+    names = ", ".join(_builders())
+    result.add_argument("backends", nargs="*", metavar="BACKEND", help=f"one or more of: {names} (default: all)")
     return result
+
+
+def _builders() -> list[str]:
+    return [status.name for status in backends() if status.builds]
 
 
 def main(argv: Sequence[str]) -> None:
     """Run ``dyc build ...``; ``argv`` starts with the command's name."""
-    names = parser().parse_args(argv[1:]).backends or [DEFAULT]
+    known = _builders()
+    names = parser().parse_args(argv[1:]).backends or known
     for name in names:
-        if check_backend_name(name, argument="BACKEND") == "auto":
-            known = ", ".join(repr(status.name) for status in backends())
-            raise ArgumentError("BACKEND", "'auto'", f"one of {known}")
+        if check_backend_name(name, argument="BACKEND") not in known:
+            instead = f"choose among {', '.join(map(repr, known))}"
+            raise ArgumentError(
+                "BACKEND", sentence=f"{name!r} has nothing to compile ahead of its first use; {instead}"
+            )
+    for status in backends():
+        if status.name in names and status.reasons:
+            raise BackendUnavailable(f"backend {status.name!r} cannot be built: " + "; ".join(status.reasons))
     for name in names:
         start = time.perf_counter()
         prepare_backend(name)

@@ -1,5 +1,6 @@
 """What a backend is: data that says which operators it has, what each can run, and what must be made ready first."""
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -23,18 +24,20 @@ class Preparation:
         self.action = action
         self.done = False
         self.failure: str | None = None
+        self._lock = threading.Lock()
 
-    def make(self) -> bool:
-        """Do the work unless it has been tried; return whether this call found out that it fails."""
-        if self.done or self.failure is not None:
+    def make(self, again: bool = False) -> bool:
+        """Do the work unless it was tried, or failed and ``again`` is False; return whether it was tried and failed."""
+        with self._lock:
+            if self.done or (self.failure is not None and not again):
+                return False
+            try:
+                self.action()
+            except BackendUnavailable as error:
+                self.failure = str(error)
+                return True
+            self.done, self.failure = True, None
             return False
-        try:
-            self.action()
-        except BackendUnavailable as error:
-            self.failure = str(error)
-            return True
-        self.done = True
-        return False
 
 
 def _meets_all(problem: Problem) -> tuple[str, ...]:
@@ -48,7 +51,8 @@ class Implementation:
     Args:
         run: Called with checked arguments, see :data:`ops.dispatch.operators.OPERATORS`; differentiable.
         unmet: Returns the reasons why it cannot run a :class:`ops.Problem`, each as "got ..., need ..."; empty if it
-            can. Called while tracing, so it must not probe the machine.
+            can. They must follow from the problem alone: the answer is kept for equal problems, and asked while
+            tracing, so that the machine cannot be probed.
         prepare: Work before the first run: a function that raises :class:`ops.BackendUnavailable` if it fails, or a
             :class:`ops.Preparation` that several operators share.
     """
@@ -79,6 +83,7 @@ class Backend:
         summary: One line for listings.
         missing: The reasons why it cannot run anything on this machine, probed once before registration, with
             the install command where one helps.
+        build: Compiles ahead of the first use all that is compiled then; None where nothing is.
 
     Raises:
         ArgumentError: No operators, an unknown one, or one that is no :class:`Implementation`.
@@ -95,6 +100,7 @@ class Backend:
     operators: Mapping[str, Implementation] = field(hash=False)
     summary: str = ""
     missing: tuple[str, ...] = ()
+    build: Callable[[], object] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.operators, Mapping) or not self.operators:
@@ -109,6 +115,11 @@ class Backend:
     def has(self, operator: str) -> bool:
         """Tell whether it has an operator, or the part that may stand for it."""
         return any(name in self.operators for name in with_parts(operator))
+
+    def lacking(self, operator: str) -> tuple[str, ...]:
+        """Return why this backend cannot run an operator on this machine, whatever the call; empty if it can."""
+        found = [self.operators[name].failure for name in with_parts(operator) if name in self.operators]
+        return self.missing or min(found, key=len, default=())
 
     def stage(self, problem: Problem) -> tuple[str, tuple[str, ...]]:
         """Return what of ``problem`` this backend runs, and the reasons why it cannot; no reasons if it can.

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ops.dispatch.backend import Backend
-from ops.dispatch.operators import OPERATORS
+from ops.dispatch.operators import FEATURE_MIXING, OPERATORS
 from ops.dispatch.order import measured_order
 from ops.dispatch.problem import Problem
 from ops.errors import ArgumentError, BackendUnavailable, unknown_name
@@ -21,7 +21,9 @@ class BackendStatus:
         available: It can run something on this machine.
         reasons: Why it cannot run anything; empty if it can.
         summary: One line about it.
-        operators: The operators that it has, each with the reasons why it cannot run on this machine.
+        operators: The operators that it serves, itself or by a part of them, each with the reasons why it cannot run on
+            this machine.
+        builds: It can compile ahead of its first use, see :func:`prepare_backend`.
     """
 
     name: str
@@ -29,6 +31,7 @@ class BackendStatus:
     reasons: tuple[str, ...]
     summary: str
     operators: dict[str, tuple[str, ...]]
+    builds: bool
 
 
 _REGISTRY: dict[str, Backend] = {}
@@ -57,6 +60,7 @@ def register_backend(backend: Backend, *, before: str | None = None, replace: bo
     Raises:
         ArgumentError: Not a :class:`Backend`, the name is taken or reserved, or ``before`` is unknown.
     """
+    global _REGISTRY, _BEFORE
     if not isinstance(backend, Backend):
         raise ArgumentError("backend", repr(backend), "an ops.Backend")
     taken = backend.name in _REGISTRY
@@ -69,20 +73,17 @@ def register_backend(backend: Backend, *, before: str | None = None, replace: bo
         if before == "auto":
             raise ArgumentError("before", "'auto'", "the name of a backend")
         check_backend_name(before, argument="before")
+    entries, place = {**_REGISTRY, backend.name: backend}, dict(_BEFORE)
+    if not taken:
+        place.pop(backend.name, None)
+    if before is not None:
+        place[backend.name] = before
+        names = [name for name in entries if name != backend.name]
+        names.insert(names.index(before), backend.name)
+        entries = {name: entries[name] for name in names}
+    # Whole and in this order: another thread that chooses meanwhile must not keep an old choice as a new one.
+    _REGISTRY, _BEFORE = entries, place
     _GENERATION[0] += 1
-    if taken:
-        _REGISTRY[backend.name] = backend
-        return
-    _BEFORE.pop(backend.name, None)
-    if before is None:
-        _REGISTRY[backend.name] = backend
-        return
-    _BEFORE[backend.name] = before
-    names = list(_REGISTRY)
-    names.insert(names.index(before), backend.name)
-    entries = {**_REGISTRY, backend.name: backend}
-    _REGISTRY.clear()
-    _REGISTRY.update((name, entries[name]) for name in names)
 
 
 def check_backend_name(name: str, argument: str = "backend") -> str:
@@ -98,10 +99,10 @@ def backends() -> tuple[BackendStatus, ...]:
     """List every backend with its operators, and the reasons why something cannot run on this machine."""
 
     def status(b: Backend) -> BackendStatus:
-        operators = {name: b.missing or b.operators[name].failure for name in OPERATORS if name in b.operators}
+        operators = {name: b.lacking(name) for name in OPERATORS if b.has(name)}
         available = not all(operators.values())
         reasons = () if available else tuple(dict.fromkeys(r for found in operators.values() for r in found))
-        return BackendStatus(b.name, available, reasons, b.summary, operators)
+        return BackendStatus(b.name, available, reasons, b.summary, operators, b.build is not None)
 
     return tuple(status(b) for b in _REGISTRY.values())
 
@@ -113,6 +114,17 @@ def backend_lacks(name: str, operator: str) -> str | None:
     others = [other for other, backend in _REGISTRY.items() if backend.has(operator)]
     need = " or ".join(map(repr, others)) if others else "a backend that has"
     return f"got no {operator!r} ({OPERATORS[operator].what}) in backend {name!r}; need {need}"
+
+
+def mixes_kernels_alone(name: str, operator: str) -> bool:
+    """Tell whether the backend in force has an operator that mixes kernels, and none that mixes feature maps.
+
+    Args:
+        name: What a call or a layer asks for; ``"auto"`` is the backend of :func:`use_backend` where there is one.
+        operator: The operator that the call needs where kernels are mixed.
+    """
+    name = _CHOSEN.name if name == "auto" else name
+    return backend_lacks(name, FEATURE_MIXING) is not None and backend_lacks(name, operator) is None
 
 
 @contextmanager
@@ -152,15 +164,21 @@ def registered(name: str) -> Backend:
 def prepare_backend(name: str) -> None:
     """Do what a backend does before its first run, such as compiling, for all of its operators.
 
+    What failed at a first use is tried again.
+
     Raises:
         ArgumentError: No such backend.
         BackendUnavailable: It lacks something on this machine, or a preparation failed; lists every reason.
     """
     backend = registered(name)
-    for implementation in () if backend.missing else backend.operators.values():
+    reasons: tuple[str, ...] = backend.missing
+    if not reasons and backend.build is not None:
+        backend.build()
+    for implementation in () if reasons else backend.operators.values():
         if implementation.prepare is not None:
-            implementation.prepare.make()
-    reasons = backend.missing or tuple(dict.fromkeys(r for i in backend.operators.values() for r in i.failure))
+            implementation.prepare.make(again=True)
+    _GENERATION[0] += 1  # what failed before may run now
+    reasons = reasons or tuple(dict.fromkeys(r for i in backend.operators.values() for r in i.failure))
     if reasons:
         raise BackendUnavailable(f"backend {name!r} cannot be made ready: " + "; ".join(reasons))
 

@@ -82,7 +82,17 @@ def _select(problem: Problem, name: str) -> Choice:
 
 
 def select_backend(problem: Problem, name: str = "auto") -> Backend:
-    """Return the backend that runs ``problem``; arguments and errors as :func:`select`."""
+    """Return the backend that runs ``problem``.
+
+    Args:
+        problem: The call.
+        name: A registered name, or ``"auto"``: the one of :func:`ops.use_backend` if it has the operator, else the
+            first that can run.
+
+    Raises:
+        ArgumentError: Unknown name.
+        BackendUnavailable: The named backend lacks the operator or cannot run the problem, or no backend can.
+    """
     return select(problem, name).backend
 
 
@@ -109,8 +119,9 @@ def describe(problem: Problem) -> str:
     """Return one line per backend: whether it can run ``problem``, and if not, why."""
     lines = []
     for backend in in_order(problem):
-        _, reasons = backend.stage(problem)
-        lines.append(f"  {backend.name}: " + ("; ".join(reasons) if reasons else "can run"))
+        operator, reasons = backend.stage(problem)
+        by_part = "" if operator == problem.operator else f" (by {operator})"
+        lines.append(f"  {backend.name}: " + ("; ".join(reasons) if reasons else f"can run{by_part}"))
     able = {backend.name for backend in in_order(problem)}
     lines += [f"  {status.name}: has no {problem.operator}" for status in backends() if status.name not in able]
     return "\n".join(lines)

@@ -23,7 +23,7 @@ from ops.dispatch.backend import Backend, Implementation
 from ops.dispatch.operators import DEPTHWISE
 from ops.dispatch.problem import Problem
 from ops.errors import BackendUnavailable
-from ops.layout import is_channels_last, memory_format
+from ops.layout import is_channels_last, laid_out
 from ops.window import Pair, Window
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -114,7 +114,7 @@ def _dense(window: Window) -> Window:
 def _laid_out(x: Tensor, channels_last: bool) -> Tensor:
     """Return ``(B, C, ...)`` dense in channels_last, or as ``(B * C, ...)``, with the strides of its shape."""
     if channels_last:
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = laid_out(x, True)
         if 1 in x.shape:  # the strides of such dimensions are free, and Dynamo would compile for each
             _, channels, height, width = x.shape
             x = x.as_strided(x.shape, (height * width * channels, 1, width * channels, channels))
@@ -173,7 +173,7 @@ def _compute(
         return y
     if kind == "grad_phases":
         y = y[..., : size[0], : size[1]]
-    return y.contiguous(memory_format=memory_format(channels_last))
+    return laid_out(y, channels_last)
 
 
 def _failed_to_compile(error: RuntimeError) -> bool:

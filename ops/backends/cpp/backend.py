@@ -9,9 +9,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-import ops.backends.library  # noqa: F401  (defines the operators that the compiled file implements)
+import ops.backends.cpp.attended  # noqa: F401  (defines the operators that the compiled files implement)
 from ops.backends.cpp import rewire
-from ops.backends.cpp.build import build, compiler, no_compiler
+from ops.backends.cpp.build import build, build_all, compiler, no_compiler
 from ops.dispatch.backend import Backend, Implementation, Preparation
 from ops.dispatch.operators import ATTENDED_DEPTHWISE, DEPTHWISE, REWIRE
 from ops.dispatch.problem import Problem
@@ -63,4 +63,5 @@ CPP = Backend(
     },
     summary="C++ for the CPU, compiled at first use",
     missing=MISSING,
+    build=build_all,
 )

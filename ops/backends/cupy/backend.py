@@ -14,6 +14,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
+import ops.backends.cupy.bank  # noqa: F401  (defines the operator)
 from ops.backends.cupy import calls
 from ops.backends.cupy.kernels import Kernel, program
 from ops.backends.cupy.nvrtc import architecture_for, compiled, nvrtc

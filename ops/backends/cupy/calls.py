@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ops.backends.cupy.kernels import THREADS, Kernel, sum_kernel
 from ops.backends.cupy.plan import Call, Plan, Task, plan
-from ops.layout import is_channels_last, memory_format
+from ops.layout import is_channels_last, laid_out, memory_format
 from ops.window import Pair, Window
 
 STORAGE = {torch.float32: "float", torch.float16: "half", torch.bfloat16: "bfloat"}
@@ -59,7 +59,7 @@ def _features(x: Tensor) -> tuple[Tensor, bool]:
     if x.is_contiguous():
         return x, False
     last = is_channels_last(x)
-    return x.contiguous(memory_format=memory_format(last)), last
+    return laid_out(x, last), last
 
 
 def _kernels(weight: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
@@ -122,7 +122,7 @@ def grad_input(grad, weight, size: Pair, *window: Pair, gpu: Gpu) -> Tensor:
 def grad_weight(grad, x, kernel: Pair, *window: Pair, gpu: Gpu) -> Tensor:
     """Compute ``dyc::depthwise_grad_weight``: ``(B, C, H', W')`` and ``(B, C, H, W)`` to ``(B, C, *kernel)``."""
     x, last = _features(x)
-    grad = grad.contiguous(memory_format=memory_format(last))
+    grad = laid_out(grad, last)
     gw, taps, channels = _empty(x, kernel, last), kernel[0] * kernel[1], x.shape[1]
     strides = (channels * taps, 1, channels, 0) if last else (channels * taps, taps, 1, 0)
     sizes = tuple(x.shape[2:]), tuple(grad.shape[2:]), tuple(kernel)
