@@ -32,10 +32,8 @@ def main(argv: Sequence[str]) -> None:
     names = parser().parse_args(argv[1:]).backends or known
     for name in names:
         if check_backend_name(name, argument="BACKEND") not in known:
-            instead = f"choose among {', '.join(map(repr, known))}"
-            raise ArgumentError(
-                "BACKEND", sentence=f"{name!r} has nothing to compile ahead of its first use; {instead}"
-            )
+            what = f"{name!r} has nothing to compile ahead of its first use; choose among {', '.join(map(repr, known))}"
+            raise ArgumentError("BACKEND", sentence=what)
     for status in backends():
         if status.name in names and status.reasons:
             raise BackendUnavailable(f"backend {status.name!r} cannot be built: " + "; ".join(status.reasons))

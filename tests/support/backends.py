@@ -24,7 +24,7 @@ def names() -> list[str]:
 
 
 def able(operator: str) -> list[str]:
-    """List the backends that run an operator on this machine, by a part of it too, plug-ins included: for case lists."""
+    """List the backends that run an operator here, by a part of it too, plug-ins included: for lists of cases."""
     return [status.name for status in ops.backends() if status.operators.get(operator) == ()]
 
 
