@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 import torch.nn.functional as F
+from support.backends import able
 from support.rounding import excess_of_bank
 from torch import Tensor
 
@@ -78,14 +79,19 @@ def test_output_and_gradients_match_the_definition(form, per_channel, mixing, bi
         del tensors["bias"]
     exact = {name: t.double().requires_grad_() for name, t in tensors.items()}
     tensors = {name: t.requires_grad_() for name, t in tensors.items()}
-    y = ops.dynamic_conv2d(**tensors, groups=form.groups, mixing=mixing, **form.geometry)
     exact_y = reference.dynamic_conv2d(**exact, groups=form.groups, **form.geometry)
-    gradient = torch.randn_like(y)
-    found = torch.autograd.grad(y, tuple(tensors.values()), gradient)
+    gradient = torch.randn(exact_y.shape)
     wanted = torch.autograd.grad(exact_y, tuple(exact.values()), gradient.double())
-    for name, got, want in zip(["output", *tensors], (y, *found), (exact_y, *wanted)):
-        assert got.shape == want.shape, name
-        assert (got - want).abs().max() <= 1e-5 * want.abs().max(), name
+    depthwise = form.in_channels == form.out_channels == form.groups
+    by_kernels = "dynamic_depthwise" if depthwise else "per_sample_conv2d"
+    backends = able("feature_mixing" if mixing == "features" else by_kernels)
+    for backend in ("auto", *backends):
+        with torch.compiler.set_stance("force_eager"):  # what Inductor makes of it has tests of its own
+            y = ops.dynamic_conv2d(**tensors, groups=form.groups, mixing=mixing, backend=backend, **form.geometry)
+            found = torch.autograd.grad(y, tuple(tensors.values()), gradient)
+        for name, got, want in zip(["output", *tensors], (y, *found), (exact_y, *wanted)):
+            assert got.shape == want.shape, (backend, name)
+            assert (got - want).abs().max() <= 1e-5 * want.abs().max(), (backend, name)
 
 
 @pytest.mark.parametrize("batch", [1, BATCH])
