@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import ops
-import ops.backends.cpp.build as cpp_build
+from ops.backends.cpp import build as cpp_build
 from ops.backends.cpp.build import build, build_all, compiler
 from ops.dispatch import registry
 
