@@ -81,7 +81,8 @@ template <int KH, int KW, int S, int M, int N, typename T>
   const int64_t top = row * S - g.pad_h, left = column * S - g.pad_w;
   for (int64_t i = std::max<int64_t>(0, -top); i < std::min(kRows, g.height - top); ++i)
     for (int64_t p = std::max<int64_t>(0, -left); p < std::min(kColumns, g.width - left); ++p)
-      std::memcpy(patch + (i * kColumns + p) * kLanes, image + ((top + i) * g.width + left + p) * g.channels, lanes * sizeof(T));
+      std::memcpy(patch + (i * kColumns + p) * kLanes, image + ((top + i) * g.width + left + p) * g.channels,
+                  lanes * sizeof(T));
   const Geometry whole{1, kLanes, kRows, kColumns, M, N, KH, KW, S, S, 0, 0, 1, 1};
   tile<KH, KW, S, M, N, true, true>(whole, patch, taps, found, kLanes, 0, 0);
   T* to = out + (row * g.out_width + column) * g.channels;
