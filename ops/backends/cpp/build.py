@@ -42,7 +42,7 @@ FLAGS = (
     *("-O3", "-march=native", "-std=c++20", "-Wno-psabi"),
     *("-fPIC", "-fopenmp", "-DAT_PER_OPERATOR_HEADERS"),
 )
-CALLS = {"depthwise", "layer", "rewire"}  # sources with PyTorch's headers and without loops, where -O1 does
+CALLS = ("depthwise", "layer", "rewire")  # sources with PyTorch's headers and without loops, where -O1 does
 LINKED = ("-ltorch_cpu", "-lc10")
 
 
