@@ -117,6 +117,13 @@ def test_a_process_that_dies_while_it_compiles_holds_up_nobody(small, capsys):
     assert re.fullmatch(COMPILED.format(os.environ["DYC_CACHE"]), capsys.readouterr().err)
 
 
+def test_another_process_looks_in_the_same_place():
+    program = "from ops.backends.cpp.build import _target, compiler; print(_target('depthwise', compiler()))"
+    command, environment = [sys.executable, "-c", program], {**os.environ, "PYTHONHASHSEED": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=True)
+    assert done.stdout == f"{cpp_build._target('depthwise', compiler())}\n"
+
+
 def test_the_estimate_knows_every_source_and_leaves_none_out():
     sources = {source for names in cpp_build.LIBRARIES.values() for source in names}
     assert sources == {path.stem for path in cpp_build.SOURCES.glob("*.cpp")} == {*cpp_build.SECONDS}

@@ -25,21 +25,24 @@ from ops.errors import BackendUnavailable
 SOURCES = Path(__file__).parent / "csrc"
 LIBRARIES = {  # the sources of each
     "depthwise": ("depthwise", "channels_last_float", "channels_last_bfloat16", "channels_first"),
-    "layer": ("layer", "channels_last_float"),
-    "rewire": ("rewire",),
+    "layer": ("layer", "branch", "channels_last_float"),
+    "rewire": ("rewire", "rewire_loops"),
 }
 SECONDS = {  # that one core takes for each source, about
-    "layer": 16,
-    "depthwise": 14,
-    "rewire": 14,
-    "channels_last_bfloat16": 11,
-    "channels_last_float": 8,
-    "channels_first": 7,
+    "layer": 23,
+    "depthwise": 20,
+    "rewire": 20,
+    "channels_last_bfloat16": 14,
+    "channels_last_float": 13,
+    "channels_first": 8,
+    "branch": 4,
+    "rewire_loops": 3,
 }
 FLAGS = (
     *("-O3", "-march=native", "-std=c++20", "-Wno-psabi"),
     *("-fPIC", "-fopenmp", "-DAT_PER_OPERATOR_HEADERS"),
 )
+CALLS = ("depthwise", "layer", "rewire")  # sources with PyTorch's headers and without loops, where -O1 does
 LINKED = ("-ltorch_cpu", "-lc10")
 
 
@@ -114,7 +117,7 @@ def _cores() -> int:
 def _target(name: str, cxx: tuple[str, ...]) -> Path:
     """Return where a library is kept."""
     files = sorted(SOURCES.glob("*.h")) + [SOURCES / f"{source}.cpp" for source in LIBRARIES[name]]
-    facts = repr((FLAGS, LINKED, cxx, torch.__version__, _processor())).encode()
+    facts = repr((FLAGS, CALLS, LINKED, cxx, torch.__version__, _processor())).encode()
     key = hashlib.sha256(b"".join(path.read_bytes() for path in files) + facts).hexdigest()[:16]
     return cache_folder() / f"{name}-{key}.so"
 
@@ -143,7 +146,8 @@ def _compile(cxx: tuple[str, ...], targets: dict[str, Path]) -> None:
         objects = {source: f"{folder}/{source}.o" for source in sources}
 
         def compile_one(source: str) -> None:
-            _run(cxx, *FLAGS, *include, "-c", str(SOURCES / f"{source}.cpp"), "-o", objects[source])
+            fast = ("-O1",) if source in CALLS else ()
+            _run(cxx, *FLAGS, *fast, *include, "-c", str(SOURCES / f"{source}.cpp"), "-o", objects[source])
 
         list(pool.map(compile_one, longest_first))
         for name, target in targets.items():

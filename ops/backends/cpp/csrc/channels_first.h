@@ -216,10 +216,8 @@ void grad_weight_any(const Geometry& g, const T* grad, const T* x, T* gw) {
 template <typename T>
 void forward(const Geometry& g, const T* x, const T* w, T* y) {
   if (fits(g)) {
-    if (g.is(3, 1)) return forward_planes<3, 1>(g, x, w, y);
-    if (g.is(3, 2)) return forward_planes<3, 2>(g, x, w, y);
-    if (g.is(5, 1)) return forward_planes<5, 1>(g, x, w, y);
-    if (g.is(5, 2)) return forward_planes<5, 2>(g, x, w, y);
+    if (g.is(3, 1) || g.is(3, 2)) return forward_planes<3>(g, x, w, y);
+    if (g.is(5, 1) || g.is(5, 2)) return forward_planes<5>(g, x, w, y);
   }
   forward_any(g, x, w, y);
 }
@@ -238,10 +236,8 @@ void grad_input(const Geometry& g, const T* grad, const T* w, T* gx) {
 template <typename T>
 void grad_weight(const Geometry& g, const T* grad, const T* x, T* gw) {
   if (fits(g)) {
-    if (g.is(3, 1)) return grad_weight_planes<3, 1>(g, grad, x, gw);
-    if (g.is(3, 2)) return grad_weight_planes<3, 2>(g, grad, x, gw);
-    if (g.is(5, 1)) return grad_weight_planes<5, 1>(g, grad, x, gw);
-    if (g.is(5, 2)) return grad_weight_planes<5, 2>(g, grad, x, gw);
+    if (g.is(3, 1) || g.is(3, 2)) return grad_weight_planes<3>(g, grad, x, gw);
+    if (g.is(5, 1) || g.is(5, 2)) return grad_weight_planes<5>(g, grad, x, gw);
   }
   grad_weight_any(g, grad, x, gw);
 }

@@ -57,8 +57,6 @@ void forward_fixed(const Geometry& g, const T* x, T* y, TapOf tap_of) {
   });
 }
 
-inline bool is_usual(const Geometry& g) { return g.is(3, 1) || g.is(3, 2) || g.is(5, 1) || g.is(5, 2); }
-
 template <typename T, typename TapOf>
 void forward_usual(const Geometry& g, const T* x, T* y, TapOf tap_of) {
   if (g.is(3, 1)) return forward_fixed<3, 3, 1>(g, x, y, tap_of);
@@ -92,7 +90,7 @@ void forward_any(const Geometry& g, const T* x, const T* w, T* y) {
 
 template <typename T>
 void forward(const Geometry& g, const T* x, const T* w, T* y) {
-  if (!is_usual(g)) return forward_any(g, x, w, y);
+  if (!g.is_usual()) return forward_any(g, x, w, y);
   forward_usual(g, x, y, [&](int64_t n, int64_t c, int64_t lanes, int64_t t) {
     return load(w + (n * g.taps() + t) * g.channels + c, lanes);
   });

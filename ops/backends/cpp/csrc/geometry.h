@@ -19,6 +19,8 @@ struct Geometry {
     return kernel_h == kernel && kernel_w == kernel && stride_h == stride && stride_w == stride && dilation_h == 1 &&
            dilation_w == 1;
   }
+  // Whether there are loops for this window alone.
+  bool is_usual() const { return is(3, 1) || is(3, 2) || is(5, 1) || is(5, 2); }
   bool padded_within_kernel() const { return pad_h < kernel_h && pad_w < kernel_w; }
 };
 

@@ -70,7 +70,7 @@ Tensor attended_cpu(const Tensor& x, const Tensor& bank, const Tensor& fc1, cons
   at::AutoDispatchBelowAutograd below;
   check(x, bank, fc1, bias1, fc2, bias2, temperature);
   Layer layer(x, bank, fc1, bias1, fc2, bias2, temperature, s, p, d);
-  if (!channels_last::is_usual(layer.g)) return std::get<0>(keeping_cpu(x, bank, fc1, bias1, fc2, bias2, temperature, s, p, d));
+  if (!layer.g.is_usual()) return std::get<0>(keeping_cpu(x, bank, fc1, bias1, fc2, bias2, temperature, s, p, d));
   Tensor y = layer.new_output();
   float* to = y.data_ptr<float>();
   layer.in_parts([&](int64_t begin, int64_t end) {

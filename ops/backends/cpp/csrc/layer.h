@@ -8,11 +8,8 @@
 #include <optional>
 
 #include "branch.h"
-#include "channels_last.h"
-#include "instances.h"
+#include "geometry.h"
 #include "operators.h"
-
-DYC_CHANNELS_LAST(extern, float)
 
 namespace dyc {
 
@@ -21,7 +18,6 @@ using std::optional;
 constexpr auto kLast = at::MemoryFormat::ChannelsLast;
 constexpr int64_t kWeightsInCache = 1 << 15;  // floats: what a core keeps beside a few images
 constexpr int64_t kManySamples = 8;       // from here on a thread takes whole samples
-constexpr int64_t kFewSamples = 8;   // up to here reading the weights is the cost
 
 inline const float* data(const Tensor& t) { return t.const_data_ptr<float>(); }
 inline const float* data(const optional<Tensor>& t) { return t && t->defined() ? data(*t) : nullptr; }
@@ -73,53 +69,26 @@ struct Layer {
 
   void linear(const Tensor& in, const Tensor& w, const optional<Tensor>& bias, bool rectify, Tensor& out, int64_t begin,
               int64_t end) {
-    const int64_t samples = end - begin, width = w.size(1), rows = w.size(0);
-    const float *from = data(in) + begin * width, *matrix = data(w), *offset = data(bias);
-    float* to = out.data_ptr<float>() + begin * rows;
-    const int64_t grain = std::max<int64_t>(4, 32768 / (samples * width));
-    if (samples > kFewSamples) {
-      const branch::Packed packed(samples, from, width);
-      at::parallel_for(0, rows, grain, [&](int64_t first, int64_t last) {
-        branch::dense_packed(packed, matrix, offset, rectify, first, last, to, rows);
-      });
-      return;
-    }
-    at::parallel_for(0, rows, grain, [&](int64_t first, int64_t last) {
-      branch::dense_few(samples, from, matrix, offset, width, first, last, to, rows);
-      if (rectify)
-        for (int64_t n = 0; n < samples; ++n)
-          for (int64_t r = first; r < last; ++r) to[n * rows + r] = std::max(to[n * rows + r], 0.0f);
-    });
+    const int64_t width = w.size(1), rows = w.size(0);
+    branch::linear(end - begin, data(in) + begin * width, data(w), data(bias), rectify, width, rows,
+                   out.data_ptr<float>() + begin * rows);
   }
 
   void attend(int64_t begin, int64_t end) {
     branch::pool(part(begin, end), image(begin), pooled.data_ptr<float>() + begin * sizes.channels);
     linear(pooled, w1, bias1, true, hidden, begin, end);
     linear(hidden, w2, bias2, false, attention, begin, end);
-    if (!sizes.per_channel) {
-      for (int64_t n = begin; n < end; ++n) branch::softmax_shared(sizes, sharpness, weights(n));
-    } else {
-      branch::for_sample_blocks(sizes, end - begin, [&](int64_t n, int64_t c) {
-        branch::softmax_block(sizes, sharpness, weights(begin + n), c);
-      });
-    }
+    branch::softmax(sizes, end - begin, sharpness, weights(begin));
   }
 
   void mix(int64_t begin, int64_t end, float* mixed) {
-    branch::for_sample_blocks(sizes, end - begin, [&](int64_t i, int64_t c) {
-      const int64_t n = begin + i, lanes = std::min(kLanes, sizes.channels - c);
-      for (int64_t t = 0; t < sizes.taps; ++t)
-        store(mixed + (n * sizes.taps + t) * sizes.channels + c, branch::mix_tap(sizes, data(bank), weights(n), t, c, lanes), lanes);
-    });
+    branch::mix(sizes, end - begin, data(bank), weights(begin), mixed + begin * sizes.taps * sizes.channels);
   }
 
   // Convolve with kernels that go from registers into the convolution; these must be usual ones.
   void convolve_mixing(int64_t begin, int64_t end, float* y) {
-    channels_last::forward_usual(
-        part(begin, end), image(begin), y + begin * g.out_pixels() * sizes.channels,
-        [&](int64_t n, int64_t c, int64_t lanes, int64_t t) {
-          return branch::mix_tap(sizes, data(bank), weights(begin + n), t, c, lanes);
-        });
+    branch::convolve_mixing(sizes, part(begin, end), image(begin), data(bank), weights(begin),
+                            y + begin * g.out_pixels() * sizes.channels);
   }
 
   void convolve(int64_t begin, int64_t end, const float* mixed, float* y) {

@@ -109,16 +109,18 @@ inline bool fits(const Geometry& g) {
   return kStripPixels / widest >= 2 * g.kernel_h;
 }
 
-template <int K, int S, typename T>
+template <int K, typename T>
 void forward_planes(const Geometry& g, const T* x, const T* w, T* y, bool turned = false) {
-  const int64_t at_once = rows_at_once(g.width + 2 * g.pad_w, K, S);
+  const int64_t stride = g.stride_h;
+  const int64_t at_once = rows_at_once(g.width + 2 * g.pad_w, K, stride);
   for_strips(g, g.out_height, at_once, g.out_width * K * K, [&](int64_t group, int64_t begin, int64_t end) {
     const int64_t lanes = lanes_of(g, group), plane = group * kLanes;
     Vec taps[K * K];
     load_taps<K * K>(w + plane * K * K, lanes, taps);
     if (turned) std::reverse(taps, taps + K * K);
     Strip& s = strip();
-    fill(s, x + plane * g.pixels(), g.height, g.width, g.pad_w, lanes, begin * S - g.pad_h, (end - 1) * S + K - g.pad_h);
+    const int64_t top = begin * stride - g.pad_h, bottom = (end - 1) * stride + K - g.pad_h;
+    fill(s, x + plane * g.pixels(), g.height, g.width, g.pad_w, lanes, top, bottom);
     T* to = y + plane * g.out_pixels() + begin * g.out_width;
     const int64_t all = (end - begin) * g.out_width;
     int64_t column = 0;
@@ -131,8 +133,8 @@ void forward_planes(const Geometry& g, const T* x, const T* w, T* y, bool turned
         for (int a = 0; a < K; ++a)
           for (int b = 0; b < K; ++b) total += taps[a * K + b] * load(window + (a * s.pitch + b) * kLanes);
         found[i] = total;
-        window += S * kLanes;
-        if (++column == g.out_width) column = 0, window += (S * s.pitch - S * g.out_width) * kLanes;
+        window += stride * kLanes;
+        if (++column == g.out_width) column = 0, window += (stride * s.pitch - stride * g.out_width) * kLanes;
       }
       for (int64_t i = count; i < kLanes; ++i) found[i] = Vec{};
       store_pixels(found, to + first, g.out_pixels(), lanes, count);
@@ -147,7 +149,7 @@ void grad_input_planes1(const Geometry& g, const T* grad, const T* w, T* gx) {
   turned.height = g.out_height, turned.width = g.out_width;
   turned.out_height = g.height, turned.out_width = g.width;
   turned.pad_h = K - 1 - g.pad_h, turned.pad_w = K - 1 - g.pad_w;
-  forward_planes<K, 1>(turned, grad, w, gx, true);
+  forward_planes<K>(turned, grad, w, gx, true);
 }
 
 // One pixel of the gradient with stride 2: a pixel of one parity meets the same taps everywhere. `from` is the output
@@ -190,9 +192,10 @@ void grad_input_planes2(const Geometry& g, const T* grad, const T* w, T* gx) {
   });
 }
 
-template <int K, int S, typename T>
+template <int K, typename T>
 void grad_weight_planes(const Geometry& g, const T* grad, const T* x, T* gw) {
-  const int64_t at_once = rows_at_once(g.width + 2 * g.pad_w, K, S), units = groups(g.batch * g.channels);
+  const int64_t stride = g.stride_h;
+  const int64_t at_once = rows_at_once(g.width + 2 * g.pad_w, K, stride), units = groups(g.batch * g.channels);
   at::parallel_for(0, units, std::max<int64_t>(1, 4096 / (g.out_pixels() * K * K)), [&](int64_t begin, int64_t end) {
     for (int64_t group = begin; group < end; ++group) {
       const int64_t lanes = lanes_of(g, group), plane = group * kLanes;
@@ -200,7 +203,8 @@ void grad_weight_planes(const Geometry& g, const T* grad, const T* x, T* gw) {
       Vec total[K * K] = {};
       for (int64_t top = 0; top < g.out_height; top += at_once) {
         const int64_t bottom = std::min(g.out_height, top + at_once);
-        fill(s, x + plane * g.pixels(), g.height, g.width, g.pad_w, lanes, top * S - g.pad_h, (bottom - 1) * S + K - g.pad_h);
+        const int64_t first_row = top * stride - g.pad_h, last_row = (bottom - 1) * stride + K - g.pad_h;
+        fill(s, x + plane * g.pixels(), g.height, g.width, g.pad_w, lanes, first_row, last_row);
         const T* from = grad + plane * g.out_pixels() + top * g.out_width;
         const int64_t all = (bottom - top) * g.out_width;
         int64_t column = 0;
@@ -212,8 +216,8 @@ void grad_weight_planes(const Geometry& g, const T* grad, const T* x, T* gw) {
           for (int64_t i = 0; i < count; ++i) {
             for (int a = 0; a < K; ++a)
               for (int b = 0; b < K; ++b) total[a * K + b] += pixels[i] * load(window + (a * s.pitch + b) * kLanes);
-            window += S * kLanes;
-            if (++column == g.out_width) column = 0, window += (S * s.pitch - S * g.out_width) * kLanes;
+            window += stride * kLanes;
+            if (++column == g.out_width) column = 0, window += (stride * s.pitch - stride * g.out_width) * kLanes;
           }
         }
       }

@@ -130,4 +130,12 @@ void backward(const Plan& p, const Shape& s, Scratch<T>& scratch, const T* grad,
     }
 }
 
+// Compiled in rewire_loops.cpp.
+#define DYC_REWIRE(EXTERN, T)                                                                                         \
+  EXTERN template void read_sources(const Plan&, const Shape&, const T*, Planes&);                                   \
+  EXTERN template void forward(const Plan&, const Shape&, Planes&, Tile<T>&, const T*, T*, int64_t, int64_t);         \
+  EXTERN template void backward(const Plan&, const Shape&, Scratch<T>&, const T*, T*, float*);
+DYC_REWIRE(extern, float)
+DYC_REWIRE(extern, BFloat)
+
 }  // namespace dyc::rewire

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "geometry.h"
 #include "vec.h"
@@ -38,16 +39,16 @@ inline void tile(const Geometry& g, const T* image, const Vec* taps, T* out, int
       const T* pixel = image + (from + p * channels);
       const Vec v = kWhole ? load(pixel) : load(pixel, lanes);
       DYC_UNROLL
-      for (int j = 0; j < KW; ++j) {
-        if (p < j || (p - j) % S != 0 || (p - j) / S >= N) continue;
-        if constexpr (kFirst) total[0][(p - j) / S] += tap[j] * v;
-        if constexpr (kSecond) total[M - 1][(p - j) / S] += tap[j - S * KW] * v;
+      for (int m = kFirst ? 0 : 1; m < (kSecond ? 2 : 1); ++m) {
+        DYC_UNROLL
+        for (int j = 0; j < KW; ++j)
+          if (p >= j && (p - j) % S == 0 && (p - j) / S < N) total[m][(p - j) / S] += tap[j - m * S * KW] * v;
       }
     }
   };
-  // Not unrolled but for the smallest: the rows of one kind share one body, which is what takes the compiler's time.
+  // bfloat16 is not unrolled over rows, except in the smallest tiles: it takes long to compile, and gains nothing.
   const auto rows = [&]<bool kFirst, bool kSecond>(int begin, int end) __attribute__((always_inline)) {
-    if constexpr (N == 1) {
+    if constexpr (N == 1 || std::is_same_v<T, float>) {
       DYC_UNROLL
       for (int i = begin; i < end; ++i) add.template operator()<kFirst, kSecond>(i);
     } else {
@@ -80,7 +81,8 @@ template <int KH, int KW, int S, int M, int N, typename T>
   const int64_t top = row * S - g.pad_h, left = column * S - g.pad_w;
   for (int64_t i = std::max<int64_t>(0, -top); i < std::min(kRows, g.height - top); ++i)
     for (int64_t p = std::max<int64_t>(0, -left); p < std::min(kColumns, g.width - left); ++p)
-      std::memcpy(patch + (i * kColumns + p) * kLanes, image + ((top + i) * g.width + left + p) * g.channels, lanes * sizeof(T));
+      std::memcpy(patch + (i * kColumns + p) * kLanes, image + ((top + i) * g.width + left + p) * g.channels,
+                  lanes * sizeof(T));
   const Geometry whole{1, kLanes, kRows, kColumns, M, N, KH, KW, S, S, 0, 0, 1, 1};
   tile<KH, KW, S, M, N, true, true>(whole, patch, taps, found, kLanes, 0, 0);
   T* to = out + (row * g.out_width + column) * g.channels;
