@@ -197,11 +197,11 @@ def test_what_other_processors_compile_runs_as_defined(tmp_path):
 def unprepared(backend_registry, monkeypatch):
     """Let the C++ backend prepare itself again, here and now, where ``DYC_CACHE`` says; return what it says of that."""
     ops.depthwise_conv2d(*PAIR, backend="cpp")
-    kept = build("depthwise", "layer")
+    kept = build("convolutions")
 
     def prepare(folder):
         monkeypatch.setenv("DYC_CACHE", str(folder))
-        convolutions = ops.Preparation(partial(load, "depthwise", "layer"))
+        convolutions = ops.Preparation(partial(load, "convolutions"))
         operators = {n: replace(i, prepare=convolutions) for n, i in CPP.operators.items()}
         ops.register_backend(replace(CPP, operators=operators), replace=True)
         with pytest.warns(UserWarning, match="backend 'cpp' is not available") as warned:
@@ -218,15 +218,12 @@ def unprepared(backend_registry, monkeypatch):
 PAIR = torch.randn(1, 2, 5, 5), torch.randn(1, 2, 3, 3)
 
 
-@pytest.mark.parametrize("name", ["depthwise", "layer"])
-def test_a_damaged_file_is_named(unprepared, tmp_path, name):
-    prepare, kept = unprepared
-    for path in kept:  # what is loaded already is not loaded again through a link
-        damaged = tmp_path / path.name
-        damaged.symlink_to(path) if name not in path.name else damaged.write_bytes(bytes(path.stat().st_size))
+def test_a_damaged_file_is_named(unprepared, tmp_path):
+    prepare, (kept,) = unprepared
+    (tmp_path / kept.name).write_bytes(bytes(kept.stat().st_size))
     said = prepare(tmp_path)
     assert "got a file that cannot be loaded" in said
-    assert re.search(f"remove {tmp_path}/{name}-.*\\.so", said)
+    assert f"remove {tmp_path / kept.name}" in said
 
 
 @pytest.mark.parametrize("obstacle", ["read_only", "a_file"])

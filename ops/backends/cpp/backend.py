@@ -52,7 +52,7 @@ def run_attended(x: Tensor, bank: Tensor, branch, window: Window) -> Tensor:
     return torch.ops.dyc.attended_depthwise(x, bank, *branch, *window)
 
 
-CONVOLUTIONS = Preparation(partial(load, "depthwise", "layer"))
+CONVOLUTIONS = Preparation(partial(load, "convolutions"))
 
 CPP = Backend(
     "cpp",

@@ -3,6 +3,8 @@
 // The operation is bilinear in features and kernels, so the gradient of each of the three is made of the other two and
 // the operators are differentiable to any order.
 
+#pragma once
+
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
@@ -10,6 +12,7 @@
 #include "operators.h"
 #include "vec.h"
 
+namespace dyc::depthwise_operators {
 namespace {
 
 using at::IntArrayRef;
@@ -212,3 +215,5 @@ TORCH_LIBRARY_IMPL(dyc, AutogradCPU, m) {
   m.impl("depthwise_grad_input", grad_input_autograd);
   m.impl("depthwise_grad_weight", grad_weight_autograd);
 }
+
+}  // namespace dyc::depthwise_operators

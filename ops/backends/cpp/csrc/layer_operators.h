@@ -4,6 +4,8 @@
 // dyc::attended_depthwise is what users call; its gradient keeps the intermediate results of
 // dyc::attended_depthwise_keeping. Gradients of gradients go through the same formula in PyTorch's own operators.
 
+#pragma once
+
 #include <ATen/ops/einsum.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -21,6 +23,7 @@
 
 #include "layer.h"
 
+namespace dyc::layer_operators {
 namespace {
 
 using namespace dyc;
@@ -209,3 +212,5 @@ TORCH_LIBRARY_IMPL(dyc, CPU, m) {
 }
 
 TORCH_LIBRARY_IMPL(dyc, AutogradCPU, m) { m.impl("attended_depthwise", attended_autograd); }
+
+}  // namespace dyc::layer_operators
