@@ -17,20 +17,18 @@ BACKENDS = able("depthwise_conv2d")
 DEVICES = ["cpu", *([pytest.param("cuda", marks=pytest.mark.gpu)] if torch.cuda.is_available() else [])]
 
 
-# Inductor takes seconds for each kernel, window, layout and dtype, and again where a size is 1. These cases cover its
-# forms as compiled code: planes at stride 1 and 2, taps in NCHW, taps in channels_last with and without phases, and
+# Inductor takes many seconds for each kernel, window, layout and dtype, and again where a size is 1. These cases cover
+# its forms as compiled code: planes at stride 1 and 2, taps in NCHW, taps in channels_last with and without phases, and
 # sums in float32 of bfloat16. The others run the same functions uncompiled, with the same layouts, paddings and
 # gradient rules around them.
-THROUGH_INDUCTOR = {
-    "float32": ("plain", "stride_2", "no_padding", "channels_last_stride_2"),
-    "bfloat16": ("channels_last",),
-}
+THROUGH_INDUCTOR = (("plain", torch.float32), ("channels_last", torch.bfloat16))
+THROUGH_INDUCTOR_TOO = ("stride_2", "no_padding", "channels_last_stride_2")
 
 
 @contextmanager
-def compiled_where_chosen(case: Case, dtype: torch.dtype, backend: str) -> Iterator[None]:
-    """Keep torch.compile from compiling, unless this case is one of those that go through Inductor."""
-    if backend != "compile" or case.name in THROUGH_INDUCTOR.get(str(dtype).removeprefix("torch."), ()):
+def uncompiled(unless: bool) -> Iterator[None]:
+    """Keep torch.compile from compiling, unless told otherwise."""
+    if unless:
         yield
         return
     with torch.compiler.set_stance("force_eager"):
@@ -49,12 +47,25 @@ def run_or_skip(case: Case, x: Tensor, weight: Tensor, backend: str) -> Tensor:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_output_and_gradients_match_the_definition(case, dtype, backend, device):
+    match_the_definition(case, dtype, backend, device, through_inductor=(case.name, dtype) in THROUGH_INDUCTOR)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.skipif("compile" not in BACKENDS, reason="got no compile backend here")
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("case", [c for c in CASES if c.name in THROUGH_INDUCTOR_TOO], ids=lambda case: case.name)
+def test_inductor_matches_the_definition_in_its_other_forms(case, device):
+    match_the_definition(case, torch.float32, "compile", device, through_inductor=True)
+
+
+def match_the_definition(case: Case, dtype: torch.dtype, backend: str, device: str, through_inductor: bool) -> None:
     x, weight = inputs(case, dtype, device)
-    with compiled_where_chosen(case, dtype, backend):
+    with uncompiled(unless=through_inductor or backend != "compile"):
         y = run_or_skip(case, x, weight, backend)
         gradient = gradient_like(case, y)
         found = outcome(y, x, weight, gradient)
     assert y.dtype == dtype
+    assert y.is_contiguous(memory_format=memory_format(case))
     exact_x, exact_weight = (t.detach().double().requires_grad_(t.requires_grad) for t in (x, weight))
     exact_y = reference.depthwise_conv2d(exact_x, exact_weight, **case.geometry)
     exact = outcome(exact_y, exact_x, exact_weight, gradient.double())
@@ -69,7 +80,7 @@ def test_output_and_gradients_match_the_definition(case, dtype, backend, device)
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_output_keeps_the_memory_format_of_the_input(case, backend, device):
-    with compiled_where_chosen(case, torch.float32, backend):
+    with uncompiled(unless=backend != "compile"):
         y = run_or_skip(case, *inputs(case, torch.float32, device), backend)
     assert y.is_contiguous(memory_format=memory_format(case))
 
@@ -90,7 +101,7 @@ def test_first_and_second_derivatives_are_right(case, backend):
     def call(x, weight):
         return ops.depthwise_conv2d(x, weight, **case.geometry, backend=backend)
 
-    with compiled_where_chosen(case, torch.float64, backend):
+    with uncompiled(unless=backend != "compile"):
         run_or_skip(case, x, weight, backend)
         assert torch.autograd.gradcheck(call, (x, weight))
         assert torch.autograd.gradgradcheck(call, (x, weight))
@@ -112,7 +123,7 @@ def test_an_available_backend_runs_somewhere(backend):
     for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
         x, weight = inputs(Case("plain"), torch.float32, device)
         try:
-            with compiled_where_chosen(Case("anywhere"), torch.float32, backend):
+            with uncompiled(unless=backend != "compile"):
                 ops.depthwise_conv2d(x, weight, backend=backend)
             ran.append(device)
         except ops.BackendUnavailable as error:

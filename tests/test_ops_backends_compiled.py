@@ -52,7 +52,9 @@ def compilations():
 SIZES = [(2, 6, 9, 7), (3, 6, 9, 7), (5, 8, 8, 8), (3, 3, 3, 3), (7, 5, 12, 33)]
 
 
-@pytest.mark.parametrize(("channels_last", "stride", "graphs"), [(False, 1, 2), (True, 2, 3)])
+@pytest.mark.parametrize(
+    ("channels_last", "stride", "graphs"), [(False, 1, 2), pytest.param(True, 2, 3, marks=pytest.mark.exhaustive)]
+)
 def test_no_size_compiles_again(compilations, channels_last, stride, graphs):
     """At stride 1 the gradient to the features is the same compiled function as the output."""
     for size in SIZES:
@@ -89,6 +91,7 @@ def test_inference_mode_autocast_and_plain_calls_agree(compilations):
     )
 
 
+@pytest.mark.exhaustive  # a compilation for each of many kernels
 def test_many_kernels_stay_compiled_beyond_the_limit_of_one_function(compilations):
     x, weight = inputs(2, 4, 6, 6, True)
     with torch._dynamo.config.patch(recompile_limit=2), torch.no_grad():

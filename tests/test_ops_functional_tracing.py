@@ -37,9 +37,10 @@ def test_compiles_whole_for_two_batch_sizes(out_channels, in_per_group, kernel, 
         )
 
 
-def whole(backend, *others):
+def whole(backend, *others, exhaustive=False):
     status = STATUS[backend]
-    marks = pytest.mark.skipif(not status.available, reason="; ".join(status.reasons))
+    marks = [pytest.mark.skipif(not status.available, reason="; ".join(status.reasons))]
+    marks += [pytest.mark.exhaustive] if exhaustive else []
     return pytest.param(backend, *others, marks=marks)
 
 
@@ -49,7 +50,8 @@ def whole(backend, *others):
         whole("cpp", True, 1, True, "aot_eager"),
         whole("cpp", False, 2, True, "aot_eager"),
         whole("cpp", True, 1, False, "aot_eager"),
-        whole("compile", True, 1, True, "inductor"),
+        whole("compile", True, 1, True, "aot_eager"),
+        whole("compile", True, 1, True, "inductor", exhaustive=True),
         whole("compile", False, 2, True, "aot_eager"),
         whole("compile", True, 2, True, "aot_eager"),
     ],
