@@ -34,7 +34,7 @@ def unmet_attended(problem: Problem) -> tuple[str, ...]:
 
 
 def load(*names: str) -> None:
-    """Compile and load ``csrc/NAME.cpp``."""
+    """Compile and load these libraries (see ``LIBRARIES`` in :mod:`ops.backends.cpp.build`)."""
     for path in build(*names):
         try:
             torch.ops.load_library(path)
