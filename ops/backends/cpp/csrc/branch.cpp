@@ -1,14 +1,13 @@
 // The loops of the attention branch, without PyTorch's headers.
 #include "branch.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "channels_last.h"
 #include "instances.h"
 #include "linear.h"
+#include "parallel.h"
 #include "vec.h"
 
 DYC_CHANNELS_LAST(extern, float)
@@ -51,7 +50,7 @@ void pool(const Geometry& g, const float* x, float* pooled) {
   constexpr int64_t kWide = 4;
   const int64_t tiles = (blocks(g.channels) + kWide - 1) / kWide;
   const int64_t grain = std::max<int64_t>(1, 16384 / (g.pixels() * kWide));
-  at::parallel_for(0, g.batch * tiles, grain, [&](int64_t begin, int64_t end) {
+  parallel_for(0, g.batch * tiles, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t n = i / tiles, c = i % tiles * kWide * kLanes, width = std::min(kWide * kLanes, g.channels - c);
       const int64_t count = blocks(width), lanes = width - (count - 1) * kLanes;
@@ -108,7 +107,7 @@ Vec mix_tap(const Sizes& s, const float* bank, const float* attention, int64_t t
 template <typename Body>  // body(sample, channel) over all blocks of channels
 void for_sample_blocks(const Sizes& s, int64_t samples, Body body) {
   const int64_t units = blocks(s.channels), work = s.kernels * s.taps;
-  at::parallel_for(0, samples * units, std::max<int64_t>(1, 2048 / work), [&](int64_t begin, int64_t end) {
+  parallel_for(0, samples * units, std::max<int64_t>(1, 2048 / work), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) body(i / units, i % units * kLanes);
   });
 }
@@ -122,12 +121,12 @@ void linear(int64_t samples, const float* in, const float* w, const float* bias,
   const int64_t grain = std::max<int64_t>(4, 32768 / (samples * width));
   if (samples > kFewSamples) {
     const Packed packed(samples, in, width);
-    at::parallel_for(0, rows, grain, [&](int64_t first, int64_t last) {
+    parallel_for(0, rows, grain, [&](int64_t first, int64_t last) {
       dense_packed(packed, w, bias, rectify, first, last, out, rows);
     });
     return;
   }
-  at::parallel_for(0, rows, grain, [&](int64_t first, int64_t last) {
+  parallel_for(0, rows, grain, [&](int64_t first, int64_t last) {
     dense_few(samples, in, w, bias, width, first, last, out, rows);
     if (rectify)
       for (int64_t n = 0; n < samples; ++n)
@@ -163,7 +162,7 @@ void convolve_mixing(const Sizes& s, const Geometry& g, const float* x, const fl
 
 void grad_bank(const Sizes& s, const float* attention, const float* gmixed, float* gbank) {
   const int64_t units = blocks(s.channels);
-  at::parallel_for(0, units * s.kernels, std::max<int64_t>(1, 2048 / (s.batch * s.taps)), [&](int64_t begin, int64_t end) {
+  parallel_for(0, units * s.kernels, std::max<int64_t>(1, 2048 / (s.batch * s.taps)), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t k = i % s.kernels, c = i / s.kernels * kLanes, lanes = std::min(kLanes, s.channels - c);
       constexpr int64_t kTaps = 9;  // at once, in registers
@@ -217,7 +216,7 @@ void grad_logits(const Sizes& s, float inverse_temperature, const float* bank, c
     });
   }
   const int64_t work = s.kernels * s.taps * s.channels / kLanes;
-  at::parallel_for(0, s.batch, std::max<int64_t>(1, 2048 / std::max<int64_t>(1, work)), [&](int64_t begin, int64_t end) {
+  parallel_for(0, s.batch, std::max<int64_t>(1, 2048 / std::max<int64_t>(1, work)), [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
       for (int64_t k = 0; k < s.kernels; ++k) {
         Vec total{};
@@ -233,7 +232,7 @@ void grad_logits(const Sizes& s, float inverse_temperature, const float* bank, c
 void add_pooled(const Geometry& g, const float* gpooled, float* gx) {
   const Vec scale = splat(1.0f / float(g.pixels()));
   const int64_t work = g.channels / kLanes + 1;
-  at::parallel_for(0, g.batch * g.pixels(), std::max<int64_t>(1, 8192 / work), [&](int64_t begin, int64_t end) {
+  parallel_for(0, g.batch * g.pixels(), std::max<int64_t>(1, 8192 / work), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const float* add = gpooled + i / g.pixels() * g.channels;
       float* to = gx + i * g.channels;

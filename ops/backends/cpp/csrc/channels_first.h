@@ -7,12 +7,11 @@
 // vectors as well as wide ones. Columns past the output's width are computed and dropped.
 #pragma once
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <vector>
 
 #include "geometry.h"
+#include "parallel.h"
 #include "planes.h"
 #include "vec.h"
 
@@ -116,7 +115,7 @@ inline void weighted_sum(const std::vector<const float*>& from, const std::vecto
 template <typename Body>
 void for_planes(const Geometry& g, Body body) {
   const int64_t work = std::max<int64_t>(1, g.out_pixels() * g.taps());
-  at::parallel_for(0, g.batch * g.channels, std::max<int64_t>(1, 16384 / work), body);
+  parallel_for(0, g.batch * g.channels, std::max<int64_t>(1, 16384 / work), body);
 }
 
 template <typename T>

@@ -2,12 +2,11 @@
 // The usual windows have loops of their own (tiles.h, packed.h); any other goes through forward_any.
 #pragma once
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 
 #include "geometry.h"
 #include "packed.h"
+#include "parallel.h"
 #include "tiles.h"
 #include "vec.h"
 
@@ -21,11 +20,11 @@ template <typename Body>
 void for_blocks(const Geometry& g, int64_t together, int64_t rows, int64_t work_per_row, Body body) {
   const int64_t width = together * kLanes, per_sample = (g.channels + width - 1) / width;
   const int64_t units = g.batch * per_sample;
-  const int64_t threads = at::in_parallel_region() ? 0 : at::get_num_threads();
+  const int64_t threads = in_parallel_region() ? 0 : get_num_threads();
   const int64_t parts = units >= 2 * threads ? 1 : std::min(rows, (2 * threads + units - 1) / units);
   const int64_t work = std::max<int64_t>(1, rows * work_per_row * std::min(together, blocks(g.channels)) / parts);
   const int64_t grain = std::max<int64_t>(1, 4096 / work);
-  at::parallel_for(0, units * parts, grain, [&](int64_t begin, int64_t end) {
+  parallel_for(0, units * parts, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t unit = i / parts, part = i % parts;
       const int64_t sample = unit / per_sample, channel = unit % per_sample * width;
@@ -39,7 +38,7 @@ template <int KH, int KW, int S, typename T, typename TapOf>
 void forward_fixed(const Geometry& g, const T* x, T* y, TapOf tap_of) {
   const bool packs = Scratch::pays<T>(g);
   // Fewer at once where one image must do for all threads.
-  const int64_t together = packs ? 1 : g.batch >= at::get_num_threads() ? kTileBlocks : kTileBlocks / 2;
+  const int64_t together = packs ? 1 : g.batch >= get_num_threads() ? kTileBlocks : kTileBlocks / 2;
   for_blocks(g, together, g.out_height, g.out_width * KH * KW,
              [&](int64_t n, int64_t c, int64_t lanes, int64_t begin, int64_t end) {
     Vec taps[kTileBlocks][KH * KW];

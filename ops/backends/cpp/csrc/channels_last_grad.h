@@ -94,7 +94,7 @@ template <int KH, int KW, int S, typename T>
 void grad_weight_fixed(const Geometry& g, const T* grad, const T* x, T* gw) {
   const Interior inside(g.width, g.out_width, KW, S, g.pad_w, 1);
   const int64_t work = g.out_pixels() * KH * KW;
-  at::parallel_for(0, g.batch * blocks(g.channels), std::max<int64_t>(1, 4096 / work), [&](int64_t begin, int64_t end) {
+  parallel_for(0, g.batch * blocks(g.channels), std::max<int64_t>(1, 4096 / work), [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) {
       const int64_t n = unit / blocks(g.channels), c = unit % blocks(g.channels) * kLanes;
       const int64_t lanes = std::min(kLanes, g.channels - c);
@@ -140,7 +140,7 @@ void grad_weight_fixed(const Geometry& g, const T* grad, const T* x, T* gw) {
 
 template <typename T>
 void grad_weight_any(const Geometry& g, const T* grad, const T* x, T* gw) {
-  at::parallel_for(0, g.batch * blocks(g.channels), 1, [&](int64_t begin, int64_t end) {
+  parallel_for(0, g.batch * blocks(g.channels), 1, [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) {
       const int64_t n = unit / blocks(g.channels), c = unit % blocks(g.channels) * kLanes;
       const int64_t lanes = std::min(kLanes, g.channels - c);

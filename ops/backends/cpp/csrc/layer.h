@@ -1,7 +1,6 @@
 // The steps of a whole dynamic depthwise layer on channels_last float32 features, for parts of the batch.
 #pragma once
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 #include "branch.h"
 #include "geometry.h"
 #include "operators.h"
+#include "parallel.h"
 
 namespace dyc {
 
@@ -103,7 +103,7 @@ struct Layer {
     // Whatever the number of threads, so that it changes no bit of the result.
     if (sizes.batch < kManySamples || w1.numel() + w2.numel() > kWeightsInCache) return body(0, sizes.batch);
     const int64_t few = std::clamp<int64_t>(sizes.batch / kManySamples, 1, 4);
-    at::parallel_for(0, (sizes.batch + few - 1) / few, 1, [&](int64_t first, int64_t last) {
+    parallel_for(0, (sizes.batch + few - 1) / few, 1, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) body(i * few, std::min(sizes.batch, (i + 1) * few));
     });
   }

@@ -5,12 +5,11 @@
 // narrow images fill vectors as well as wide ones. What comes out is transposed back.
 #pragma once
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cstring>
 
 #include "geometry.h"
+#include "parallel.h"
 #include "vec.h"
 
 namespace dyc::channels_first {
@@ -83,11 +82,11 @@ inline void load_taps(const T* w, int64_t lanes, Vec* taps) {
 // Call body(group, first_row, last_row) for strips of rows that need at most `rows` each.
 template <typename Body>
 void for_strips(const Geometry& g, int64_t rows, int64_t rows_at_once, int64_t work_per_row, Body body) {
-  const int64_t units = groups(g.batch * g.channels), threads = at::in_parallel_region() ? 0 : at::get_num_threads();
+  const int64_t units = groups(g.batch * g.channels), threads = in_parallel_region() ? 0 : get_num_threads();
   int64_t strips = (rows + rows_at_once - 1) / rows_at_once;
   if (units * strips < 2 * threads) strips = std::min(rows, (2 * threads + units - 1) / units);
   const int64_t work = std::max<int64_t>(1, rows * work_per_row / strips);
-  at::parallel_for(0, units * strips, std::max<int64_t>(1, 4096 / work), [&](int64_t begin, int64_t end) {
+  parallel_for(0, units * strips, std::max<int64_t>(1, 4096 / work), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t part = i % strips;
       body(i / strips, rows * part / strips, rows * (part + 1) / strips);
@@ -196,7 +195,7 @@ template <int K, typename T>
 void grad_weight_planes(const Geometry& g, const T* grad, const T* x, T* gw) {
   const int64_t stride = g.stride_h;
   const int64_t at_once = rows_at_once(g.width + 2 * g.pad_w, K, stride), units = groups(g.batch * g.channels);
-  at::parallel_for(0, units, std::max<int64_t>(1, 4096 / (g.out_pixels() * K * K)), [&](int64_t begin, int64_t end) {
+  parallel_for(0, units, std::max<int64_t>(1, 4096 / (g.out_pixels() * K * K)), [&](int64_t begin, int64_t end) {
     for (int64_t group = begin; group < end; ++group) {
       const int64_t lanes = lanes_of(g, group), plane = group * kLanes;
       Strip& s = strip();
