@@ -20,8 +20,8 @@ def test_the_registry_is_not_empty(families):
     assert not {"densenet100", "resnext29_8x64d", "condensenet182"} & set(families)
 
 
-@pytest.mark.parametrize("name", model_names())
-def test_registration(name):
+def test_registration(name_of_any):
+    name = name_of_any
     entry, config = timm.model_entrypoint(name), timm.models.get_pretrained_cfg(name)
     assert entry.__name__ == name
     assert entry.__doc__

@@ -61,8 +61,8 @@ def test_any_timm_model_trains():
 def test_training_learns():
     # 60 steps on digits: far above the 10 % of a guess, so that a broken gradient or label would show.
     settings = OptimizerSettings("sgd", lr=0.05)
-    classifier = ImageClassifier("mobilenetv2_cifar", optimizer=settings)
-    data = ImageData("digits", batch_size=64, crop_padding=0, hflip=0.0)
+    classifier = ImageClassifier("test_resnet", optimizer=settings)
+    data = ImageData("digits", batch_size=64, image_size=32, crop_padding=0, hflip=0.0)
     torch.manual_seed(0)
     fit(classifier, epochs=3, batches=20, data=data, num_sanity_val_steps=0)
     data.setup("test")

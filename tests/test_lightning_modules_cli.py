@@ -228,6 +228,7 @@ def test_flipped_byte_in_a_checkpoint(inside, capsys, tmp_path):
     assert "truncated or damaged" in error(capsys, *FIT, f"--ckpt_path={tmp_path / 'x.ckpt'}")
 
 
+@pytest.mark.exhaustive
 def test_two_processes_train_on_shards(tmp_path):
     # DDP over gloo: every rank takes its part of the samples, the metrics are of all of them.
     argv = [*FIT, "--name=ddp", "--wandb=disabled", "--trainer.devices=2", "--trainer.strategy=ddp"]

@@ -59,10 +59,13 @@ def test_resumed_run_equals_an_uninterrupted_one(fit, tmp_path, capsys):
     assert {p: p.read_bytes() for p in before} == before
 
 
+SMALL = ["--model.model=test_resnet", "--model.model_kwargs={}"]
+
+
 @pytest.mark.parametrize("per_update", ["true", "false"])
 def test_training_on_follows_the_longer_schedule(fit, tmp_path, per_update):
     """A schedule restored from the first run would end at its end: the last epochs would train at a rate of zero."""
-    cosine = ["--model.schedule.sched=cosine", f"--model.schedule.per_update={per_update}"]
+    cosine = [*SMALL, "--model.schedule.sched=cosine", f"--model.schedule.per_update={per_update}"]
     whole = fit("whole", 3, *cosine)
     fit("parts", 1, *cosine)
     parts = fit("parts", 3, "--ckpt_path=last", *cosine)
@@ -80,7 +83,7 @@ def test_training_on_follows_the_longer_schedule(fit, tmp_path, per_update):
 
 
 def test_best_network_so_far_is_kept(fit, tmp_path):
-    fit("best", 1)
+    fit("best", 1, *SMALL)
     first = tmp_path / "runs/best/version_0/checkpoints/best.ckpt"
     state = torch.load(first, weights_only=True)
     callback = next(key for key in state["callbacks"] if "val/top1" in key)
@@ -88,5 +91,5 @@ def test_best_network_so_far_is_kept(fit, tmp_path):
     state["callbacks"][callback]["best_model_score"] = torch.tensor(2.0)
     last = tmp_path / "runs/best/version_0/checkpoints/last.ckpt"
     torch.save(state, last)
-    fit("best", 2, "--ckpt_path=last")
+    fit("best", 2, "--ckpt_path=last", *SMALL)
     assert (tmp_path / "runs/best/version_1/checkpoints/best.ckpt").read_bytes() == first.read_bytes()

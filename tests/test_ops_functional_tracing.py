@@ -49,10 +49,10 @@ def whole(backend, *others, exhaustive=False):
     [
         whole("cpp", True, 1, True, "aot_eager"),
         whole("cpp", False, 2, True, "aot_eager"),
-        whole("cpp", True, 1, False, "aot_eager"),
-        whole("compile", True, 1, True, "aot_eager"),
+        whole("cpp", True, 1, False, "aot_eager", exhaustive=True),
+        whole("compile", True, 1, True, "aot_eager", exhaustive=True),
         whole("compile", True, 1, True, "inductor", exhaustive=True),
-        whole("compile", False, 2, True, "aot_eager"),
+        whole("compile", False, 2, True, "aot_eager", exhaustive=True),
         whole("compile", True, 2, True, "aot_eager"),
     ],
 )
