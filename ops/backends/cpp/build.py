@@ -41,8 +41,8 @@ FLAGS = (
     *("-fPIC", "-fopenmp", "-DAT_PER_OPERATOR_HEADERS"),
 )
 CALLS = ("convolutions", "rewire")  # sources with PyTorch's headers and without loops
-# Their time goes into reading the headers: -O1 does for the rest, inline functions are not kept for other libraries, and
-# g++ collects its garbage from 1 GiB on (it needs 1.1 where it would need 0.9).
+# Their time goes into reading the headers: -O1 does for the rest, inline functions are not kept for other libraries,
+# and g++ collects its garbage from 1 GiB on (it needs 1.1 where it would need 0.9).
 CALLS_FLAGS = ("-O1", "-fvisibility-inlines-hidden", "--param", "ggc-min-heapsize=1048576")
 LINKED = ("-ltorch_cpu", "-lc10")
 
