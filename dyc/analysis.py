@@ -29,7 +29,7 @@ def attention_statistics(model: nn.Module, x: Tensor) -> dict[str, AttentionStat
 
     Args:
         model: Any model; a static one gives an empty dict. The mode of each module is restored.
-        x: Images, ``(B, C, H, W)``.
+        x: Images, ``(B, C, H, W)``; floats of any type, which are converted to that of the model's weights.
 
     Returns:
         Statistics by layer name, in the order of the network.
@@ -57,6 +57,8 @@ def attention_statistics(model: nn.Module, x: Tensor) -> dict[str, AttentionStat
     model.eval()
     try:
         if hooks:
+            dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), x.dtype)
+            x = x.to(dtype) if x.is_floating_point() else x
             model.forward(x)  # not model(x): a compiled call would not see the hooks
     finally:
         for module, training in modes.items():

@@ -9,9 +9,9 @@ from lightning.pytorch.trainer.states import TrainerFn
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy
 
 from dyc.dynamic_model import iter_temperatures
+from lightning_modules.accuracy import Accuracy
 from lightning_modules.create_network import build_network, check_fits, check_model_name
 from lightning_modules.image_mixing import build_loss, check_pairs
 from lightning_modules.optimizers import build_optimizer, build_schedule, move_schedule
@@ -84,7 +84,6 @@ class ImageClassifier(LightningModule):
         )
         self.net: nn.Module | None = None
         self.ema: ModelEmaV3 | None = None
-        self._averaged_step = 0
         if num_classes is not None:
             self._build(num_classes, self.model_kwargs.get("in_chans", 3))
 
@@ -102,14 +101,12 @@ class ImageClassifier(LightningModule):
         if hparams.compile:
             self.net.compile()  # in place: the names in checkpoints stay those of the network
         self.train_loss, self.mix = build_loss(self.regularization, num_classes)
-        accuracies = {
-            f"top{k}": MulticlassAccuracy(num_classes, top_k=k, average="micro") for k in (1, 5) if k < num_classes
-        }
+        accuracies = {f"top{k}": Accuracy(num_classes, k) for k in (1, 5) if k < num_classes}
         self.metrics = nn.ModuleDict(
             {stage: MetricCollection(accuracies).clone(prefix=f"{stage}/") for stage in ("val", "test")}
         )
         self.losses = nn.ModuleDict({stage: MeanMetric() for stage in ("val", "test")})
-        self.train_top1 = MulticlassAccuracy(num_classes, average="micro")
+        self.train_top1 = Accuracy(num_classes)
 
     def configure_model(self) -> None:
         """Build the network if the data had to be known first, and check that it fits the data."""
@@ -137,7 +134,7 @@ class ImageClassifier(LightningModule):
         batch_size = getattr(data, "batch_size", None)
         samples = len(data.splits.train) if getattr(data, "splits", None) is not None else batch_size
         if self.mix is not None and batch_size is not None:
-            check_pairs(batch_size, samples)
+            check_pairs(batch_size, samples, getattr(data, "last_batch_size", None))
 
     @property
     def evaluated(self) -> nn.Module:
@@ -167,12 +164,11 @@ class ImageClassifier(LightningModule):
             self.log("train/top1", self.train_top1, on_step=False, on_epoch=True)
         return loss
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Update the moving average after each optimiser step."""
-        step = self.trainer.global_step
-        if self.ema is not None and step != self._averaged_step:  # not after every batch if gradients accumulate
-            self._averaged_step = step
-            self.ema.update(self.net, step=step)
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        """Update the weights, and then their moving average, so that a checkpoint of this step has both."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.ema is not None:
+            self.ema.update(self.net, step=self.trainer.global_step + 1)  # this step is not counted yet
             # The temperature is a setting, not a weight: averaged, it would lag thousands of steps behind.
             for averaged, current in zip(iter_temperatures(self.ema.module), iter_temperatures(self.net)):
                 averaged.copy_(current)
@@ -217,11 +213,10 @@ class ImageClassifier(LightningModule):
         return {"optimizer": optimizer, **build_schedule(optimizer, self.schedule_settings, self.trainer)}
 
     def on_train_start(self) -> None:
-        """Put a resumed schedule, and the count of the moving average, where the training is.
+        """Put a resumed schedule where the training is.
 
         The optimiser goes on with the options that this run was given, not with those of its checkpoint.
         """
-        self._averaged_step = self.trainer.global_step
         if self.trainer.global_step > 0:
             use_options(self.trainer.optimizers[0], self._given_options)
             for config in self.trainer.lr_scheduler_configs:

@@ -22,11 +22,20 @@ def build_loss(settings: RegularizationSettings, num_classes: int) -> tuple[nn.M
     return SoftTargetCrossEntropy(), mix
 
 
-def check_pairs(batch_size: int, samples: int) -> None:
-    """Raise ArgumentError unless the images of every training batch can be paired, as mixup does."""
+def check_pairs(batch_size: int, samples: int, last: int | None = None) -> None:
+    """Raise ArgumentError unless the images of every training batch can be paired, as mixup does.
+
+    Args:
+        batch_size: Samples per batch.
+        samples: Samples of an epoch.
+        last: Samples of its last batch, if it may be incomplete.
+    """
     if min(batch_size, samples) % 2:
         raise ArgumentError(
             "data.batch_size",
             f"{batch_size} for {samples} samples",
             "an even number no larger than the number of samples, as mixup pairs the images of a batch",
         )
+    if last is not None and last % 2:
+        need = "True, as mixup pairs the images of a batch"
+        raise ArgumentError("data.drop_last", f"False with a last batch of {last} samples", need)

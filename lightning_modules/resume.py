@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -67,3 +68,19 @@ def use_options(optimizer: Optimizer, given: list[dict[str, Any]]) -> None:
         group.update(options)
         if "initial_lr" in group:
             group["initial_lr"] = options["lr"]
+
+
+def epochs_behind(checkpoint: dict[str, Any]) -> int:
+    """Return how many epochs a checkpoint has finished; one of the middle of an epoch has not finished that."""
+    return checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+
+
+def batches_behind(trainer: Trainer) -> int:
+    """Return how many batches of the current epoch a training has behind it when it starts or goes on.
+
+    It is 0 unless the checkpoint was written in the middle of an epoch. To be called in ``on_train_start``: Lightning
+    does not call ``on_train_epoch_start`` for an epoch that goes on.
+    """
+    loop = trainer.fit_loop
+    done = loop.epoch_loop.batch_progress.current.ready
+    return done if loop.restarting and done < trainer.num_training_batches else 0

@@ -4,6 +4,7 @@ from lightning_modules.callbacks.attention_monitor import AttentionMonitor
 from lightning_modules.callbacks.checkpoint import BestCheckpoint, LastCheckpoint
 from lightning_modules.callbacks.epoch_report import EpochReport
 from lightning_modules.callbacks.epoch_seed import EpochSeed
+from lightning_modules.callbacks.finite_loss import FiniteLoss
 from lightning_modules.callbacks.prediction_table import PredictionTable
 from lightning_modules.callbacks.rewiring import ChannelRewiring
 from lightning_modules.callbacks.temperature import TemperatureAnnealing
@@ -15,6 +16,7 @@ __all__ = [
     "ChannelRewiring",
     "EpochReport",
     "EpochSeed",
+    "FiniteLoss",
     "LastCheckpoint",
     "PredictionTable",
     "TemperatureAnnealing",

@@ -6,13 +6,17 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
 
 
 class BestCheckpoint(ModelCheckpoint):
     """Keep ``best.ckpt``, the network with the highest ``val/top1``; a resumed run starts from a copy of the old one.
 
-    Lightning's own callback forgets the best score when the folder changes, as it does with every run here.
+    Lightning's own callback forgets the best score when the folder changes, as it does with every run here. A network
+    whose validation loss is NaN or infinite is never the best.
 
     Args:
         folder: Folder of the checkpoints.
@@ -27,6 +31,12 @@ class BestCheckpoint(ModelCheckpoint):
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
+
+    def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
+        """Tell whether this network is the best so far."""
+        loss = trainer.callback_metrics.get("val/loss")
+        usable = loss is None or bool(loss.isfinite())
+        return usable and super().check_monitor_top_k(trainer, current)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the best score so far, and the file that holds it."""
@@ -43,18 +53,26 @@ class BestCheckpoint(ModelCheckpoint):
 class LastCheckpoint(ModelCheckpoint):
     """Keep ``last.ckpt``, the network of the last finished epoch, and say how to go on after an interruption.
 
+    SIGTERM, as queues send it, ends a training between two steps; ``last.ckpt`` is then the network of that step.
+
     Args:
         folder: Folder of the checkpoints.
     """
 
     def __init__(self, folder: Path):
-        super().__init__(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+        super().__init__(
+            folder, "last", save_on_train_epoch_end=True, save_on_exception=True, enable_version_counter=False
+        )
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Name the checkpoint to resume from."""
-        if isinstance(exception, KeyboardInterrupt):
-            path = self.best_model_path
-            _say(f"interrupted; resume with --ckpt_path {path}" if path else "interrupted before the first checkpoint")
+        """Name the checkpoint to resume from; SIGTERM leaves time to write it."""
+        if trainer.state.fn != TrainerFn.FITTING or not isinstance(exception, KeyboardInterrupt | SIGTERMException):
+            return
+        if isinstance(exception, SIGTERMException):  # Ctrl-C may have come in the middle of a step
+            super().on_exception(trainer, pl_module, exception)
+        own = self.format_checkpoint_name({})
+        path = own if Path(own).is_file() else trainer.ckpt_path  # or the one that this run began with
+        _say(f"interrupted; resume with --ckpt_path {path}" if path else "interrupted before the first checkpoint")
 
 
 @rank_zero_only

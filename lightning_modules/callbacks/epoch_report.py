@@ -21,6 +21,9 @@ class EpochReport(Callback):
         ("train/data_time_share", "data time", "{:.1%}"),
     )
 
+    def __init__(self) -> None:
+        self._validated = False  # also for an epoch that goes on in its middle, which does not start again
+
     @rank_zero_only
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print what is trained: parameters, MACs at the size of the data, layers, device and precision."""

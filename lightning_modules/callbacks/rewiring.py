@@ -152,9 +152,9 @@ class ChannelRewiring(Callback):
         self._log(epoch, pl_module)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Log what the network is made of in an epoch that goes on in its middle: it does not start again."""
+        """Start an epoch that Lightning does not start: one that goes on in its middle, or after its last batch."""
         if self._logged != trainer.current_epoch:
-            self._log(trainer.current_epoch, pl_module)
+            self.on_train_epoch_start(trainer, pl_module)
 
     def _log(self, epoch: int, pl_module: LightningModule) -> None:
         newly_closed, newly_reallocated = self._newly if self._rewired == epoch else (0, 0)

@@ -7,6 +7,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from dyc import set_temperature
 from dyc.layers.attention import check_temperature
+from lightning_modules.resume import batches_behind
 from ops import ArgumentError
 
 
@@ -52,7 +53,8 @@ class TemperatureAnnealing(Callback):
         """Set the temperature of the position where training starts or goes on."""
         if self.per == "step" and trainer.num_training_batches == float("inf"):
             raise ArgumentError("TemperatureAnnealing.per", "'step' with data of unknown length", "'epoch'")
-        if set_temperature(pl_module, self.temperature(trainer.current_epoch)) == 0:
+        done = trainer.current_epoch + batches_behind(trainer) / trainer.num_training_batches
+        if set_temperature(pl_module, self.temperature(done)) == 0:
             return
         max_epochs = trainer.max_epochs
         if max_epochs is not None and 0 < max_epochs < self.epochs:

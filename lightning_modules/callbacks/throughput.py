@@ -18,6 +18,10 @@ class Throughput(Callback):
     def __init__(self) -> None:
         self._warm = False
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clocks for the rest of an epoch that goes on in its middle."""
+        self.on_train_epoch_start(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clocks."""
         self._images, self._waiting, self._working = 0, 0.0, 0.0

@@ -35,7 +35,12 @@ def usage() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0, or 2 when an argument cannot be used."""
+    """Run one command and return its exit status: 0, or 2 when an argument cannot be used.
+
+    Without ``argv``, as the console script calls it, Ctrl-C shows no traceback. The process still ends by the signal,
+    and not by ``sys.exit(130)``: a shell shows 130 for both, but goes on with its loop after the latter.
+    """
+    console = argv is None
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
         print(usage(), end="")
@@ -55,6 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"dyc {argv[0]}: error: {found}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        if console:
+            sys.excepthook = lambda *_: None
+        raise
     return 0
 
 

@@ -19,15 +19,17 @@ from lightning_modules.callbacks import (
     BestCheckpoint,
     EpochReport,
     EpochSeed,
+    FiniteLoss,
     LastCheckpoint,
     PredictionTable,
     Throughput,
 )
 from lightning_modules.classifier import ImageClassifier
 from lightning_modules.cli.fit_summary import print_summary
+from lightning_modules.cli.interruption import told_by_exit_status
 from lightning_modules.data import ImageData
 from lightning_modules.loggers import WandbMode, build_loggers
-from lightning_modules.resume import check_optimizer
+from lightning_modules.resume import check_optimizer, epochs_behind
 from lightning_modules.runs import CHECKPOINTS, claim_folder, find_checkpoint, give_back, read_checkpoint
 from ops import ArgumentError
 
@@ -136,7 +138,7 @@ class DycCLI(LightningCLI):
         seed = self.config_init[self.subcommand]["seed_everything"]
         # A seed of False means: leave the generators alone.
         found: list[Callback] = [] if seed is False else [EpochSeed(int(seed))]
-        found += [Throughput(), AttentionMonitor(), EpochReport()]
+        found += [FiniteLoss(), Throughput(), AttentionMonitor(), EpochReport()]
         if logs:
             found.append(LearningRateMonitor("epoch"))
         if trainer["enable_checkpointing"] is not False and not trainer["fast_dev_run"]:
@@ -152,7 +154,7 @@ class DycCLI(LightningCLI):
         self.model.fit_to(self.datamodule)
         if self.checkpoint is None:
             return
-        done, epochs = self.checkpoint["epoch"] + 1, self.trainer.max_epochs
+        done, epochs = epochs_behind(self.checkpoint), self.trainer.max_epochs
         if epochs is not None and 0 <= epochs <= done:
             raise ArgumentError(
                 "trainer.max_epochs", epochs, f"more than {done}, the epochs that the checkpoint has behind it"
@@ -180,18 +182,19 @@ def main(argv: Sequence[str]) -> None:
     sys.argv[1:] = list(argv)  # LightningCLI names the program and saves the command from here
     usage = "dyc {} [-c CONFIG ...] [--name NAME] [--GROUP.OPTION VALUE ...] [--ckpt_path CKPT_PATH]"
     try:
-        DycCLI(
-            ImageClassifier,
-            ImageData,
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            trainer_defaults={"max_epochs": 100, "enable_model_summary": False},  # EpochReport says it in one line
-            parser_kwargs={
-                "prog": "dyc",
-                **{command: {"usage": usage.format(command)} for command in DycCLI.subcommands()},
-            },
-        )
+        with told_by_exit_status():
+            DycCLI(
+                ImageClassifier,
+                ImageData,
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                trainer_defaults={"max_epochs": 100, "enable_model_summary": False},  # EpochReport says it in one line
+                parser_kwargs={
+                    "prog": "dyc",
+                    **{command: {"usage": usage.format(command)} for command in DycCLI.subcommands()},
+                },
+            )
     finally:
         while _claimed:  # a run that failed before it wrote anything leaves nothing
             give_back(*_claimed.pop())

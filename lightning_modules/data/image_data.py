@@ -16,7 +16,8 @@ from lightning_modules.data.catalog import IMAGENET, IN_MEMORY, check_dataset_na
 from lightning_modules.data.folders import Splits, open_folder, open_timm
 from lightning_modules.data.image_files import Transformed, open_unlabelled
 from lightning_modules.data.image_tensors import ImageTensors, TensorLoader
-from lightning_modules.data.loaders import EpochLoader, EpochSampler, ShardLoader
+from lightning_modules.data.loaders import EpochLoader, EpochSampler, ShardLoader, drops_last, last_batch
+from lightning_modules.resume import batches_behind
 from ops import ArgumentError
 
 
@@ -36,6 +37,9 @@ class ImageData(LightningDataModule):
         download: Let torchvision download what is missing.
         batch_size: Images per training batch and device.
         eval_batch_size: Images per batch in evaluation; by default ``batch_size``.
+        drop_last: Leave out the last training batch of an epoch where it is incomplete. With False, only a batch of a
+            single image is left out, which BatchNorm cannot be trained on. Shards (``wds/``) always fill the last
+            batch with images of the next epoch.
         image_size: Height and width in pixels; by default the set's own, or 224 for sets read image by image.
         val_fraction: Share of the training split that is held out for validation.
         crop_padding: Pixels of zero padding before the random crop (sets in memory).
@@ -65,6 +69,7 @@ class ImageData(LightningDataModule):
         download: bool = False,
         batch_size: int = 128,
         eval_batch_size: int | None = None,
+        drop_last: bool = True,
         image_size: int | None = None,
         val_fraction: float = 0.0,
         crop_padding: int = 4,
@@ -108,6 +113,7 @@ class ImageData(LightningDataModule):
         check_policy(auto_augment)
         self.root, self.download = root, download
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
+        self.drop_last = drop_last
         self.image_size, self.val_fraction = image_size, val_fraction
         self.crop_padding, self.hflip = crop_padding, hflip
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
@@ -207,6 +213,19 @@ class ImageData(LightningDataModule):
         """Whether validation and test are the same samples, so that the best checkpoint was chosen on the test set."""
         return self.splits is not None and self.splits.val is self.splits.test
 
+    @property
+    def last_batch_size(self) -> int | None:
+        """Images of an epoch's last training batch on this device; None before the data is set up."""
+        if self.splits is None or isinstance(self.splits.train, IterableDataset):
+            return None  # shards fill every batch
+        return last_batch(self._own_samples(self.splits.train), self.batch_size, self.drop_last)
+
+    def _own_samples(self, data: Any) -> int:
+        """Return how many training images each device is served, which is the same number on all of them."""
+        # Sets in memory leave out a few images for it; Lightning's sampler of single images repeats a few.
+        world_size = 1 if self.trainer is None else self.trainer.world_size
+        return len(data) // world_size if isinstance(data, ImageTensors) else -(-len(data) // world_size)
+
     def train_dataloader(self) -> Any:
         """Serve shuffled, augmented training batches."""
         return self._loader(self.splits.train, True)
@@ -250,10 +269,12 @@ class ImageData(LightningDataModule):
         batch_size = self.batch_size if training else self.eval_batch_size
         # Without a Trainer, the loaders count their epochs themselves.
         order = {"seed": self.seed, "epoch": None if trainer is None else lambda: trainer.current_epoch}
+        behind = (lambda: batches_behind(trainer)) if training and trainer is not None else None
         if isinstance(data, ImageTensors):
             device = torch.device("cpu") if trainer is None else trainer.strategy.root_device
             data = data if device.type == "cpu" else data.to(device)
-            return TensorLoader(data, batch_size, shuffle=training, rank=rank, world_size=world_size, **order)
+            order |= {"shuffle": training, "drop_last": self.drop_last, "rank": rank, "world_size": world_size}
+            return TensorLoader(data, batch_size, behind=behind, **order)
         transform = self._transform(training)
         # Workers start anew each epoch, seeded by it; those that stay would go on with the numbers of the last one.
         options = {"num_workers": self.num_workers, "pin_memory": torch.cuda.is_available()}
@@ -261,15 +282,15 @@ class ImageData(LightningDataModule):
             if ordered:  # several workers take turns, each with its own shards
                 options["num_workers"] = min(1, self.num_workers)
             data.transform = transform
-            return ShardLoader(
-                data, batch_size, training=training, rank=rank, world_size=world_size, **order, **options
-            )
+            options |= {"training": training, "behind": behind, "rank": rank, "world_size": world_size}
+            return ShardLoader(data, batch_size, **order, **options)
         # By name: Lightning rebuilds the loader for several devices and for prediction.
         options |= {"dataset": Transformed(data, transform), "batch_size": batch_size}
         if not training:
             return DataLoader(**options)
-        enough = len(data) // world_size > batch_size
-        return EpochLoader(sampler=EpochSampler(len(data), **order), drop_last=enough, rank=rank, **order, **options)
+        options["drop_last"] = drops_last(self._own_samples(data), batch_size, self.drop_last)
+        sampler = EpochSampler(len(data), **order)
+        return EpochLoader(sampler=sampler, behind=behind, rank=rank, **order, **options)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment and normalise whole uint8 batches on the device; batches read image by image are ready."""

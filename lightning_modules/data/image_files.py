@@ -9,8 +9,9 @@ from PIL import Image
 from timm.data import get_img_extensions
 from timm.data.readers.reader import Reader
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
+from lightning_modules.seeding import seed_generators
 from ops import ArgumentError
 
 
@@ -78,7 +79,11 @@ class Decoded(Dataset):
 
 
 class Transformed(Dataset):
-    """A data set whose images go through a transform; the same images can be served in several ways."""
+    """A data set whose images go through a transform; the same images can be served in several ways.
+
+    In a worker, the random numbers of a batch depend on the loader's seed and the batch alone: not on how many workers
+    there are, nor on the batches that this one has read before.
+    """
 
     def __init__(self, data: Dataset, transform: Callable[[Any], Tensor]):
         self.data, self.transform = data, transform
@@ -89,6 +94,12 @@ class Transformed(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         image, label = self.data[index]
         return self.transform(image), label
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensor, int]]:
+        worker = get_worker_info()
+        if worker is not None:
+            seed_generators(worker.seed - worker.id, indices[0])
+        return [self[index] for index in indices]
 
 
 def open_unlabelled(folder: Path, mode: str) -> Decoded:

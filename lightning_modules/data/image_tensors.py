@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_modules.data.loaders import epoch_order
+from lightning_modules.data.loaders import Resumable, drops_last, epoch_order
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class ImageTensors:
         return replace(self, images=torch.cat(list(chunks)))
 
 
-class TensorLoader:
+class TensorLoader(Resumable):
     """Serves batches of :class:`ImageTensors` by indexing, without any Python per image.
 
     The order of an epoch depends on the seed and the epoch alone, so that a resumed run sees what an uninterrupted
@@ -50,9 +50,11 @@ class TensorLoader:
     Args:
         data: The samples.
         batch_size: Samples per batch and rank.
-        shuffle: Draw a new order each epoch, and leave out the last incomplete batch.
+        shuffle: Draw a new order each epoch, and give every rank the same number of samples.
+        drop_last: Leave out the incomplete last batch of a shuffled epoch. One of a single sample is always left out.
         seed: Seed of the orders.
         epoch: Returns the number of the epoch that starts; by default, the loader counts.
+        behind: Returns how many batches of that epoch to leave out; by default none.
         rank: This process.
         world_size: Number of processes.
     """
@@ -63,15 +65,18 @@ class TensorLoader:
         batch_size: int,
         *,
         shuffle: bool = False,
+        drop_last: bool = True,
         seed: int = 0,
         epoch: Callable[[], int] | None = None,
+        behind: Callable[[], int] | None = None,
         rank: int = 0,
         world_size: int = 1,
     ):
         self.data, self.batch_size, self.shuffle = data, batch_size, shuffle
-        self.seed, self.epoch, self.rank, self.world_size = seed, epoch or itertools.count().__next__, rank, world_size
+        self.seed, self.epoch, self.behind = seed, epoch or itertools.count().__next__, behind
+        self.rank, self.world_size = rank, world_size
         own = len(data) // world_size if shuffle else len(range(rank, len(data), world_size))
-        self.samples = own - own % batch_size if shuffle and own > batch_size else own
+        self.samples = own - own % batch_size if shuffle and drops_last(own, batch_size, drop_last) else own
 
     def __len__(self) -> int:
         return -(-self.samples // self.batch_size)
@@ -80,7 +85,7 @@ class TensorLoader:
         count = len(self.data)
         order = epoch_order(count, self.seed, self.epoch()) if self.shuffle else torch.arange(count)
         order = order[self.rank :: self.world_size][: self.samples].to(self.data.labels.device)
-        for indices in order.split(self.batch_size):
+        for indices in order.split(self.batch_size)[self._left_out() :]:
             yield self.data.images[indices], self.data.labels[indices]
 
 

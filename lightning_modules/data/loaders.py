@@ -1,10 +1,11 @@
 """Loaders whose order depends on the seed and the epoch alone, so that a resumed run repeats an uninterrupted one."""
 
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
@@ -17,6 +18,55 @@ def epoch_seed(seed: int, epoch: int) -> int:
 def epoch_order(samples: int, seed: int, epoch: int) -> Tensor:
     """Return the order in which an epoch visits its samples."""
     return torch.randperm(samples, generator=torch.Generator().manual_seed(epoch_seed(seed, epoch)))
+
+
+def drops_last(samples: int, batch_size: int, drop_last: bool) -> bool:
+    """Tell whether an epoch of a process ends before an incomplete last batch.
+
+    It does if that is asked for, and if the batch would be a single sample, which BatchNorm cannot be trained on. Fewer
+    samples than a batch are always served.
+    """
+    return samples > batch_size and (drop_last or samples % batch_size == 1)
+
+
+def last_batch(samples: int, batch_size: int, drop_last: bool) -> int:
+    """Return the size of the last batch of an epoch of a process."""
+    if drops_last(samples, batch_size, drop_last):
+        return batch_size
+    return samples % batch_size or batch_size
+
+
+class Resumable:
+    """Leaves out batches of an epoch that a training had behind it when it stopped.
+
+    How many these are, the trainer knows: ``behind`` asks it when a pass starts, and a checkpoint need not keep it.
+    Lightning warns of loaders without the two methods that are for checkpoints.
+    """
+
+    behind: Callable[[], int] | None
+
+    def _left_out(self) -> int:
+        return 0 if self.behind is None else self.behind()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: the position in the epoch is the trainer's."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take nothing over."""
+
+
+class _Rest:
+    """The lists of indices that a batch sampler yields, without the first ones."""
+
+    def __init__(self, batches: Any, left_out: int):
+        self.batches, self.left_out = batches, left_out
+
+    def __len__(self) -> int:
+        return len(self.batches) - self.left_out
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(self.batches, self.left_out, None)
 
 
 class EpochSampler(Sampler[int]):
@@ -38,39 +88,62 @@ class EpochSampler(Sampler[int]):
         return iter(epoch_order(self.samples, self.seed, self.epoch()).tolist())
 
 
-class EpochLoader(DataLoader):
+class EpochLoader(Resumable, DataLoader):
     """A ``DataLoader`` whose workers draw random numbers that depend on the seed, the epoch and the rank alone.
 
-    Left to itself, it seeds them from PyTorch's generator, which a resumed run has in another state.
+    Left to itself, it seeds them from PyTorch's generator, which a resumed run has in another state. Batches that were
+    served before a training stopped are not read again.
 
     Args:
         dataset: The set.
         seed: Seed of the numbers.
         epoch: Returns the number of the epoch that starts; by default, the loader counts.
+        behind: Returns how many batches of that epoch to leave out; by default none.
         rank: This process.
         kwargs: Further arguments of the ``DataLoader``.
     """
 
     def __init__(
-        self, dataset: Dataset, seed: int = 0, epoch: Callable[[], int] | None = None, rank: int = 0, **kwargs: Any
+        self,
+        dataset: Dataset,
+        seed: int = 0,
+        epoch: Callable[[], int] | None = None,
+        behind: Callable[[], int] | None = None,
+        rank: int = 0,
+        **kwargs: Any,
     ):
-        self.seed, self.epoch, self.rank = seed, epoch or count().__next__, rank
+        self.seed, self.epoch, self.behind, self.rank = seed, epoch or count().__next__, behind, rank
+        self._first = 0
         super().__init__(dataset, **{**kwargs, "generator": torch.Generator()})
 
     def __iter__(self) -> Iterator[Any]:
+        # Run at the first batch: a Trainer makes the iterator before it knows which epoch goes on.
         self.generator.manual_seed(epoch_seed(self.seed, self.epoch()) * 1_009 + self.rank)
-        return super().__iter__()
+        self._first = self._left_out()
+        batches = super().__iter__()
+        self._first = 0  # the length is that of whole epochs
+        yield from batches
+
+    @property
+    def _index_sampler(self) -> Any:
+        """Where the parent class, which has no public way to begin elsewhere, takes the indices of the batches from."""
+        batches = super()._index_sampler
+        return _Rest(batches, self._first) if self._first else batches
 
 
-class ShardLoader:
+class ShardLoader(Resumable):
     """Serves batches of an iterable set of timm's, whose order of shards and samples is drawn anew for each epoch.
+
+    A training that goes on in the middle of an epoch reads the shards from the epoch's start again. In training, timm
+    fills the last batch with samples of the next pass, so that no sample is left out.
 
     Args:
         data: The set.
         batch_size: Samples per batch.
-        training: Leave out incomplete batches.
+        training: Serve full batches only.
         seed: Seed of the orders.
         epoch: Returns the number of the epoch that starts; by default, the loader counts.
+        behind: Returns how many batches of that epoch to leave out; by default none.
         rank: This process.
         world_size: Number of processes.
         num_workers: Processes that read; no more than there are shards.
@@ -85,6 +158,7 @@ class ShardLoader:
         training: bool,
         seed: int,
         epoch: Callable[[], int] | None = None,
+        behind: Callable[[], int] | None = None,
         rank: int = 0,
         world_size: int = 1,
         num_workers: int = 0,
@@ -98,13 +172,13 @@ class ShardLoader:
         reader.ds = None
         data.set_loader_cfg(num_workers=workers)
         # The reader adds the epoch to its seed: neighbouring seeds must not share their orders.
-        self.data, self.seed, self.epoch, self._now = data, seed, epoch or count().__next__, 0
+        self.data, self.seed, self.epoch, self.behind, self._now = data, seed, epoch or count().__next__, behind, 0
         reader.common_seed = epoch_seed(seed, 0)
         self.loader = EpochLoader(
             data,
             seed,
             lambda: self._now,
-            rank,
+            rank=rank,
             batch_size=batch_size,
             num_workers=workers,
             drop_last=training,
@@ -125,4 +199,8 @@ class ShardLoader:
         self.data.set_epoch(self._now)
         # Without workers, the reader would keep its generator, and with it the history of the epochs before.
         self.data.reader.ds, self.data.reader.worker_seed = None, epoch_seed(self.seed, self._now)
-        return iter(self.loader)
+        batches = iter(self.loader)
+        with isolate_rng():  # without workers, reading draws from this process's generators
+            for _ in range(self._left_out()):
+                next(batches)
+        yield from batches

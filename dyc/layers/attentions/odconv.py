@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dyc.layers.attention import check_temperature
 from dyc.layers.kinds import register_attention
@@ -16,8 +17,9 @@ class ODConvAttention(nn.Module):
     the authors' code (https://github.com/OSVAI/ODConv): taps of 1x1 kernels, kernels of a bank of one, and filters
     of a depthwise convolution, whose filters are its input channels.
 
-    The authors normalise ``fc1`` by BatchNorm, which fails in training with one sample per device; by default a bias
-    takes its place. Layers of this kind do not compile in TorchScript; they export, trace and ``torch.compile``.
+    The authors normalise ``fc1`` by BatchNorm, which cannot be trained on one sample per device; by default a bias
+    takes its place. With ``norm=True``, a batch of one sample is normalised by the running statistics. Layers of this
+    kind do not compile in TorchScript; they export, trace and ``torch.compile``.
 
     Args:
         in_channels: Channels of the features.
@@ -27,7 +29,7 @@ class ODConvAttention(nn.Module):
         groups: Groups of the convolution.
         rd_ratio: Width of the squeezed vector as a share of ``in_channels``, rounded down.
         min_width: Its smallest width.
-        norm: BatchNorm instead of a bias after ``fc1``, as published; needs two samples per device in training.
+        norm: BatchNorm instead of a bias after ``fc1``, as published.
         zero_init: Start with every sigmoid at 1/2 and equal weights of the kernels, whatever the input:
             ``make_dynamic(init="copy")`` needs it. ``fc1`` then gets its first gradient in the second step.
         temperature: Divides the outputs of ``fc2``; the authors let it fall from 30 to 1.
@@ -109,7 +111,12 @@ class ODConvAttention(nn.Module):
         """Map features ``(B, C_in, H, W)`` to the weights of kernels and filters, input channels and taps."""
         z = self.fc1(x.mean((2, 3)))
         if self.norm is not None:
-            z = self.norm(z)
+            norm = self.norm
+            if self.training and z.shape[0] == 1 and isinstance(norm, nn.BatchNorm1d):
+                # The variance of one sample is zero: BatchNorm refuses to train on it.
+                z = F.batch_norm(z, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+            else:
+                z = norm(z)
         z = self.fc2(torch.relu(z)) / self.temperature
         gates, logits = z.tensor_split([z.shape[1] - self.widths["kernels"]], dim=1)
         inputs, filters, taps = torch.sigmoid(gates).split(list(self.widths.values())[:3], dim=1)

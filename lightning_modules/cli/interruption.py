@@ -1,0 +1,25 @@
+"""How a command ends that a signal stopped, so that shells and queues know it."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+
+@contextmanager
+def told_by_exit_status() -> Iterator[None]:
+    """Turn Lightning's own ways to end into those of the shell.
+
+    After SIGTERM the exit status is 143, which is 128 + 15, instead of 0. After Ctrl-C, KeyboardInterrupt goes on
+    instead of exit status 1.
+    """
+    try:
+        yield
+    except SIGTERMException:
+        sys.exit(128 + signal.SIGTERM)
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
