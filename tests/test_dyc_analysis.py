@@ -64,6 +64,15 @@ def test_temperature_moves_the_entropy():
     assert all(cold[name].variation > hot[name].variation for name in hot)
 
 
+@pytest.mark.parametrize("images", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("weights", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_images_of_another_type_than_the_weights(weights, images):
+    model, x = nn.Sequential(dyc.DynamicConv2d(4, 4, 3, attention="dyc")), torch.randn(3, 4, 5, 5).bfloat16()
+    expected = dyc.attention_statistics(model, x.float())["0"]
+    found = dyc.attention_statistics(model.to(weights), x.to(images))["0"]
+    assert (found.entropy, found.variation) == pytest.approx((expected.entropy, expected.variation), abs=0.01)
+
+
 def test_a_static_model_has_no_statistics():
     assert dyc.attention_statistics(timm.create_model("mobilenetv2_cifar"), torch.randn(1, 3, 32, 32)) == {}
 

@@ -52,5 +52,5 @@ def test_recipe_is_the_report_s():
     assert (optimizer["opt"], optimizer["lr"], optimizer["momentum"]) == ("momentum", 0.1, 0.9)
     assert (optimizer["weight_decay"], optimizer["filter_bias_and_bn"]) == (5e-4, False)
     assert (schedule["sched"], schedule["decay_milestones"], schedule["decay_rate"]) == ("multistep", [30, 60, 90], 0.1)
-    assert (data["batch_size"], data["crop_padding"], data["hflip"]) == (256, 4, 0.5)
+    assert (data["batch_size"], data["drop_last"], data["crop_padding"], data["hflip"]) == (256, False, 4, 0.5)
     assert data["mean"] == data["std"] == [0.5, 0.5, 0.5]

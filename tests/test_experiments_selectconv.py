@@ -126,6 +126,7 @@ def test_recipe(row):
 
     images = config["data"]
     assert (images["dataset"], images["batch_size"], images["crop_padding"]) == (dataset, batch, padding)
+    assert images["drop_last"] is False
     assert (images["mean"], images["std"], images["hflip"]) == (mean, std, 0.5)
     assert (images["val_fraction"], images["erase_prob"], images["auto_augment"]) == (0, 0, None)
     assert images["download"] is (dataset != "folder")  # a first user has no images yet

@@ -239,6 +239,11 @@ def test_wrong_settings_are_named(build, message):
         ({"num_classes": 10}, {}, "in_chans: got 3; need 1"),
         ({}, {"image_size": 4}, "data.image_size: got images of 4 x 4 pixels; need at least 8"),
         ({"regularization": RegularizationSettings(mixup=1.0)}, {"batch_size": 31}, "data.batch_size: got 31"),
+        (
+            {"regularization": RegularizationSettings(mixup=1.0)},
+            {"drop_last": False},  # 1,437 digits
+            "data.drop_last: got False with a last batch of 29 samples; need True",
+        ),
         ({"model_kwargs": {"temperature": 0}}, {}, "temperature: got 0; need a positive number"),
         ({"model_kwargs": {"attention": "dcy"}}, {}, "attention: got 'dcy'.*did you mean"),
         ({"model_kwargs": {"backend": "eagr"}}, {}, "backend: got 'eagr'.*did you mean 'eager'"),

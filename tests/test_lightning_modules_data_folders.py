@@ -89,6 +89,19 @@ def test_every_mode_of_pixels_becomes_rgb(tmp_path, image_data, evaluated, mode)
     assert evaluated(data, data.val_dataloader()) == [(255, 0)]
 
 
+@pytest.mark.parametrize(("per_class", "batches"), [(4, [5, 5, 2]), (7, [5, 5, 5, 5]), (1, [3])])
+def test_last_batch_of_single_images(tmp_path, write_classes, image_data, per_class, batches):
+    write_classes(tmp_path / "train", per_class)
+    write_classes(tmp_path / "val", 1)
+    for drop_last in (False, True):
+        data = image_data("folder", tmp_path, batch_size=5, drop_last=drop_last)
+        data.setup("fit")
+        kept = [size for size in batches if size == 5 or not drop_last or len(batches) == 1]
+        assert [len(labels) for _, labels in data.train_dataloader()] == kept
+        assert len(data.train_dataloader()) == len(kept)
+        assert data.last_batch_size == kept[-1]
+
+
 def test_order_of_single_images_depends_on_seed_and_epoch_only(tmp_path, write_classes, image_data):
     write_classes(tmp_path / "train", 8)
     write_classes(tmp_path / "val", 1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lightning_modules.data.image_tensors import ImageTensors, TensorLoader, normalize, random_crop, random_flip
-from lightning_modules.data.loaders import EpochSampler
+from lightning_modules.data.loaders import EpochSampler, last_batch
 
 
 def numbered(count: int) -> ImageTensors:
@@ -41,6 +41,25 @@ def test_training_leaves_out_the_last_incomplete_batch(count, batch_size, batche
     assert len(loader) == len(batches)
 
 
+@pytest.mark.parametrize(
+    ("count", "batch_size", "batches"),
+    # A single sample, which BatchNorm cannot be trained on, is left out unless all batches are like that.
+    [(10, 4, [4, 4, 2]), (9, 4, [4, 4]), (8, 4, [4, 4]), (5, 4, [4]), (3, 4, [3]), (1, 4, [1]), (3, 1, [1, 1, 1])],
+)
+def test_training_on_all_samples(count, batch_size, batches):
+    loader = TensorLoader(numbered(count), batch_size, shuffle=True, drop_last=False)
+    assert [len(labels) for _, labels in loader] == batches
+    assert len(loader) == len(batches)
+    assert last_batch(count, batch_size, drop_last=False) == batches[-1]
+    assert len(set(served(loader))) == sum(batches)
+
+
+def test_epoch_of_cifar_has_782_steps_of_64():
+    data = ImageTensors(torch.zeros(50_000, 1, 1, 1, dtype=torch.uint8), torch.zeros(50_000, dtype=torch.int64))
+    lengths = [len(TensorLoader(data, 64, shuffle=True, drop_last=drop_last)) for drop_last in (False, True)]
+    assert lengths == [782, 781]
+
+
 def test_order_depends_on_seed_and_epoch_only():
     def order(seed, epoch):
         return served(TensorLoader(numbered(50), 10, shuffle=True, seed=seed, epoch=lambda: epoch))
@@ -73,6 +92,16 @@ def test_sampler_of_single_images_follows_the_same_rule():
     assert first != second
     assert list(EpochSampler(20, seed=3, epoch=lambda: 1)) == second
     assert list(EpochSampler(20, seed=4)) != first
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+@pytest.mark.parametrize("count", [32, 31, 25, 13])
+def test_ranks_have_the_same_batches_of_all_samples(world_size, count):
+    data, options = numbered(count), {"shuffle": True, "drop_last": False, "world_size": world_size}
+    sizes = [[len(labels) for _, labels in TensorLoader(data, 4, rank=r, **options)] for r in range(world_size)]
+    assert sizes.count(sizes[0]) == world_size
+    left = count - sum(map(sum, sizes))
+    assert left < world_size or (left < 2 * world_size and count // world_size % 4 == 1)
 
 
 @pytest.mark.parametrize("world_size", [2, 3])

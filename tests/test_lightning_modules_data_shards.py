@@ -48,6 +48,15 @@ def test_no_shard_is_missing_from_training(tmp_path, write_shards, shard_data, n
     assert not data.validates_on_test
 
 
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_last_training_batch_of_shards_is_filled(tmp_path, write_shards, shard_data, drop_last):
+    write_shards(tmp_path, {"train": [6], "validation": [3]})
+    data = shard_data(tmp_path, drop_last=drop_last)
+    assert [len(labels) for _, labels in data.train_dataloader()] == [4, 4]
+    assert len(data.train_dataloader()) == 2
+    assert data.last_batch_size is None
+
+
 def test_order_of_shards_follows_the_epoch(tmp_path, write_shards, shard_data):
     write_shards(tmp_path, {"train": [4] * 6, "validation": [3]})
 

@@ -4,10 +4,8 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from timm.models import register_model
-from torch import nn
+from support import dynamic_network  # noqa: F401  (registers tiny_dynamic)
 
-import dyc
 from dyc.dynamic_model import iter_temperatures
 from lightning_modules import (
     AttentionMonitor,
@@ -20,23 +18,6 @@ from lightning_modules import (
 )
 from lightning_modules.callbacks import EpochReport, EpochSeed, FiniteLoss, Throughput
 from lightning_modules.resume import epochs_behind
-
-
-class TinyDynamic(nn.Module):
-    def __init__(self, in_chans, num_classes):
-        super().__init__()
-        self.num_classes = num_classes
-        self.stem, self.norm = nn.Conv2d(in_chans, 8, 3, padding=1), nn.BatchNorm2d(8)
-        self.dynamic = dyc.DynamicConv2d(8, 8, 3, padding=1, attention="dyc")
-        self.drop, self.head = nn.Dropout(0.2), nn.Linear(8, num_classes)  # draws from PyTorch's generator
-
-    def forward(self, x):
-        return self.head(self.drop(self.dynamic(self.norm(self.stem(x)).relu()).mean((2, 3))))
-
-
-@register_model
-def tiny_dynamic(pretrained=False, in_chans=3, num_classes=10, **kwargs):
-    return TinyDynamic(in_chans, num_classes)
 
 
 class Recorder(Callback):
@@ -53,7 +34,7 @@ class Recorder(Callback):
 
 def fit(data, folder=None, ckpt_path=None, epochs=3, callbacks=(), **kwargs):
     classifier = ImageClassifier(
-        "tiny_dynamic",
+        "tiny_dynamic",  # whose dropout draws from PyTorch's generator
         optimizer=OptimizerSettings(lr=0.01),
         schedule=ScheduleSettings("cosine", per_update=True),
         regularization=RegularizationSettings(mixup=0.2),  # draws from NumPy's

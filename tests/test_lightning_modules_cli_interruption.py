@@ -1,0 +1,136 @@
+"""A training that a signal stops: what it leaves, what it says, and how shells and queues know."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from support.processes import HANGS
+
+from lightning_modules.cli import main, training
+from lightning_modules.resume import epochs_behind
+
+FIT = [
+    "fit",
+    "--name=stopped",
+    "--model.model=test_resnet",
+    "--data.image_size=32",
+    "--data.batch_size=8",
+    "--trainer.max_epochs=2",
+    "--trainer.limit_train_batches=4",
+    "--trainer.limit_val_batches=1",
+    "--trainer.limit_test_batches=1",
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_progress_bar=false",
+    "--wandb=disabled",
+]
+LAST = Path("runs/stopped/version_0/checkpoints/last.ckpt")
+
+
+class Send(Callback):
+    """Send this process a signal in a step, as a queue or a user would."""
+
+    def __init__(self, number, epoch, batch):
+        self.number, self.at = number, (epoch, batch)
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if (trainer.current_epoch, batch_idx) == self.at:
+            signal.raise_signal(self.number)
+
+
+@pytest.fixture
+def stop(tmp_path, monkeypatch):
+    """Run ``dyc fit`` in this process, and stop it by a signal."""
+    monkeypatch.chdir(tmp_path)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    callbacks = training.DycCLI._callbacks
+
+    def run(number, epoch, batch, expected):
+        def with_signal(*args):
+            return [*callbacks(*args), Send(number, epoch, batch)]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training.DycCLI, "_callbacks", with_signal)
+            with pytest.raises(expected) as stopped:
+                main(FIT)
+        return stopped.value
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_sigterm_leaves_a_checkpoint_of_the_step_and_exit_status_143(stop, capsys, batch):
+    assert stop(signal.SIGTERM, 1, batch, SystemExit).code == 143
+    assert f"interrupted; resume with --ckpt_path {LAST.resolve()}" in capsys.readouterr().out
+    checkpoint = torch.load(LAST, weights_only=True)
+    assert checkpoint["global_step"] == 4 + batch + 1
+    assert epochs_behind(checkpoint) == 1 + (batch == 3)
+    if batch == 1:  # the epoch is not finished, so that the same command goes on
+        assert main([*FIT, "--ckpt_path=last"]) == 0
+        last = torch.load("runs/stopped/version_1/checkpoints/last.ckpt", weights_only=True)
+        assert last["global_step"] == 8
+        shown = capsys.readouterr().out
+        assert "epoch 2/2" in shown
+        assert "epoch 1/2" not in shown
+
+
+def test_ctrl_c_keeps_the_last_epoch_and_goes_on_as_an_interrupt(stop, capsys):
+    stop(signal.SIGINT, 1, 1, KeyboardInterrupt)
+    assert f"interrupted; resume with --ckpt_path {LAST.resolve()}" in capsys.readouterr().out
+    assert torch.load(LAST, weights_only=True)["global_step"] == 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_before_the_first_step(stop, capsys, number):
+    stop(number, 0, 0, (SystemExit, KeyboardInterrupt))
+    saved = number == signal.SIGTERM  # after the step during which it came
+    assert LAST.exists() is saved
+    assert ("resume with" if saved else "interrupted before the first checkpoint") in capsys.readouterr().out
+
+
+def test_console_shows_no_traceback_of_ctrl_c(monkeypatch, capsys):
+    def interrupt(argv):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["dyc", "fit"])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(training, "main", interrupt)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        main()
+    sys.excepthook(stopped.type, stopped.value, stopped.tb)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.exhaustive  # a process takes seconds to start; the parts are tested above
+def test_console_ends_by_the_signal_without_a_traceback(tmp_path):
+    """Python reports an end by SIGINT as -2, a shell as 130; a shell's loop goes on after ``exit 130``."""
+    script = "import sys; from lightning_modules.cli import main; sys.exit(main())"
+    words = [*FIT, "--trainer.max_epochs=1000000", "--trainer.limit_train_batches=1.0"]
+    with (tmp_path / "err").open("w") as err:
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, *words],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=err,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        try:
+            end = time.monotonic() + HANGS
+            while not (tmp_path / LAST).exists() and time.monotonic() < end:
+                time.sleep(0.1)
+            time.sleep(0.5)  # the file is whole
+            process.send_signal(signal.SIGINT)
+            shown, _ = process.communicate(timeout=HANGS)
+        finally:
+            process.kill()
+    assert process.returncode == -signal.SIGINT
+    assert "interrupted; resume with --ckpt_path" in shown
+    assert "Traceback" not in (tmp_path / "err").read_text()
