@@ -6,6 +6,7 @@ import warnings
 import pytest
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
 from support.selective_training import GAMMA, OPTIONS, History, channels, digits, fit
 
 from lightning_modules import ChannelRewiring, ImageClassifier
@@ -96,6 +97,19 @@ def test_epoch_that_goes_on_in_its_middle_is_not_changed_twice(tmp_path, hook):
     assert len(later.logged) == 2
     assert logged(later) == logged(whole)
     assert logged(whole)["channels/newly_closed"] > 0
+
+
+@pytest.mark.parametrize("step", [5, 6])  # in the middle of the second of four epochs, and after its last batch
+def test_steps_of_an_epoch_that_goes_on(tmp_path, step):
+    whole, rest = History(), History()
+    checkpoints = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=1, save_top_k=-1)
+    expected, _ = fit(ChannelRewiring(gamma=GAMMA, until=1.0), whole, checkpoints)
+    path = tmp_path / f"step={step}.ckpt"
+    found, _ = fit(ChannelRewiring(gamma=GAMMA, until=1.0), rest, ckpt_path=path)
+    # After its last batch, Lightning neither ends the second epoch nor starts the third.
+    assert rest.channels == whole.channels[1 if step == 5 else 2 :]
+    for name, tensor in expected.state_dict().items():
+        assert torch.equal(tensor, found.state_dict()[name]), name
 
 
 def test_callback_of_another_training_starts_anew():

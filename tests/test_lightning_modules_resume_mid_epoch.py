@@ -44,6 +44,7 @@ def fit(data, folder=None, ckpt_path=None, epochs=3, callbacks=(), **kwargs):
     callbacks = [EpochSeed(0), FiniteLoss(), TemperatureAnnealing(30, 1, epochs=2), *callbacks, recorder]
     if folder is not None:
         callbacks.append(ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1))
+        callbacks.append(ModelCheckpoint(folder, "{epoch}", save_on_train_epoch_end=True, save_top_k=-1))
     trainer = Trainer(
         max_epochs=epochs,
         limit_train_batches=4,
@@ -109,16 +110,13 @@ def test_images_read_one_by_one(tmp_path, write_classes, write_shards, image_dat
     folder = tmp_path / "checkpoints"
     expected, steps, _ = fit(data(num_workers), folder, epochs=2)
     # Single images do not depend on how many workers read them; the order of shards does.
-    found, rest, _ = fit(
-        data(1 if kind == "folder" and num_workers else num_workers),
-        None,
-        folder / "step=6.ckpt",
-        epochs=2,
-    )
-    assert list(rest) == [6, 7]
-    assert same(rest.values(), [steps[step] for step in rest])
-    for name, tensor in expected.state_dict().items():
-        assert torch.equal(tensor, found.state_dict()[name]), name
+    workers = 1 if kind == "folder" and num_workers else num_workers
+    for checkpoint, done in (("step=6", 6), ("epoch=0", 4)):
+        found, rest, _ = fit(data(workers), None, folder / f"{checkpoint}.ckpt", epochs=2)
+        assert list(rest) == list(range(done, 8))
+        assert same(rest.values(), [steps[step] for step in rest])
+        for name, tensor in expected.state_dict().items():
+            assert torch.equal(tensor, found.state_dict()[name]), name
 
 
 def test_validation_inside_an_epoch_leaves_the_random_numbers_alone(tmp_path):

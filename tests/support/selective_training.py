@@ -2,6 +2,7 @@
 
 import torch
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 from timm import is_model
 from timm.models import register_model
 from torch import nn
@@ -51,7 +52,7 @@ def fit(*callbacks, epochs=4, batches=3, classifier=None, ckpt_path=None, **opti
         num_sanity_val_steps=0,
         callbacks=[EpochSeed(0), *callbacks],
         logger=False,
-        enable_checkpointing=False,
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,
         **{"accelerator": "cpu", **options},
