@@ -1,0 +1,42 @@
+"""``--model.dynamic NAME`` beside ``--model.dynamic.where``, on the command line and in YAML files."""
+
+import pytest
+
+from lightning_modules.cli.short_forms import expand
+from ops import ArgumentError
+
+
+@pytest.mark.parametrize(
+    ("argv", "written", "expected"),
+    [
+        ("--model.dynamic dy", [], "--model.dynamic.attention=dy"),
+        ("--model.dynamic=dy --model.dynamic.where x", [], "--model.dynamic.attention=dy --model.dynamic.where x"),
+        ("--model.dynamic.where=x --model.dynamic dy", [], "--model.dynamic.where=x --model.dynamic.attention=dy"),
+        ("--model.dynamic null", ["dy"], "--model.dynamic=null"),
+        ("--model.dynamic.where=x", ["dy"], "--model.dynamic.attention=dy --model.dynamic.where=x"),
+        ("--model.dynamic.where=x", [{"attention": "dy"}], "--model.dynamic.where=x"),
+        ("--model.dynamic.attention odconv", ["dy"], "--model.dynamic.attention odconv"),
+        ("--model.dynamic={attention:dy}", [], "--model.dynamic={attention:dy}"),
+        ("--model.selective true", [], "--model.selective=true"),
+        ("--model.selective false", [], "--model.selective=null"),
+        ("--model.selective.where=x --model.selective true", [], "--model.selective.where=x"),
+        ("--model.model x", [None], "--model.model x"),
+    ],
+)
+def test_forms(argv, written, expected):
+    group = "selective" if "selective" in argv else "dynamic"
+    configs = [{}, *({"model": {group: value}} for value in written)]
+    assert expand(argv.split(), configs) == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("argv", "written", "message"),
+    [
+        (["--model.dynamic.wher=x"], {}, r"model\.dynamic: got 'wher' \(did you mean 'where'\?\)"),
+        (["--model.selective.where.x", "1", "--model.selective.realocate=x"], {}, "got 'realocate'"),
+        ([], {"dynamic": {"kernels": 3}}, r"model\.dynamic: got 'kernels' \(did you mean 'num_kernels'\?\)"),
+    ],
+)
+def test_unknown_fields_are_named(argv, written, message):
+    with pytest.raises(ArgumentError, match=message):
+        expand(argv, [{"model": written}])
