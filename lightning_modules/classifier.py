@@ -12,18 +12,11 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from dyc.dynamic_model import iter_temperatures
-from lightning_modules.conversion_settings import (
-    GROUPS,
-    DynamicSettings,
-    SelectiveSettings,
-    check_same,
-    convert,
-    settings_of,
-)
-from lightning_modules.create_network import build_network, check_fits, check_model_name
+from lightning_modules.conversion_settings import DynamicSettings, SelectiveSettings
+from lightning_modules.create_network import check_fits
 from lightning_modules.image_mixing import build_loss, check_pairs
+from lightning_modules.network_source import NetworkSource, classes_of
 from lightning_modules.optimizers import build_optimizer, build_schedule, move_schedule
-from lightning_modules.own_network import check_own, known_channels, known_classes
 from lightning_modules.resume import check_optimizer, check_weights, given_options, use_options
 from lightning_modules.training_options import OptimizerSettings, RegularizationSettings, ScheduleSettings
 from ops import ArgumentError
@@ -58,7 +51,7 @@ class ImageClassifier(LightningModule):
     Example:
         >>> ImageClassifier("dyc_mobilenetv2_cifar", num_classes=10).net.num_classes
         10
-        >>> ImageClassifier("mobilenetv3_small_050", num_classes=10, dynamic="dyc").title
+        >>> ImageClassifier("mobilenetv3_small_050", num_classes=10, dynamic="dyc").source.title
         'mobilenetv3_small_050 (dyc, depthwise)'
         >>> ImageClassifier(net=nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), num_classes=10).model_name
         'Sequential'
@@ -81,13 +74,8 @@ class ImageClassifier(LightningModule):
         net: nn.Module | None = None,
     ):
         super().__init__()
-        self.model_kwargs = dict(model_kwargs or {})
-        self.own = net is not None
-        self.model_name = check_own(net, model, self.model_kwargs, pretrained) if self.own else check_model_name(model)
-        self.conversions = {
-            "dynamic": settings_of("dynamic", dynamic),
-            "selective": settings_of("selective", selective),
-        }
+        self.source = NetworkSource(model, model_kwargs, pretrained, dynamic, selective, net)
+        self.model_name = self.source.name
         self.imports: list[str] = []  # what the command line imported for it, see --import
         # A checkpoint holds the groups as plain dicts, which any PyTorch can load without running code.
         self.optimizer_settings = _group(OptimizerSettings, optimizer)
@@ -97,38 +85,31 @@ class ImageClassifier(LightningModule):
             raise ArgumentError("model.ema_decay", ema_decay, "a number between 0 and 1, or null")
         self.save_hyperparameters(
             {
-                "model": self.model_name,
-                "model_kwargs": self.model_kwargs,
+                **self.source.hparams(),
                 "num_classes": num_classes,
-                "pretrained": pretrained,
-                **{group: settings and asdict(settings) for group, settings in self.conversions.items()},
                 "optimizer": asdict(self.optimizer_settings),
                 "schedule": asdict(self.schedule_settings),
                 "regularization": asdict(self.regularization),
                 "ema_decay": ema_decay,
                 "compile": compile,
                 "channels_last": channels_last,
-                "net": type(net).__name__ if self.own else None,
             }
         )
         self.net = net
         self.ema: ModelEmaV3 | None = None
         self._built = False
         self._averaged_step = 0
-        if self.own and num_classes is None:
-            num_classes = known_classes(net)
+        num_classes = self.source.num_classes(num_classes)
         if num_classes is not None:
-            self._build(num_classes, known_channels(net) if self.own else 3)
+            self._build(num_classes, self.source.in_chans())
 
     def _build(self, num_classes: int, in_chans: int) -> None:
-        hparams, in_chans = self.hparams, self.model_kwargs.get("in_chans", in_chans)
-        if not self.own:
-            self.net = build_network(self.model_name, self.model_kwargs, num_classes, in_chans, hparams.pretrained)
-        convert(self.net, self.conversions)
-        self._built, self.num_classes, self.in_chans = True, num_classes, in_chans
+        hparams = self.hparams
+        self.net, self._built = self.source.build(num_classes, in_chans), True
+        self.num_classes, self.in_chans = num_classes, in_chans
         # What the data decided is written down, so that the checkpoint rebuilds the network without the data.
         self.hparams.num_classes = num_classes
-        self.hparams.model_kwargs = {**self.model_kwargs, "in_chans": self.in_chans}
+        self.hparams.model_kwargs = {**self.source.model_kwargs, "in_chans": in_chans}
         if hparams.channels_last:
             self.net.to(memory_format=torch.channels_last)
         if hparams.ema_decay is not None:
@@ -162,29 +143,15 @@ class ImageClassifier(LightningModule):
             ArgumentError: They do not fit; names the argument to change.
         """
         if not self._built:
-            classes = getattr(data, "num_classes", None)
-            if classes is None:
-                sentence = "the data does not say how many classes it has; give their number"
-                raise ArgumentError("model.num_classes", sentence=sentence)
-            self._build(classes, getattr(data, "in_chans", None) or 3)
-        if self.own:  # no description says which images it takes: those of the data, as running it will show
+            self._build(classes_of(data), self.source.in_chans(getattr(data, "in_chans", None)))
+        if self.source.own:  # no description says which images it takes: those of the data, as running it will show
             self.in_chans = getattr(data, "in_chans", None) or self.in_chans
             self.hparams.model_kwargs = {"in_chans": self.in_chans}
-        check_fits(self.net, self.model_name, self.num_classes, self.in_chans, data, self.own)
+        check_fits(self.net, self.model_name, self.num_classes, self.in_chans, data, self.source.own)
         batch_size = getattr(data, "batch_size", None)
         samples = len(data.splits.train) if getattr(data, "splits", None) is not None else batch_size
         if self.mix is not None and batch_size is not None:
             check_pairs(batch_size, samples)
-
-    @property
-    def title(self) -> str:
-        """The network's name, and what was made of it."""
-        return self.model_name + "".join(f" ({settings})" for settings in self.conversions.values() if settings)
-
-    @property
-    def tags(self) -> list[str]:
-        """W&B's tags for the network."""
-        return [self.model_name, *(settings.tag for settings in self.conversions.values() if settings)]
 
     @property
     def evaluated(self) -> nn.Module:
@@ -291,8 +258,7 @@ class ImageClassifier(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint whose weights do not fit the network, or whose optimiser cannot go on."""
         hparams = checkpoint["hyper_parameters"]
-        for group in GROUPS:
-            check_same(group, self.conversions[group], hparams.get(group))
+        self.source.check_trained(hparams)
         if not self._built:
             self._build(hparams["num_classes"], hparams["model_kwargs"]["in_chans"])
         # A schedule follows from the settings and the position alone. Restored, it would keep the length of the first

@@ -146,6 +146,12 @@ def test_what_cannot_be_imported_is_one_line(inside, name, content, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("argv", [["fit", "--import"], ["fit", "--import", "--name=x"]])
+def test_option_without_a_value(argv):
+    with pytest.raises(ArgumentError, match="--import: needs a value"):
+        import_named(argv)
+
+
 def test_wrong_key_in_a_configuration(inside):
     (inside / "x.yaml").write_text("import: {a: 1}\n")
     with pytest.raises(ArgumentError, match=r"import: got {'a': 1}; need Python files or modules"):

@@ -34,6 +34,8 @@ def test_forms(argv, written, expected):
     [
         (["--model.dynamic.wher=x"], {}, r"model\.dynamic: got 'wher' \(did you mean 'where'\?\)"),
         (["--model.selective.where.x", "1", "--model.selective.realocate=x"], {}, "got 'realocate'"),
+        (["--model.dynamic", "--name=x"], {}, r"model\.dynamic: needs a value"),
+        (["--model.dynamic"], {}, r"model\.dynamic: needs a value"),
         ([], {"dynamic": {"kernels": 3}}, r"model\.dynamic: got 'kernels' \(did you mean 'num_kernels'\?\)"),
     ],
 )

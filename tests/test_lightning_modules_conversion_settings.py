@@ -46,9 +46,9 @@ def test_checkpoint_rebuilds_the_network(tmp_path, options, expected):
     assert bool(list(dyc.iter_dynamic(classifier.net))) == ("dynamic" in options)
     assert bool(list(dyc.iter_selective(classifier.net))) == ("selective" in options)
     again = ImageClassifier.load_from_checkpoint(tmp_path / "x.ckpt", weights_only=True)
-    assert again.conversions == classifier.conversions
+    assert again.source.conversions == classifier.source.conversions
     if expected is not None:
-        assert expected in again.conversions.values()
+        assert expected in again.source.conversions.values()
     same_outputs(classifier, again)
 
 
@@ -103,8 +103,8 @@ def test_selective_by_hand_is_explained(tmp_path):
 
 def test_names_for_logs():
     classifier = ImageClassifier("test_efficientnet", dynamic=DynamicSettings("dy", "blocks"), selective=True)
-    assert classifier.tags == ["test_efficientnet", "dynamic-dy", "selective"]
-    assert classifier.title == "test_efficientnet (dy, blocks) (selective)"
+    assert classifier.source.tags == ["test_efficientnet", "dynamic-dy", "selective"]
+    assert classifier.source.title == "test_efficientnet (dy, blocks) (selective)"
 
 
 @pytest.mark.parametrize(

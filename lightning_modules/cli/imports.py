@@ -61,8 +61,8 @@ def _take(argv: Sequence[str], *options: str) -> tuple[list[str], list[str]]:
         if name.removesuffix("+") not in options:
             rest.append(argument)
             continue
-        value = value if equals else next(left, None)
-        if value is None:
+        value = value if equals else next(left, "")
+        if not value or value.startswith("--"):
             raise ArgumentError(name, sentence="needs a value")
         values.append(value)
     return values, rest

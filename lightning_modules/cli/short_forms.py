@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lightning_modules.conversion_settings import GROUPS, check_fields
+from ops import ArgumentError
 
 OFF = ("null", "None", "false", "False")
 
@@ -37,9 +38,9 @@ def _expand(argv: list[str], group: str, written: Sequence[Any]) -> list[str]:
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if name == option and not equals:
-            value = next(arguments, None)
-            if value is None:
-                return argv  # for the parser to refuse
+            value = next(arguments, "--")
+            if value.startswith("--"):
+                raise ArgumentError(option, sentence="needs a value")
         if name.startswith(f"{option}."):
             check_fields(group, {name.removeprefix(f"{option}.").split(".")[0].removesuffix("+")} - {"help"})
         if name != option:

@@ -133,7 +133,7 @@ class DycCLI(LightningCLI):
 
     def _loggers(self) -> list[Logger]:
         options = self.config_init[self.subcommand]
-        tags = [*self.model.tags, self.datamodule.dataset, f"seed{options['seed_everything']}"]
+        tags = [*self.model.source.tags, self.datamodule.dataset, f"seed{options['seed_everything']}"]
         tags += options["wandb_tags"]
         return build_loggers(self.folder, self.run_name, options["wandb"], options["wandb_project"], tags)
 
