@@ -47,6 +47,7 @@ class DynamicSettings:
     unsupported: str = "raise"
 
     def __post_init__(self) -> None:
+        check_types("dynamic", vars(self))
         _check_text("model.dynamic.attention", self.attention, "the name of a kind of attention")
         _check_text("model.dynamic.where", self.where, "a preset or a regular expression, which a checkpoint can keep")
         try:
@@ -87,6 +88,7 @@ class SelectiveSettings:
     unsupported: str = "warn"
 
     def __post_init__(self) -> None:
+        check_types("selective", vars(self))
         need = "a regular expression, which a checkpoint can keep"
         if self.where is not None:
             _check_text("model.selective.where", self.where, f"None or {need}")
@@ -113,6 +115,22 @@ GROUPS: dict[str, type] = {"dynamic": DynamicSettings, "selective": SelectiveSet
 def _check_text(argument: str, value: Any, need: str) -> None:
     if not isinstance(value, str) or not value:
         raise ArgumentError(argument, repr(value), need)
+
+
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "num_kernels": ((int,), "an int"),
+    "temperature": ((int, float), "a number"),
+    "drop_rate": ((int, float), "a number"),
+    "attention_kwargs": ((dict,), "arguments by name, such as {'zero_init': True}"),
+}
+
+
+def check_types(group: str, values: dict[str, Any]) -> None:
+    """Raise ArgumentError for a value of a type that its field does not take."""
+    for name, value in values.items():
+        types, need = _TYPES.get(name, ((object,), ""))
+        if not isinstance(value, types) or (need and isinstance(value, bool)):
+            raise ArgumentError(f"model.{group}.{name}", repr(value), need)
 
 
 def settings_of(group: str, value: Any) -> Any:

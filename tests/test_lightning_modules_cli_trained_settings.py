@@ -49,7 +49,7 @@ def test_both_forms_are_one_group(inside):
     "argv",
     [
         ["test", "--name=dynamic", "--ckpt_path=last"],
-        ["validate", "--name=dynamic", "--ckpt_path=best", "--model.dynamic=dy", "--model.dynamic.num_kernels=2"],
+        ["validate", "--name=dynamic", "--ckpt_path=best", "--model.dynamic=dy", "--model.dynamic.backend=eager"],
         ["test", "--config=runs/dynamic/version_0/config.yaml", "--ckpt_path=last"],
         [*FIT, "--name=dynamic", "--ckpt_path=last", "--trainer.max_epochs=2"],
         ["compact", "--name=selective", "--batch=1", "--seconds=0.01"],
@@ -63,7 +63,7 @@ def test_checkpoint_says_what_its_network_was_made_by(inside, argv):
     ("argv", "message"),
     [
         (["--model.dynamic=dyc"], "model.dynamic.attention: got dyc; need dy, as in the checkpoint"),
-        (["--model.dynamic=dy"], "model.dynamic.num_kernels: got 4; need 2, as in the checkpoint"),
+        (["--model.dynamic.num_kernels=4"], "model.dynamic.num_kernels: got 4; need 2, as in the checkpoint"),
         (["--model.selective=true"], "need None, as in the checkpoint"),
         (["--model.dynamic.wher=x"], "model.dynamic: got 'wher' (did you mean 'where'?)"),
     ],

@@ -1,16 +1,19 @@
 """``--model.dynamic NAME`` and ``--model.selective true``: short forms, in full for the parser.
 
 The parser takes both forms, but the later one replaces the earlier: ``--model.dynamic dy --model.dynamic.where blocks``
-would lose the attention.
+would lose the attention. Names and types are checked here, as the parser would say which of three types do not fit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from lightning_modules.conversion_settings import GROUPS, check_fields
+import yaml
+
+from lightning_modules.conversion_settings import GROUPS, check_fields, check_types, settings_of
 from ops import ArgumentError
 
 OFF = ("null", "None", "false", "False")
+ON = ("true", "True")
 
 
 def expand(argv: Sequence[str], configs: Sequence[dict[str, Any]]) -> list[str]:
@@ -21,41 +24,74 @@ def expand(argv: Sequence[str], configs: Sequence[dict[str, Any]]) -> list[str]:
         configs: Contents of its configuration files, whose short forms options may add to.
 
     Raises:
-        ArgumentError: An option or a key that is not a field of its group.
+        ArgumentError: An option or a key that is not a field of its group, or a value that the field does not take.
     """
     argv = list(argv)
     for group in GROUPS:
         written = [config["model"].get(group) for config in configs if isinstance(config.get("model"), dict)]
         for value in written:
-            check_fields(group, value if isinstance(value, dict) else ())
+            if isinstance(value, dict):
+                _check(group, value)
+            else:
+                settings_of(group, value)
         argv = _expand(argv, group, written)
     return argv
 
 
-def _expand(argv: list[str], group: str, written: Sequence[Any]) -> list[str]:
-    option, found = f"--model.{group}", []
+def _check(group: str, values: dict[str, Any]) -> None:
+    check_fields(group, values)
+    check_types(group, values)
+
+
+def _loaded(text: str) -> Any:
+    """Return a value as YAML reads it; an expression such as ``*conv`` is none."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _joined(argv: Sequence[str], option: str) -> Iterator[str]:
+    """Yield the arguments, an option of the group and its value in one, as ``OPTION=VALUE``."""
     arguments = iter(argv)
     for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if name == option and not equals:
-            value = next(arguments, "--")
-            if value.startswith("--"):
-                raise ArgumentError(option, sentence="needs a value")
-        if name.startswith(f"{option}."):
-            check_fields(group, {name.removeprefix(f"{option}.").split(".")[0].removesuffix("+")} - {"help"})
-        if name != option:
-            found.append(argument)
-        elif value in OFF:
-            found.append(f"{option}=null")
-        elif group == "dynamic" and not value.startswith("{"):
-            found.append(f"{option}.attention={value}")
-        else:
-            found.append(f"{option}={value}")
-    names = [argument.partition("=")[0] for argument in found]
-    fields = [k for k, name in enumerate(names) if name.startswith(f"{option}.")]
+        if "=" in argument or not f"{argument}.".startswith(f"{option}.") or argument == f"{option}.help":
+            yield argument
+            continue
+        value = next(arguments, "--")
+        if value.startswith("--"):
+            raise ArgumentError(argument, sentence="needs a value")
+        yield f"{argument}={value}"
+
+
+def _expand(argv: Sequence[str], group: str, written: Sequence[Any]) -> list[str]:
+    option, found, fields = f"--model.{group}", [], []
+    for argument in _joined(argv, option):
+        name, _, value = argument.partition("=")
+        if name.startswith(f"{option}.") and name != f"{option}.help":
+            field, *deeper = name.removeprefix(f"{option}.").removesuffix("+").split(".")
+            _check(group, {field: {deeper[0]: value} if deeper else _loaded(value)})
+            fields.append(field)
+        if name == option:
+            argument = _full(group, value)
+        found.append(argument)
+    first = next((k for k, argument in enumerate(found) if argument.startswith(f"{option}.")), None)
     if fields and group == "selective":
-        found = [argument for argument in found if argument not in (f"{option}=true", f"{option}=True")]
+        found = [argument for argument in found if argument not in {f"{option}={on}" for on in ON}]
     short = written[-1] if written else None
-    if fields and isinstance(short, str) and f"{option}.attention" not in names:
-        found.insert(fields[0], f"{option}.attention={short}")
+    if fields and isinstance(short, str) and not any(each.startswith(f"{option}.attention=") for each in found):
+        found.insert(first, f"{option}.attention={short}")
     return found
+
+
+def _full(group: str, value: str) -> str:
+    """Return the option for a group's value on the command line."""
+    if value in OFF:
+        return f"--model.{group}=null"
+    if value.startswith("{"):
+        _check(group, settings if isinstance(settings := _loaded(value), dict) else {})
+    elif group == "dynamic":
+        return f"--model.{group}.attention={value}"
+    elif value not in ON:
+        settings_of(group, value)  # says what is needed
+    return f"--model.{group}={value}"

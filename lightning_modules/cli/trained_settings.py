@@ -1,16 +1,18 @@
 """What a command takes from a checkpoint about the network that it rebuilds."""
 
+from dataclasses import asdict
 from typing import Any
 
 from lightning_modules.conversion_settings import GROUPS, check_same, settings_of
 from ops import ArgumentError
 
 
-def take_conversions(given: Any, trained: dict[str, Any]) -> None:
-    """Take what the checkpoint's network was made by, where the command line does not say.
+def take_conversions(config: Any, given: Any, trained: dict[str, Any]) -> None:
+    """Take what the checkpoint's network was made by; settings that were given must say the same.
 
     Args:
-        given: Settings of the network by name, as the command line and its configuration files give them; changed.
+        config: All settings of the network by name, defaults included; changed.
+        given: Those that the command line and its configuration files give.
         trained: Those of the checkpoint.
 
     Raises:
@@ -21,9 +23,14 @@ def take_conversions(given: Any, trained: dict[str, Any]) -> None:
         need = "a network that has a name; load this one with ImageClassifier.load_from_checkpoint(..., net=...)"
         raise ArgumentError("ckpt_path", got, need)
     for group in GROUPS:
-        value = given[group]
+        value, old = (given or {}).get(group), trained.get(group)
+        config[group] = old
         if value is None:
-            given[group] = trained.get(group)
             continue
-        settings = settings_of(group, value if isinstance(value, str | bool) else vars(value))
-        check_same(group, settings, trained.get(group))
+        if not isinstance(value, str | bool):
+            value = {**(old or {}), **vars(value)}
+        elif old is not None and value is not False:  # the short form says no more than the attention
+            value = old if value is True else {**old, "attention": value}
+        settings = settings_of(group, value)
+        check_same(group, settings, old)
+        config[group] = settings and asdict(settings)

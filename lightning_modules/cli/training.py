@@ -86,7 +86,7 @@ class DycCLI(LightningCLI):
         if given["model"] is not None and given["model"] != trained["model"]:
             raise ArgumentError("ckpt_path", f"a checkpoint of {trained['model']!r}", f"one of {given['model']!r}")
         given["model"] = trained["model"]
-        take_conversions(given, trained)
+        take_conversions(given, self.given.get("model"), trained)
         if self.config.subcommand == "fit":
             check_optimizer(given["optimizer"], trained["optimizer"])
             return
