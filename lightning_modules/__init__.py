@@ -8,6 +8,7 @@ from importlib import import_module
 _HOMES = {
     "AttentionMonitor": "lightning_modules.callbacks",
     "ChannelRewiring": "lightning_modules.callbacks",
+    "DynamicSettings": "lightning_modules.conversion_settings",
     "EpochReport": "lightning_modules.callbacks",
     "ImageClassifier": "lightning_modules.classifier",
     "ImageData": "lightning_modules.data",
@@ -15,6 +16,7 @@ _HOMES = {
     "PredictionTable": "lightning_modules.callbacks",
     "RegularizationSettings": "lightning_modules.training_options",
     "ScheduleSettings": "lightning_modules.training_options",
+    "SelectiveSettings": "lightning_modules.conversion_settings",
     "TemperatureAnnealing": "lightning_modules.callbacks",
     "Throughput": "lightning_modules.callbacks",
 }

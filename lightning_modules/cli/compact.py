@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 import dyc
 from dyc.benchmark import facts_line, machine, measure
+from dyc.meta_device import usual_input_sizes
 from dyc.selective import compact, iter_selective
 from lightning_modules.classifier import ImageClassifier
 from lightning_modules.cli.arguments import Parser, check_new_file, positive, share, whole
+from lightning_modules.cli.imports import add_import, import_from_run, import_given
 from lightning_modules.cli.tables import Table
 from lightning_modules.runs import find_checkpoint, read_checkpoint
 from ops import ArgumentError
@@ -35,6 +37,7 @@ def parser() -> Parser:
     )
     result.add_argument("--name", default="run", help="name of the run (default: run)")
     result.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    add_import(result)
     result.add_argument(
         "--keep_below",
         type=share,
@@ -60,10 +63,13 @@ def main(argv: Sequence[str]) -> None:
     options = parser().parse_args(argv[1:])
     _check_output(options)
     path = find_checkpoint(options.ckpt_path, options.runs, options.name)
-    size = read_checkpoint(path).get("datamodule_hyper_parameters", {}).get("image_size")
+    checkpoint = read_checkpoint(path)
+    if not import_given(options):
+        import_from_run(path, options.runs, checkpoint.get("imports", []))
+    size = checkpoint.get("datamodule_hyper_parameters", {}).get("image_size")
     trained = ImageClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     network = trained.evaluated.eval()
-    pixels = size or network.default_cfg["input_size"][-1]
+    pixels = size or usual_input_sizes(network)[0][-1]
     image = (trained.in_chans, pixels, pixels)
     smaller = compact(network, keep_below=options.keep_below, input_size=image).eval()
     print(facts_line(machine()))

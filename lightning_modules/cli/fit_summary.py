@@ -25,7 +25,7 @@ def print_summary(cli: Any) -> None:
         return
     keys = [key for key in ("test/top1", "test/top5", "test/loss") if key in results["last epoch"]]
     columns = ["network", *(key.removeprefix("test/").replace("top", "top-") for key in keys)]
-    table = Table(columns, 1, title=f"{cli.model.model_name} on {data.dataset}: test")
+    table = Table(columns, 1, title=f"{cli.model.source.title} on {data.dataset}: test")
     for label, values in results.items():
         figures = (f"{values[k]:.4f}" if k == "test/loss" else f"{values[k]:.2%}" for k in keys)
         table.rows.append([label, *figures])

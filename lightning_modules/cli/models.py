@@ -13,8 +13,10 @@ from torch import nn
 
 import dyc
 from dyc.counting import CONVENTIONS, Figure, Profile, figures
+from dyc.meta_device import usual_input_sizes
 from dyc.text_table import line
 from lightning_modules.cli.arguments import whole, whole_or_zero
+from lightning_modules.cli.imports import add_import, import_given
 from ops import ArgumentError, unknown_name
 
 NETWORK = {
@@ -80,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
         + " ".join(f"{name}: {rule.summary}" for name, rule in CONVENTIONS.items()),
     )
     result.add_argument("filter", nargs="?", default="*", help="names to list, with wildcards (default: all)")
+    add_import(result)
     result.add_argument("--timm", action="store_true", help="search all of timm's models, not only this package's")
     result.add_argument(
         "--num-classes",
@@ -105,7 +108,8 @@ def build(name: str, **kwargs) -> nn.Module:
 
 def count(model: nn.Module, image_size: int | None = None) -> Profile:
     """Profile a network at its own image size or another one."""
-    channels, height, width = model.default_cfg["input_size"]
+    described = getattr(model, "default_cfg", None)  # a user's own network need not have any
+    channels, height, width = described["input_size"] if described else usual_input_sizes(model)[0]
     size = (height, width) if image_size is None else (image_size, image_size)
     return dyc.profile(model, (channels, *size))
 
@@ -138,10 +142,10 @@ def describe(name: str, options: argparse.Namespace) -> tuple[dict, Profile]:
         "macs": counts.macs,
         "mixing_macs": counts.mixing_macs,
         "image_size": counts.input_size[1],
-        "num_classes": model.num_classes,
+        "num_classes": getattr(model, "num_classes", ""),
     }
-    own = model.default_cfg
-    if (row["image_size"], row["num_classes"]) == (own["input_size"][1], own["num_classes"]):
+    own = getattr(model, "default_cfg", None)
+    if own and (row["image_size"], row["num_classes"]) == (own["input_size"][1], own["num_classes"]):
         for figure in reversed([figure for figure in figures(name) if not figure.arguments]):
             found = compare(figure, counts)
             row[f"{figure.quantity}_published"], row[f"{figure.quantity}_gap"] = found["published"], found["gap"]
@@ -187,7 +191,10 @@ def main(argv: Sequence[str]) -> None:
     """Run ``dyc models ...``; ``argv`` starts with the command's name."""
     command = parser()
     options = command.parse_args(argv[1:])
-    names = timm.list_models() if options.timm else dyc.models.model_names()
+    known = set(timm.list_models())
+    import_given(options)
+    imported = set(timm.list_models()) - known
+    names = timm.list_models() if options.timm else sorted({*dyc.models.model_names(), *imported})
     chosen = [name for name in names if fnmatch(name, options.filter)]
     if not chosen and any(fnmatch(name, options.filter) for name in timm.list_models()):
         sentence = (

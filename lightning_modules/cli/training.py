@@ -25,6 +25,10 @@ from lightning_modules.callbacks import (
 )
 from lightning_modules.classifier import ImageClassifier
 from lightning_modules.cli.fit_summary import print_summary
+from lightning_modules.cli.imports import HELP as IMPORT_HELP
+from lightning_modules.cli.imports import import_from_run, import_named
+from lightning_modules.cli.short_forms import expand
+from lightning_modules.cli.trained_settings import take_conversions
 from lightning_modules.data import ImageData
 from lightning_modules.loggers import WandbMode, build_loggers, finish_wandb
 from lightning_modules.resume import check_optimizer
@@ -40,6 +44,7 @@ class DycCLI(LightningCLI):
         super().add_default_arguments_to_parser(parser)
         parser.add_argument("--name", type=str, default="run", help="Name of the run: its folder and its W&B group.")
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
+        parser.add_argument("--import", type=str | list[str], default=[], metavar="FILE.py|MODULE", help=IMPORT_HELP)
         parser.add_argument(
             "--wandb", type=WandbMode, default="auto", help="W&B: auto is online when logged in and offline otherwise."
         )
@@ -53,7 +58,8 @@ class DycCLI(LightningCLI):
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add model and data before the trainer, whose options fill many screens of ``--help``."""
-        parser.add_lightning_class_args(self._model_class, "model")
+        # As add_lightning_class_args does, but without the argument that only Python can give.
+        parser.add_class_arguments(self._model_class, "model", fail_untyped=False, sub_configs=True, skip={"net"})
         parser.add_lightning_class_args(self._datamodule_class, "data")
         parser.add_lightning_class_args(self.trainer_class, "trainer")
         parser.set_defaults({f"trainer.{k}": v for k, v in self.trainer_defaults.items()})
@@ -74,10 +80,13 @@ class DycCLI(LightningCLI):
         path = find_checkpoint(config["ckpt_path"], Path(config["runs"]), config["name"])
         config["ckpt_path"] = str(path)
         self.checkpoint = read_checkpoint(path)
+        if not config["import"]:
+            config["import"] = import_from_run(path, Path(config["runs"]), self.checkpoint.get("imports", []))
         trained, given = self.checkpoint["hyper_parameters"], config["model"]
         if given["model"] is not None and given["model"] != trained["model"]:
             raise ArgumentError("ckpt_path", f"a checkpoint of {trained['model']!r}", f"one of {given['model']!r}")
         given["model"] = trained["model"]
+        take_conversions(given, self.given.get("model"), trained)
         if self.config.subcommand == "fit":
             check_optimizer(given["optimizer"], trained["optimizer"])
             return
@@ -124,7 +133,7 @@ class DycCLI(LightningCLI):
 
     def _loggers(self) -> list[Logger]:
         options = self.config_init[self.subcommand]
-        tags = [self.model.model_name, self.datamodule.dataset, f"seed{options['seed_everything']}"]
+        tags = [*self.model.source.tags, self.datamodule.dataset, f"seed{options['seed_everything']}"]
         tags += options["wandb_tags"]
         return build_loggers(self.folder, self.run_name, options["wandb"], options["wandb_project"], tags)
 
@@ -145,6 +154,7 @@ class DycCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Check data, network and checkpoint against each other before a logger is started."""
+        self.model.imports = self.config_init["fit"]["import"]
         if not self.trainer.is_global_zero:
             return
         self.datamodule.prepare_data()
@@ -177,7 +187,8 @@ def main(argv: Sequence[str]) -> None:
     """Run ``dyc fit|validate|test|predict ...``; ``argv`` starts with the command's name."""
     quiet()
     torch.set_float32_matmul_precision("high")  # TF32 on the GPUs that have it, as every published recipe runs
-    sys.argv[1:] = list(argv)  # LightningCLI names the program and saves the command from here
+    argv, configs = import_named(argv)
+    sys.argv[1:] = expand(argv, configs)  # LightningCLI names the program and saves the command from here
     usage = "dyc {} [-c CONFIG ...] [--name NAME] [--GROUP.OPTION VALUE ...] [--ckpt_path CKPT_PATH]"
     status = 1
     try:
