@@ -14,6 +14,7 @@ _HOMES = {
     "OptimizerSettings": "lightning_modules.training_options",
     "PredictionTable": "lightning_modules.callbacks",
     "RegularizationSettings": "lightning_modules.training_options",
+    "RunLoggers": "lightning_modules.loggers",
     "ScheduleSettings": "lightning_modules.training_options",
     "TemperatureAnnealing": "lightning_modules.callbacks",
     "Throughput": "lightning_modules.callbacks",

@@ -1,12 +1,28 @@
 """The loggers of a run: CSV always, W&B offline unless logged in, and never a prompt."""
 
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers.logger import DummyLogger
 
 WandbMode = Literal["auto", "online", "offline", "disabled"]
+
+
+class RunLoggers(DummyLogger):
+    """Stands for the loggers that every run has: CSV, and W&B unless it is disabled.
+
+    It is the default of ``trainer.logger``, so that ``--trainer.logger+=X`` adds to them and ``--trainer.logger=X``
+    replaces them. It logs nothing itself.
+    """
+
+
+def with_run_loggers(loggers: Logger | Iterable[Logger], build: Callable[[], list[Logger]]) -> list[Logger]:
+    """Return loggers with those that ``build`` makes in the place of every :class:`RunLoggers`."""
+    given = [loggers] if isinstance(loggers, Logger) else loggers
+    return [each for logger in given for each in (build() if isinstance(logger, RunLoggers) else [logger])]
 
 
 def logged_in_to_wandb() -> bool:
