@@ -1,6 +1,7 @@
 """The loggers of a run: CSV always, W&B offline unless logged in, and never a prompt."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
@@ -35,6 +36,17 @@ def logged_in_to_wandb() -> bool:
         return bool(wandb.login(prompt=False, verify=False))
     except (wandb.Error, ValueError):  # credentials that W&B itself refuses, such as a key of the wrong length
         return False
+
+
+def finish_wandb(status: int) -> None:
+    """End W&B's run, if there is one: the next training in this process would go on with it.
+
+    Args:
+        status: 0, or what tells W&B that the training failed.
+    """
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.finish(exit_code=status)
 
 
 def build_loggers(folder: Path, name: str, wandb_mode: WandbMode, project: str, tags: list[str]) -> list[Logger]:

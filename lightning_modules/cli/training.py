@@ -32,7 +32,7 @@ from lightning_modules.cli.fit_summary import print_summary
 from lightning_modules.cli.option_errors import OneLineParser, one_line
 from lightning_modules.cli.saved_config import SaveRunConfig
 from lightning_modules.data import ImageData
-from lightning_modules.loggers import RunLoggers, WandbMode, build_loggers, with_run_loggers
+from lightning_modules.loggers import RunLoggers, WandbMode, build_loggers, finish_wandb, with_run_loggers
 from lightning_modules.resume import check_optimizer
 from lightning_modules.runs import CHECKPOINTS, claim_folder, find_checkpoint, give_back, read_checkpoint
 from ops import ArgumentError
@@ -232,6 +232,7 @@ def main(argv: Sequence[str]) -> None:
     torch.set_float32_matmul_precision("high")  # TF32 on the GPUs that have it, as every published recipe runs
     sys.argv[1:] = list(argv)  # LightningCLI names the program and saves the command from here
     usage = "dyc {} [-c CONFIG ...] [--name NAME] [--GROUP.OPTION VALUE ...] [--ckpt_path CKPT_PATH]"
+    status = 1
     try:
         DycCLI(
             ImageClassifier,
@@ -249,7 +250,9 @@ def main(argv: Sequence[str]) -> None:
                 },
             },
         )
+        status = 0
     finally:
+        finish_wandb(status)
         while _claimed:  # a run that failed before it wrote anything leaves nothing
             give_back(*_claimed.pop())
 
