@@ -28,4 +28,5 @@ def test_callbacks_of_one_class_are_told_apart():
 
 def test_a_folder_of_images_is_called_by_its_name(tmp_path):
     assert ImageData("folder", root=f"{tmp_path}/birds/").dataset_name == "birds"
+    assert ImageData("folder", root="/").dataset_name == "folder"
     assert ImageData("torch/cifar10").dataset_name == "torch/cifar10"

@@ -160,11 +160,11 @@ def test_an_evaluation_says_what_it_evaluates_and_keeps_what_it_finds(trained):
     before = (folder / version / "test.csv").read_bytes()
     best, last = (version / f"checkpoints/{name}.ckpt" for name in ("best", "last"))
     shown = run(folder, "test", f"--ckpt_path={best}", "--trainer.limit_test_batches=1")
-    assert f"{best}: test_resnet after epoch 1, the best by val/top1 (100.00%)\n" in shown
+    assert f"{best}: test_resnet of epoch 1, step 2; the best by val/top1 (100.00%)\n" in shown
     assert "digits: test split" in shown
     assert f"written to {version / 'evaluations.csv'}" in shown
     shown = run(folder, "validate", f"--ckpt_path={last}", "--trainer.limit_val_batches=1")
-    assert f"{last}: test_resnet after epoch 2\n" in shown
+    assert f"{last}: test_resnet of epoch 2, step 4\n" in shown
     assert shown.count("top-1") == 1  # one table, not Lightning's as well
     found = rows(folder / version / "evaluations.csv")
     assert [(row["split"], row["epoch"], row["data"]) for row in found] == [
@@ -189,9 +189,9 @@ def test_a_checkpoint_that_is_in_no_run_is_recorded_beside_it_if_that_can_be_wri
 
 def test_a_checkpoint_chosen_by_something_else_says_by_what():
     state = {"monitor": "val/loss", "best_model_path": "a/low.ckpt", "best_model_score": torch.tensor(0.25)}
-    checkpoint = {"hyper_parameters": {"model": "resnet18"}, "epoch": 4, "callbacks": {"x": state}}
-    assert describe_checkpoint(Path("b/low.ckpt"), checkpoint).endswith("after epoch 5, the best by val/loss")
-    assert describe_checkpoint(Path("b/last.ckpt"), checkpoint).endswith("resnet18 after epoch 5")
+    checkpoint = {"hyper_parameters": {"model": "resnet18"}, "epoch": 4, "global_step": 90, "callbacks": {"x": state}}
+    assert describe_checkpoint(Path("b/low.ckpt"), checkpoint).endswith("of epoch 5, step 90; the best by val/loss")
+    assert describe_checkpoint(Path("b/last.ckpt"), checkpoint).endswith("resnet18 of epoch 5, step 90")
 
 
 def test_nothing_is_warned_of_that_is_as_it_should_be(tmp_path):

@@ -29,13 +29,14 @@ def results_table(title: str, results: Mapping[str, Mapping[str, float]]) -> Tab
 
 
 def describe_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> str:
-    """Say which network a checkpoint holds: of which run and epoch, and by what it is the best, if it is."""
-    text = f"{path}: {checkpoint['hyper_parameters']['model']} after epoch {checkpoint['epoch'] + 1}"
+    """Say which network a checkpoint holds: of which run, epoch and step, and by what it is the best, if it is."""
+    name, epoch, step = checkpoint["hyper_parameters"]["model"], checkpoint["epoch"] + 1, checkpoint["global_step"]
+    text = f"{path}: {name} of epoch {epoch}, step {step}"
     for state in checkpoint.get("callbacks", {}).values():
         monitor = state.get("monitor") if isinstance(state, dict) else None
         if monitor and Path(state["best_model_path"]).name == path.name:
             score = float(state["best_model_score"])
-            text += f", the best by {monitor} ({score:.2%})" if "top" in monitor else f", the best by {monitor}"
+            text += f"; the best by {monitor} ({score:.2%})" if "top" in monitor else f"; the best by {monitor}"
     return text
 
 

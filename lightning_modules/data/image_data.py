@@ -205,7 +205,7 @@ class ImageData(LightningDataModule):
     @property
     def dataset_name(self) -> str:
         """What the data is called in logs: the name of the data set, or of the folder that holds it."""
-        return Path(self.root).resolve().name if self.dataset == "folder" else self.dataset
+        return (self.dataset == "folder" and Path(self.root).resolve().name) or self.dataset
 
     @property
     def validates_on_test(self) -> bool:
