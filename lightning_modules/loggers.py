@@ -65,6 +65,7 @@ def build_loggers(folder: Path, name: str, wandb_mode: WandbMode, project: str, 
         offline = wandb_mode == "offline" or (wandb_mode == "auto" and not logged_in_to_wandb())
         # The mode is given twice: Lightning's flag sets an environment variable, which W&B may have read already.
         mode = "offline" if offline else "online"
-        names = {"name": f"{name}/{folder.name}", "group": name, "project": project, "tags": [tag[:64] for tag in tags]}
+        tags = [tag[:64] for tag in tags]  # W&B refuses longer ones, and a folder of images may have any name
+        names = {"name": f"{name}/{folder.name}", "group": name, "project": project, "tags": tags}
         loggers.append(WandbLogger(save_dir=folder, offline=offline, mode=mode, **names))
     return loggers
