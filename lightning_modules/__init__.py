@@ -15,6 +15,7 @@ _HOMES = {
     "OptimizerSettings": "lightning_modules.training_options",
     "PredictionTable": "lightning_modules.callbacks",
     "RegularizationSettings": "lightning_modules.training_options",
+    "RunLoggers": "lightning_modules.loggers",
     "ScheduleSettings": "lightning_modules.training_options",
     "SelectiveSettings": "lightning_modules.conversion_settings",
     "TemperatureAnnealing": "lightning_modules.callbacks",

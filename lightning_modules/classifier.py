@@ -42,8 +42,8 @@ class ImageClassifier(LightningModule):
             ``(B, num_classes)``. ``model`` is then only its name in logs. ``dynamic`` and ``selective`` change it in
             place. A checkpoint keeps its weights alone, so ``load_from_checkpoint`` takes ``net`` again.
 
-    Logs ``{train,val,test}/loss`` and ``{val,test}/top1``, ``/top5`` (shares from 0 to 1), and ``train/top1`` when
-    images are not mixed.
+    Logs ``{train,val,test}/loss`` and ``{val,test}/top1``, ``/top5`` (shares from 0 to 1), ``train/top1`` when images
+    are not mixed, and ``train/loss_step``, the loss of one batch, every ``log_every_n_steps`` steps of the Trainer.
 
     Raises:
         ArgumentError: Unknown names, or a network that does not fit the data; before training starts.
@@ -175,7 +175,7 @@ class ImageClassifier(LightningModule):
         logits = self.net(x)
         loss = self.train_loss(logits, target)
         self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
-        self.log("loss", loss.detach(), prog_bar=True, logger=False)
+        self.log("train/loss_step", loss.detach(), prog_bar=True)
         if self.mix is None:
             self.train_top1.update(logits.detach(), labels)
             self.log("train/top1", self.train_top1, on_step=False, on_epoch=True)

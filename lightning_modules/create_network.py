@@ -6,6 +6,7 @@ import timm
 from torch import nn
 
 import dyc  # also registers this package's networks with timm
+from lightning_modules.model_arguments import misspelt_arguments
 from lightning_modules.own_network import check_output
 from ops import ArgumentError, unknown_name
 
@@ -29,7 +30,8 @@ def build_network(
     """Create the network; what the model refuses is reported as an error of ``model.model_kwargs``."""
     kwargs = {"in_chans": in_chans, **model_kwargs}
     try:
-        return timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **kwargs)
+        with misspelt_arguments(name):
+            return timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **kwargs)
     except ArgumentError as error:
         where = f"model.model_kwargs.{error}" if error.argument in model_kwargs else str(error)
         raise ArgumentError(where) from error

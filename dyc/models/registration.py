@@ -8,6 +8,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, register_model
 from torch import nn
 
+from dyc.models.arguments import Argument, offers
 from dyc.selective.checkpoints import checkpoint_filter_fn
 
 Builder = Callable[..., nn.Module]
@@ -18,7 +19,12 @@ CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4824, 0.4467), (0.2471, 0.2435, 0.2616)
 
 def timm_builder(name: str, **defaults) -> Builder:
     """Return a function that builds timm's model ``name``, with ``defaults`` where the caller says nothing."""
-    return lambda **kwargs: timm.create_model(name, **{**defaults, **kwargs})
+
+    @offers({key: Argument(key, type(value).__name__, value) for key, value in defaults.items()}, name)
+    def build(**kwargs) -> nn.Module:
+        return timm.create_model(name, **{**defaults, **kwargs})
+
+    return build
 
 
 def static_builder(static: Builder | str) -> Builder:
@@ -81,6 +87,7 @@ def _entry_point(name: str, build: Builder, feature_cfg: dict) -> Builder:
             build, name, pretrained, feature_cfg=dict(feature_cfg), pretrained_filter_fn=checkpoint_filter_fn, **kwargs
         )
 
+    entry.builder = build  # which knows what arguments there are
     return entry
 
 

@@ -5,7 +5,9 @@ from lightning_modules.callbacks.checkpoint import BestCheckpoint, LastCheckpoin
 from lightning_modules.callbacks.epoch_report import EpochReport
 from lightning_modules.callbacks.epoch_seed import EpochSeed
 from lightning_modules.callbacks.prediction_table import PredictionTable
+from lightning_modules.callbacks.progress_bar import CompactProgressBar
 from lightning_modules.callbacks.rewiring import ChannelRewiring
+from lightning_modules.callbacks.run_settings import RunSettings
 from lightning_modules.callbacks.temperature import TemperatureAnnealing
 from lightning_modules.callbacks.throughput import Throughput
 
@@ -13,10 +15,12 @@ __all__ = [
     "AttentionMonitor",
     "BestCheckpoint",
     "ChannelRewiring",
+    "CompactProgressBar",
     "EpochReport",
     "EpochSeed",
     "LastCheckpoint",
     "PredictionTable",
+    "RunSettings",
     "TemperatureAnnealing",
     "Throughput",
 ]

@@ -50,6 +50,10 @@ class LastCheckpoint(ModelCheckpoint):
     def __init__(self, folder: Path):
         super().__init__(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the file to resume from; Lightning would warn that the folder, which every run has, is another."""
+        self.best_model_path = state_dict["best_model_path"]
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Name the checkpoint to resume from."""
         if isinstance(exception, KeyboardInterrupt):

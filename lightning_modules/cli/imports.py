@@ -17,11 +17,16 @@ from typing import Any
 
 import yaml
 
-from ops import ArgumentError
-
 HELP = (
     "A Python file or module of yours to import first, with models, attentions, backends or callbacks; may be repeated."
 )
+
+
+def refused(*got_and_need: str, **sentence: str) -> ValueError:
+    """Return an :class:`ops.ArgumentError` of the option; PyTorch is not loaded before there is one."""
+    from ops import ArgumentError
+
+    return ArgumentError("import", *got_and_need, **sentence)
 
 
 def import_named(argv: Sequence[str]) -> tuple[list[str], list[dict[str, Any]]]:
@@ -63,7 +68,7 @@ def _take(argv: Sequence[str], *options: str) -> tuple[list[str], list[str]]:
             continue
         value = value if equals else next(left, "")
         if not value or value.startswith("--"):
-            raise ArgumentError(name, sentence="needs a value")
+            raise refused(sentence=f"{name} needs a value")
         values.append(value)
     return values, rest
 
@@ -82,7 +87,7 @@ def named_in(config: dict[str, Any]) -> list[str]:
     names = config.get("import") or []
     names = [names] if isinstance(names, str) else names
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ArgumentError("import", names, "Python files or modules, as a list or one alone")
+        raise refused(names, "Python files or modules, as a list or one alone")
     return names
 
 
@@ -123,7 +128,7 @@ def resolve(name: str, folder: Path | None = None, reason: str = "") -> str:
     places = [place / path for place in (folder, Path.cwd()) if place is not None]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
-        raise ArgumentError("import", f"{name!r}, which does not exist{_shown(reason)}", "a Python file or a module")
+        raise refused(f"{name!r}, which does not exist{_shown(reason)}", "a Python file or a module")
     return str(found.resolve())
 
 
@@ -140,7 +145,7 @@ def import_all(names: Sequence[str], reason: str = "") -> None:
         try:
             importlib.import_module(module)
         except Exception as error:  # whatever the user's code raises
-            raise ArgumentError("import", sentence=_failure(name, reason, error)) from error
+            raise refused(sentence=_failure(name, reason, error)) from error
 
 
 def _failure(name: str, reason: str, error: Exception) -> str:
@@ -162,7 +167,5 @@ def _module_of(path: Path) -> str:
     known = sys.modules.get(path.stem)
     spec = importlib.util.find_spec(path.stem) if known is None else known.__spec__
     if spec is None or spec.origin is None or Path(spec.origin).resolve() != path:
-        raise ArgumentError(
-            "import", f"{str(path)!r}, but there is a module {path.stem!r} already", "another file name"
-        )
+        raise refused(f"{str(path)!r}, but there is a module {path.stem!r} already", "another file name")
     return path.stem

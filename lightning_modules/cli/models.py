@@ -14,9 +14,10 @@ from torch import nn
 import dyc
 from dyc.counting import CONVENTIONS, Figure, Profile, figures
 from dyc.meta_device import usual_input_sizes
+from dyc.models.arguments import network_arguments
 from dyc.text_table import line
-from lightning_modules.cli.arguments import whole, whole_or_zero
-from lightning_modules.cli.imports import add_import, import_given
+from lightning_modules.cli.imports import import_given
+from lightning_modules.cli.parsers import models_parser
 from ops import ArgumentError, unknown_name
 
 NETWORK = {
@@ -69,34 +70,6 @@ WIDTHS = {
     "table": 26,
 }
 """Characters of the wide columns: rows are printed one by one, before the widest cell is known."""
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command."""
-    result = argparse.ArgumentParser(
-        prog="dyc models",
-        description="List networks with their parameters and MACs per image beside the figures that papers print.",
-        epilog="A gap of = means that our count, rounded to the digits that the paper prints, is the published figure; "
-        "--published explains the other gaps. Papers count operations in different ways: the column 'counted' is our "
-        "count in the paper's convention, which the column 'as' names. Conventions: "
-        + " ".join(f"{name}: {rule.summary}" for name, rule in CONVENTIONS.items()),
-    )
-    result.add_argument("filter", nargs="?", default="*", help="names to list, with wildcards (default: all)")
-    add_import(result)
-    result.add_argument("--timm", action="store_true", help="search all of timm's models, not only this package's")
-    result.add_argument(
-        "--num-classes",
-        metavar="N",
-        type=whole_or_zero,
-        help="number of classes; 0 removes the classifier (default: each network's own, 10, 100 or 1000)",
-    )
-    result.add_argument(
-        "--image-size", metavar="N", type=whole, help="height and width in pixels (default: each network's own)"
-    )
-    result.add_argument("--layers", action="store_true", help="print one row per layer as well")
-    result.add_argument("--published", action="store_true", help="print one row per published figure instead")
-    result.add_argument("--csv", action="store_true", help="print comma-separated values")
-    return result
 
 
 def build(name: str, **kwargs) -> nn.Module:
@@ -189,13 +162,17 @@ def listed_figures(names: Sequence[str]) -> Iterator[tuple[dict, str]]:
 
 def main(argv: Sequence[str]) -> None:
     """Run ``dyc models ...``; ``argv`` starts with the command's name."""
-    command = parser()
-    options = command.parse_args(argv[1:])
+    options = models_parser().parse_args(argv[1:])
+    if options.conventions:
+        print("\n".join(f"{name}: {rule.summary}" for name, rule in CONVENTIONS.items()))
+        return
     known = set(timm.list_models())
     import_given(options)
     imported = set(timm.list_models()) - known
     names = timm.list_models() if options.timm else sorted({*dyc.models.model_names(), *imported})
     chosen = [name for name in names if fnmatch(name, options.filter)]
+    if options.arguments and not chosen and timm.is_model(options.filter):
+        chosen = [options.filter]
     if not chosen and any(fnmatch(name, options.filter) for name in timm.list_models()):
         sentence = (
             f"{options.filter!r} matches none of this package's networks; add --timm to list all of timm's models"
@@ -205,6 +182,10 @@ def main(argv: Sequence[str]) -> None:
         raise unknown_name(
             "filter", options.filter, names, listing="a pattern that matches a network, such as '*cifar*'"
         )
+    if options.arguments:
+        for name in chosen:
+            print("\n  ".join([name, *map(str, network_arguments(name).values())]))
+        return
     if not options.published:
         described = (describe(name, options) for name in chosen)
         rows = ((row, str(counts) if options.layers else "") for row, counts in described)

@@ -203,6 +203,11 @@ class ImageData(LightningDataModule):
             raise ArgumentError("data.val_split", sentence="name a split here or as test_split; both are null")
 
     @property
+    def dataset_name(self) -> str:
+        """What the data is called in logs: the name of the data set, or of the folder that holds it."""
+        return (self.dataset == "folder" and Path(self.root).resolve().name) or self.dataset
+
+    @property
     def validates_on_test(self) -> bool:
         """Whether validation and test are the same samples, so that the best checkpoint was chosen on the test set."""
         return self.splits is not None and self.splits.val is self.splits.test
