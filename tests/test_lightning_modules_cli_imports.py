@@ -148,7 +148,7 @@ def test_what_cannot_be_imported_is_one_line(inside, name, content, message):
 
 @pytest.mark.parametrize("argv", [["fit", "--import"], ["fit", "--import", "--name=x"]])
 def test_option_without_a_value(argv):
-    with pytest.raises(ArgumentError, match="--import: needs a value"):
+    with pytest.raises(ArgumentError, match="import: --import needs a value"):
         import_named(argv)
 
 
