@@ -91,11 +91,12 @@ def test_padding_by_the_size_of_the_input(groups):
 
 
 @pytest.mark.parametrize("kind", ["dy", "dyc"])
-def test_torchscript_takes_one_image(kind):
+def test_torchscript(kind):
     layer = layer_of(kind, "depthwise").eval()
     x = torch.randn(2, 8, 9, 7)
     script = torch.jit.script(layer)
     torch.testing.assert_close(script(x[1]), layer(x)[1])
+    assert script(x[:0]).shape == layer(x[:0]).shape
 
 
 @pytest.mark.parametrize("kind", ["dyc", "odconv"])
