@@ -73,9 +73,8 @@ def test_a_distribution_that_was_installed_over_ours(shadowed):
 def test_the_import_of_dyc_says_it(tmp_path):
     (tmp_path / "ops").mkdir()
     (tmp_path / "ops" / "__init__.py").touch()
-    path = os.pathsep.join([str(tmp_path), str(ROOT)])
     code = "import sys\ntry: import dyc\nexcept ImportError as error: print(error)\nprint('torch' in sys.modules)"
-    done = run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path})
+    done = run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=tmp_path)
     line, torch_was_loaded = done.stdout.splitlines()
     assert line.startswith(f"ops: got {tmp_path / 'ops'}, which Python found before")
     assert torch_was_loaded == "False"
