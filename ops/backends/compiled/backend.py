@@ -129,9 +129,8 @@ def _compute(
     """Run one of the three functions on ``(B, C, ...)`` tensors, compiled, or as it is while traced or watched."""
     if visible.is_watched():
         return visible.call(kind, first, second, size, kernel, window, channels_last)
-    return _computed(
-        kind, first, second, size, kernel, window, channels_last, compiled=not torch.compiler.is_compiling()
-    )
+    compiled = not torch.compiler.is_compiling()
+    return _computed(kind, first, second, size, kernel, window, channels_last, compiled)
 
 
 def _computed(
