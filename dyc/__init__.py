@@ -3,6 +3,11 @@
 ``import dyc`` registers the networks with timm, so that ``timm.create_model("dyc_mobilenetv2")`` works.
 """
 
+# ruff: noqa: E402
+from dyc.own_packages import check_packages
+
+check_packages("ops")  # before anything imports it
+
 from dyc import models
 from dyc.analysis import attention_statistics
 from dyc.conversion.convert import make_dynamic

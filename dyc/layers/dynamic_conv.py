@@ -58,7 +58,8 @@ class DynamicConv2d(nn.Module):
         attention_kwargs: Further arguments of the attention kind.
 
     Shape:
-        ``(B, C_in, H, W)`` to ``(B, C_out, H', W')`` as :class:`torch.nn.Conv2d`, in the memory format of the input.
+        ``(B, C_in, H, W)`` to ``(B, C_out, H', W')``, or ``(C_in, H, W)`` to ``(C_out, H', W')``, in the memory format
+        of the input. As :class:`torch.nn.Conv2d` it takes a batch of no samples.
 
     Raises:
         ArgumentError: An argument cannot be used; names it, what was got and what is needed.
@@ -169,10 +170,17 @@ class DynamicConv2d(nn.Module):
             self.bias.copy_(conv.bias * bias_scale)
 
     def forward(self, x: Tensor, attention: Tensor | None = None) -> Tensor:
-        """Convolve ``(B, C_in, H, W)``, each sample with its own mixture of the bank.
+        """Convolve ``(B, C_in, H, W)``, each sample with its own mixture of the bank, or one image ``(C_in, H, W)``.
 
-        A layer without a branch needs ``attention``, ``(B, K)`` or ``(B, K, C_out)``; one with a branch takes none.
+        A layer without a branch needs ``attention``, ``(B, K)`` or ``(B, K, C_out)``, for one image without ``B``; one
+        with a branch takes none.
         """
+        if x.dim() == 3:
+            given = attention if attention is None else attention.unsqueeze(0)
+            return self._batch(x.unsqueeze(0), given).squeeze(0)
+        return self._batch(x, attention)
+
+    def _batch(self, x: Tensor, attention: Tensor | None) -> Tensor:
         if torch.jit.is_scripting():
             return scripted_conv2d(
                 self._padded(x),
