@@ -89,6 +89,8 @@ class ImageClassifier(LightningModule):
             self._build(num_classes, self.model_kwargs.get("in_chans", 3))
 
     def _build(self, num_classes: int, in_chans: int) -> None:
+        if num_classes < 2:
+            raise ArgumentError("model.num_classes", num_classes, "at least 2")
         hparams = self.hparams
         self.net = build_network(self.model_name, self.model_kwargs, num_classes, in_chans, hparams.pretrained)
         self.num_classes, self.in_chans = num_classes, self.model_kwargs.get("in_chans", in_chans)

@@ -8,6 +8,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
+from lightning_modules.whole_files import use_whole_checkpoints
+
 
 class BestCheckpoint(ModelCheckpoint):
     """Keep ``best.ckpt``, the network with the highest ``val/top1``; a resumed run starts from a copy of the old one.
@@ -27,6 +29,11 @@ class BestCheckpoint(ModelCheckpoint):
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let the trainer write checkpoints whole or not at all."""
+        super().setup(trainer, pl_module, stage)
+        use_whole_checkpoints(trainer)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the best score so far, and the file that holds it."""
@@ -49,6 +56,11 @@ class LastCheckpoint(ModelCheckpoint):
 
     def __init__(self, folder: Path):
         super().__init__(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let the trainer write checkpoints whole or not at all."""
+        super().setup(trainer, pl_module, stage)
+        use_whole_checkpoints(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Name the checkpoint to resume from."""

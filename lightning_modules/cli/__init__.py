@@ -4,7 +4,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from ops import ArgumentError, BackendUnavailable, unknown_name
+from lightning_modules.cli.errors import user_error
+from ops import unknown_name
 
 COMMANDS = {
     "fit": ("lightning_modules.cli.training", "train a network, then test it"),
@@ -35,7 +36,7 @@ def usage() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0, or 2 when an argument cannot be used."""
+    """Run one command and return its exit status: 0, or 2 for an error that the user can put right."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
         print(usage(), end="")
@@ -49,17 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if argv[0] not in COMMANDS:
             raise unknown_name("command", argv[0], COMMANDS)
         import_module(COMMANDS[argv[0]][0]).main(argv)
-    except (ValueError, BackendUnavailable) as error:
-        found = _argument_error(error)
-        if found is None:
+    except Exception as error:
+        line = user_error(error)
+        if line is None:
             raise
-        print(f"dyc {argv[0]}: error: {found}", file=sys.stderr)
+        print(f"dyc {argv[0]}: error: {line}", file=sys.stderr)
         return 2
     return 0
-
-
-def _argument_error(error: BaseException | None) -> BaseException | None:
-    """Return the error that says what cannot be used: the one raised, or the one that the parser wrapped in its own."""
-    while error is not None and not isinstance(error, ArgumentError | BackendUnavailable):
-        error = error.__cause__
-    return error
