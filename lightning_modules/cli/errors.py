@@ -52,17 +52,18 @@ def refusals_of_the_trainer(options: Mapping[str, Any]) -> Iterator[None]:
         yield
     except ArgumentError:
         raise
-    except (MisconfigurationException, ValueError, TypeError) as error:
-        reason, accelerator = _one_line(error), options["accelerator"]
-        if "accelerator" in reason.lower() or f"{accelerator} backend" in reason:
-            got = f"{accelerator!r} ({reason})"
-            raise ArgumentError("trainer.accelerator", got, f"one of {', '.join(accelerators())}, or auto") from error
-        raise ArgumentError("trainer", sentence=reason) from error
+    except (MisconfigurationException, ImportError, ValueError, TypeError) as error:
+        accelerator, there = options["accelerator"], accelerators()
+        if isinstance(accelerator, str) and accelerator not in (*there, "auto"):
+            got = f"{accelerator!r} ({_one_line(error)})"
+            raise ArgumentError("trainer.accelerator", got, f"auto or one of {', '.join(there)}") from error
+        raise ArgumentError("trainer", sentence=_one_line(error)) from error
 
 
 def accelerators() -> list[str]:
-    """Return the accelerators that this machine has."""
+    """Return the names of the accelerators that this machine has."""
     from lightning.pytorch.accelerators import AcceleratorRegistry
 
     known = sorted(AcceleratorRegistry.available_accelerators())
-    return [name for name in known if AcceleratorRegistry[name]["accelerator"].is_available()]
+    found = [name for name in known if AcceleratorRegistry[name]["accelerator"].is_available()]
+    return [*found, "gpu"] if {"cuda", "mps"} & set(found) else found
