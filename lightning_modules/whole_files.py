@@ -2,9 +2,12 @@
 
 import errno
 import os
+import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from lightning.pytorch import Trainer
@@ -16,22 +19,42 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full disk, and of a user's share of it that is used up."""
 
 
-def save_whole(value: Any, path: Path) -> None:
-    """Write a value as ``torch.save`` does; whoever reads meanwhile, or after a failure, finds the file before it.
+@contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing; whoever reads meanwhile, or after a failure, finds the file that was there before.
 
     Raises:
         OSError: The file cannot be written.
     """
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}")  # on the same disk, or else renaming would copy
     try:
-        # To an open file: given a path, PyTorch's own writer does not say that the disk is full.
         with unfinished.open("wb") as file:
-            torch.save(value, file)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def save_whole(value: Any, path: Path) -> None:
+    """Write a value as ``torch.save`` does, whole or not at all.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    with written_whole(path) as file:  # given a path, PyTorch's own writer does not say that the disk is full
+        torch.save(value, file)
+
+
+def copy_whole(old: Path, new: Path) -> None:
+    """Copy a file, whole or not at all.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    with old.open("rb") as source, written_whole(new) as file:
+        shutil.copyfileobj(source, file)
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -53,9 +76,9 @@ class WholeCheckpoints(TorchCheckpointIO):
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
-            earlier = "the one before it is kept" if path.exists() else "there is none before it"
-            sentence = f"{path} cannot be written ({error.strerror}), {earlier}; free some space, and resume"
-            raise ArgumentError("runs", sentence=f"{sentence} with --ckpt_path last") from error
+            kept, resume = ", the one before it is kept", ", and resume with --ckpt_path last"
+            sentence = f"{path} cannot be written ({error.strerror}){kept if path.exists() else ''}; free some space"
+            raise ArgumentError("runs", sentence=sentence + (resume if path.exists() else "")) from error
 
 
 def use_whole_checkpoints(trainer: Trainer) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from lightning.pytorch.plugins.io import AsyncCheckpointIO
 
 from lightning_modules import ImageClassifier, ImageData
 from lightning_modules.callbacks import BestCheckpoint, LastCheckpoint
-from lightning_modules.whole_files import WholeCheckpoints, save_whole
+from lightning_modules.whole_files import WholeCheckpoints, copy_whole, save_whole
 
 
 @pytest.fixture
@@ -33,6 +34,24 @@ def test_a_file_that_cannot_be_finished_leaves_the_one_before(tmp_path, full_dis
         save_whole({"value": 2}, path)
     assert list(tmp_path.iterdir()) == [path]
     assert torch.load(path) == {"value": 1}
+
+
+def test_a_copy_that_cannot_be_finished_leaves_the_one_before(tmp_path, monkeypatch):
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_bytes(b"old")
+    copy_whole(old, new)
+    assert new.read_bytes() == b"old"
+    old.write_bytes(b"newer")
+
+    def stop(source, file):
+        file.write(b"ne")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copyfileobj", stop)
+    with pytest.raises(OSError, match="No space left on device"):
+        copy_whole(old, new)
+    assert new.read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_pytorch_says_that_a_disk_is_full():

@@ -1,6 +1,5 @@
 """Checkpoints of a run: the best and the last, kept across a resume, and what to type after an interruption."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
 
-from lightning_modules.whole_files import use_whole_checkpoints
+from lightning_modules.whole_files import copy_whole, use_whole_checkpoints
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -72,7 +71,7 @@ class LastCheckpoint(ModelCheckpoint):
 @rank_zero_only
 def _copy(old: Path, new: Path) -> None:
     new.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(old, new)
+    copy_whole(old, new)
 
 
 @rank_zero_only
