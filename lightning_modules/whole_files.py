@@ -44,7 +44,12 @@ def save_whole(value: Any, path: Path) -> None:
         OSError: The file cannot be written.
     """
     with written_whole(path) as file:  # given a path, PyTorch's own writer does not say that the disk is full
-        torch.save(value, file)
+        try:
+            torch.save(value, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):  # PyTorch's writer fails once more as it ends, and hides why
+                raise error.__context__ from None
+            raise
 
 
 def copy_whole(old: Path, new: Path) -> None:
