@@ -4,9 +4,6 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from lightning_modules.cli.errors import user_error
-from ops import unknown_name
-
 COMMANDS = {
     "fit": ("lightning_modules.cli.training", "train a network, then test it"),
     "validate": ("lightning_modules.cli.training", "evaluate a checkpoint on the validation split"),
@@ -48,9 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         if argv[0] not in COMMANDS:
+            from ops import unknown_name  # with PyTorch, which --help need not wait for
+
             raise unknown_name("command", argv[0], COMMANDS)
         import_module(COMMANDS[argv[0]][0]).main(argv)
     except Exception as error:
+        from lightning_modules.cli.errors import user_error
+
         line = user_error(error)
         if line is None:
             raise
