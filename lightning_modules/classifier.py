@@ -104,6 +104,8 @@ class ImageClassifier(LightningModule):
             self._build(num_classes, self.source.in_chans())
 
     def _build(self, num_classes: int, in_chans: int) -> None:
+        if num_classes < 2:
+            raise ArgumentError("model.num_classes", num_classes, "at least 2")
         hparams = self.hparams
         self.net, self._built = self.source.build(num_classes, in_chans), True
         self.num_classes, self.in_chans = num_classes, in_chans

@@ -8,6 +8,7 @@ from torch import nn
 import dyc  # also registers this package's networks with timm
 from lightning_modules.model_arguments import misspelt_arguments
 from lightning_modules.own_network import check_output
+from lightning_modules.refused_networks import refused
 from ops import ArgumentError, unknown_name
 
 
@@ -37,6 +38,11 @@ def build_network(
         raise ArgumentError(where) from error
     except TypeError as error:
         raise ArgumentError("model.model_kwargs", model_kwargs, f"arguments that {name} takes ({error})") from error
+    except Exception as error:  # of the network connection and of timm: no common type
+        explained = refused(name, model_kwargs, pretrained, error)
+        if explained is error:
+            raise
+        raise explained from error
 
 
 def max_stride(net: nn.Module) -> int:

@@ -1,12 +1,13 @@
 """Checkpoints of a run: the best and the last, kept across a resume, and what to type after an interruption."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_only
+
+from lightning_modules.whole_files import copy_whole, use_whole_checkpoints
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -27,6 +28,11 @@ class BestCheckpoint(ModelCheckpoint):
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let the trainer write checkpoints whole or not at all."""
+        super().setup(trainer, pl_module, stage)
+        use_whole_checkpoints(trainer)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the best score so far, and the file that holds it."""
@@ -54,6 +60,11 @@ class LastCheckpoint(ModelCheckpoint):
         """Take over the file to resume from; Lightning would warn that the folder, which every run has, is another."""
         self.best_model_path = state_dict["best_model_path"]
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let the trainer write checkpoints whole or not at all."""
+        super().setup(trainer, pl_module, stage)
+        use_whole_checkpoints(trainer)
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Name the checkpoint to resume from."""
         if isinstance(exception, KeyboardInterrupt):
@@ -64,7 +75,7 @@ class LastCheckpoint(ModelCheckpoint):
 @rank_zero_only
 def _copy(old: Path, new: Path) -> None:
     new.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(old, new)
+    copy_whole(old, new)
 
 
 @rank_zero_only

@@ -34,7 +34,7 @@ def usage() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0, or 2 when an argument cannot be used."""
+    """Run one command and return its exit status: 0, or 2 for an error that the user can put right."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
         print(usage(), end="")
@@ -59,19 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             raise unknown_name("command", argv[0], COMMANDS)
         import_module(COMMANDS[argv[0]][0]).main(argv)
-    except (ValueError, RuntimeError) as error:
-        found = _argument_error(error)
-        if found is None:
+    except Exception as error:
+        from lightning_modules.cli.errors import user_error
+
+        line = user_error(error)
+        if line is None:
             raise
-        print(f"dyc {argv[0]}: error: {found}", file=sys.stderr)
+        print(f"dyc {argv[0]}: error: {line}", file=sys.stderr)
         return 2
     return 0
-
-
-def _argument_error(error: BaseException | None) -> BaseException | None:
-    """Return the error that says what cannot be used: the one raised, or the one that the parser wrapped in its own."""
-    from ops import ArgumentError, BackendUnavailable
-
-    while error is not None and not isinstance(error, ArgumentError | BackendUnavailable):
-        error = error.__cause__
-    return error

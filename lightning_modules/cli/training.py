@@ -27,6 +27,7 @@ from lightning_modules.callbacks import (
 )
 from lightning_modules.callbacks.run_settings import callbacks_by_name
 from lightning_modules.classifier import ImageClassifier
+from lightning_modules.cli.errors import refusals_of_the_trainer
 from lightning_modules.cli.evaluations import describe_checkpoint, report_evaluation
 from lightning_modules.cli.fit_summary import print_summary
 from lightning_modules.cli.imports import HELP as IMPORT_HELP
@@ -156,7 +157,8 @@ class DycCLI(LightningCLI):
         if self.subcommand == "predict":
             kwargs |= {"devices": 1, "num_nodes": 1, "strategy": "auto"}  # rows are written in the order of the data
         self.trainer_defaults["callbacks"] = self._callbacks(config, bool(loggers))
-        return super().instantiate_trainer(logger=loggers, **kwargs)
+        with refusals_of_the_trainer(config):
+            return super().instantiate_trainer(logger=loggers, **kwargs)
 
     def _loggers(self) -> list[Logger]:
         options = self.config_init[self.subcommand]
