@@ -134,12 +134,13 @@ def build_attention(
     return branch
 
 
-def copy_scales(branch: nn.Module, attention: str | AttentionFactory) -> tuple[float, float]:
+def copy_scales(branch: nn.Module, attention: str | AttentionFactory, *, loading: bool = False) -> tuple[float, float]:
     """Return by what kernels and biases are multiplied when they are copied, so that the output is kept.
 
     Args:
         branch: The attention of a layer.
         attention: What it was built from.
+        loading: The copies come from a checkpoint rather than by ``init="copy"``; for the error.
 
     Raises:
         ArgumentError: Its weights do not sum to one, and it does not say by what to multiply.
@@ -148,11 +149,14 @@ def copy_scales(branch: nn.Module, attention: str | AttentionFactory) -> tuple[f
         return 1.0, 1.0
     scale = getattr(branch, "copy_scale", None)
     if scale is None:
-        got = f"'copy' for attention {attention!r}, whose weights do not sum to one and which has no copy_scale"
-        need = "'independent'"
+        named = repr(attention) if isinstance(attention, str) else _describe(attention)
+        what = f"attention {named}, whose weights do not sum to one and which has no copy_scale"
+        others = ["an attention that has one"] if loading else ["'independent'"]
         if "zero_init" in _named_arguments(check_attention(attention)):
-            need += ", or attention_kwargs={'zero_init': True}, with which it has one"
-        raise ArgumentError("init", got, need)
+            others.append("attention_kwargs={'zero_init': True}, with which it has one")
+        if loading:
+            raise ArgumentError("weights", f"those of a static network for {what}", ", or ".join(others))
+        raise ArgumentError("init", f"'copy' for {what}", ", or ".join(others))
     bias_scale = getattr(branch, "copy_bias_scale", None)
     return float(scale), float(scale if bias_scale is None else bias_scale)
 
