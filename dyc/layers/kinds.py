@@ -66,22 +66,37 @@ def import_modules(package: str, path: Iterable[str]) -> None:
 def load_entry_points() -> None:
     """Register the kinds of installed distributions (entry-point group ``dyc.attentions``), at the first call.
 
-    Each entry point names a module to import, or a callable that registers kinds when called without arguments. One
-    that fails is warned of by name. Not done by ``import dyc``: looking through a large environment takes long, and
-    only a name that is not known yet, or a listing, needs it.
+    Each entry point names a module to import, a function that registers kinds when called without arguments, or the
+    class or factory of an attention itself, which then has the entry point's name. One that fails is warned of by
+    name. Not done by ``import dyc``: looking through a large environment takes long, and only a name that is not known
+    yet, or a listing, needs it.
     """
     if ENTRY_POINT_GROUP in _LOADED:
         return
     _LOADED.add(ENTRY_POINT_GROUP)  # first: what is loaded may itself ask for the kinds
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         try:
-            register = entry.load()
-            if callable(register):
-                register()
+            loaded = entry.load()
+            if _builds_attention(loaded):
+                if _KINDS.get(entry.name) is not loaded:  # its own module may have registered it
+                    register_attention(entry.name, loaded)
+            elif callable(loaded):
+                loaded()
         except Exception as error:
             owner = f" of the distribution {entry.dist.name!r}" if entry.dist else ""
             what = f"the attention kinds {entry.name!r} ({entry.value}){owner} failed to load"
             warnings.warn(f"{what}: {type(error).__name__}: {error}", stacklevel=2)
+
+
+def _builds_attention(loaded: object) -> bool:
+    """Tell whether an entry point names an attention: a class, or what cannot be called without arguments."""
+    if not callable(loaded):
+        return False
+    try:
+        _signature(loaded).bind()
+    except TypeError:
+        return True
+    return isinstance(loaded, type)
 
 
 def check_attention(attention: str | AttentionFactory) -> AttentionFactory:
