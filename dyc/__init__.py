@@ -13,6 +13,7 @@ from dyc.analysis import attention_statistics
 from dyc.conversion.convert import make_dynamic
 from dyc.conversion.layer_table import dynamic_layers
 from dyc.counting.profile import profile
+from dyc.create import create_dynamic, create_selective
 from dyc.dynamic_model import iter_dynamic, set_backend, set_mixing, set_temperature
 from dyc.layers import (
     Attention,
@@ -47,6 +48,8 @@ __all__ = [
     "apply_rewiring",
     "attention_statistics",
     "compact",
+    "create_dynamic",
+    "create_selective",
     "dynamic_layers",
     "iter_dynamic",
     "iter_selective",

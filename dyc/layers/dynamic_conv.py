@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dyc.layers.attention import GlobalAttention, check_temperature
 from dyc.layers.kinds import AttentionFactory, build_attention
 from dyc.layers.scripting import scripted_conv2d
+from dyc.layers.static_weights import as_bank
 from ops import (
     MIXINGS,
     ArgumentError,
@@ -37,6 +38,7 @@ class DynamicConv2d(nn.Module):
     """A drop-in for :class:`torch.nn.Conv2d` with ``num_kernels`` kernels, mixed per input by an attention branch.
 
     ``F.conv2d(x[n], sum_k a[n, k] * weight[k], sum_k a[n, k] * bias[k], ...)`` with ``a = attention(x)``.
+    ``load_state_dict`` takes the weights of a static convolution too, and makes each kernel a copy of them.
 
     Args:
         in_channels: Channels of the input.
@@ -238,6 +240,10 @@ class DynamicConv2d(nn.Module):
     def _padded(self, x: Tensor) -> Tensor:
         """Return what the convolution sees of the features, of which the attention sees all."""
         return x
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        as_bank(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _apply(self, fn, recurse: bool = True):
         """Let ``model.to(memory_format=torch.channels_last)``, which takes four dimensions, reach the bank.

@@ -9,7 +9,7 @@ from torch import nn
 from dyc.conversion.convert import Where, make_dynamic
 from dyc.dynamic_model import iter_operators, set_backend_where_it_fits
 from dyc.models.arguments import Argument, offers, parameters
-from dyc.models.registration import Builder, static_builder
+from dyc.models.registration import Builder, made_from, static_builder
 from ops import ArgumentError
 
 
@@ -98,4 +98,4 @@ def dynamic(static: Builder | str, recipe: Recipe) -> Builder:
         options = {name: kwargs.pop(name) for name in DYNAMIC_OPTIONS if name in kwargs}
         return recipe.apply(build_static(**kwargs), **options)
 
-    return build
+    return made_from(static, build)

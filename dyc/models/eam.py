@@ -20,7 +20,7 @@ from dyc.layers.kinds import check_attention
 from dyc.models.arguments import Argument, offers, parameters
 from dyc.models.dynamic_form import Recipe, dynamic
 from dyc.models.mobilenetv1 import mobilenetv1
-from dyc.models.registration import Builder, imagenet_cfg, register, static_builder
+from dyc.models.registration import Builder, imagenet_cfg, made_from, register, static_builder
 from ops import ArgumentError
 
 SELECTION = ("select", "channels", "quarter", "resample", "seed", "pool_size", "pool", "normalizer")
@@ -67,7 +67,7 @@ def with_arguments(network: Builder | str, recipe: Recipe) -> Builder:
         chosen = {name: kwargs.pop(name) for name in SELECTION if name in kwargs}
         return build_dynamic(attention_kwargs={**(attention_kwargs or {}), **chosen}, **kwargs)
 
-    return selecting
+    return made_from(network, selecting)
 
 
 WHERE = r"^(blocks\.(?!.*\.se\.)|conv_head$)"  # all but stem and squeeze-and-excitation

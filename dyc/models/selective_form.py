@@ -9,7 +9,7 @@ from torch import nn
 
 from dyc.conversion.where import Where
 from dyc.models.arguments import offers, parameters
-from dyc.models.registration import Builder, static_builder
+from dyc.models.registration import Builder, made_from, static_builder
 from dyc.selective import make_selective
 
 
@@ -42,4 +42,4 @@ def selective(static: Builder | str, selection: Selection) -> Builder:
         options = {name: kwargs.pop(name, usual) for name, usual in own.items()}
         return make_selective(build_static(**kwargs), unsupported="raise", **options)
 
-    return build
+    return made_from(static, build)
