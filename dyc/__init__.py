@@ -3,11 +3,17 @@
 ``import dyc`` registers the networks with timm, so that ``timm.create_model("dyc_mobilenetv2")`` works.
 """
 
+# ruff: noqa: E402
+from dyc.own_packages import check_packages
+
+check_packages("ops")  # before anything imports it
+
 from dyc import models
 from dyc.analysis import attention_statistics
 from dyc.conversion.convert import make_dynamic
 from dyc.conversion.layer_table import dynamic_layers
 from dyc.counting.profile import profile
+from dyc.create import create_dynamic, create_selective
 from dyc.dynamic_model import iter_dynamic, set_backend, set_mixing, set_temperature
 from dyc.layers import (
     Attention,
@@ -42,6 +48,8 @@ __all__ = [
     "apply_rewiring",
     "attention_statistics",
     "compact",
+    "create_dynamic",
+    "create_selective",
     "dynamic_layers",
     "iter_dynamic",
     "iter_selective",

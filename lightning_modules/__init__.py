@@ -8,13 +8,16 @@ from importlib import import_module
 _HOMES = {
     "AttentionMonitor": "lightning_modules.callbacks",
     "ChannelRewiring": "lightning_modules.callbacks",
+    "DynamicSettings": "lightning_modules.conversion_settings",
     "EpochReport": "lightning_modules.callbacks",
     "ImageClassifier": "lightning_modules.classifier",
     "ImageData": "lightning_modules.data",
     "OptimizerSettings": "lightning_modules.training_options",
     "PredictionTable": "lightning_modules.callbacks",
     "RegularizationSettings": "lightning_modules.training_options",
+    "RunLoggers": "lightning_modules.loggers",
     "ScheduleSettings": "lightning_modules.training_options",
+    "SelectiveSettings": "lightning_modules.conversion_settings",
     "TemperatureAnnealing": "lightning_modules.callbacks",
     "Throughput": "lightning_modules.callbacks",
 }

@@ -1,4 +1,4 @@
-"""Image classification with any timm network, static or dynamic."""
+"""Image classification with any timm network, static or dynamic, or any module."""
 
 from dataclasses import asdict
 from typing import Any
@@ -12,8 +12,10 @@ from torchmetrics import MeanMetric, MetricCollection
 
 from dyc.dynamic_model import iter_temperatures
 from lightning_modules.accuracy import Accuracy
-from lightning_modules.create_network import build_network, check_fits, check_model_name
+from lightning_modules.conversion_settings import DynamicSettings, SelectiveSettings
+from lightning_modules.create_network import check_fits
 from lightning_modules.image_mixing import build_loss, check_pairs
+from lightning_modules.network_source import NetworkSource, classes_of
 from lightning_modules.optimizers import build_optimizer, build_schedule, move_schedule
 from lightning_modules.resume import check_optimizer, check_weights, given_options, use_options
 from lightning_modules.training_options import OptimizerSettings, RegularizationSettings, ScheduleSettings
@@ -21,22 +23,27 @@ from ops import ArgumentError
 
 
 class ImageClassifier(LightningModule):
-    """Trains and evaluates a timm network on images with one label each.
+    """Trains and evaluates a network on images with one label each.
 
     Args:
         model: Name of any timm model; ``dyc models`` lists this package's.
         model_kwargs: Further arguments of the model, such as ``num_kernels`` or ``drop_rate``.
         num_classes: Outputs of the classifier; by default the number of classes of the data.
         pretrained: Start from timm's pretrained weights.
+        dynamic: Make the network dynamic, whatever timm model it is: an attention's name such as dyc, or settings.
+        selective: Make the network selective: true, or settings.
         optimizer: The optimiser.
         schedule: The learning rate schedule.
         regularization: Label smoothing, mixup and CutMix.
         ema_decay: Decay of an exponential moving average of the weights, which is then evaluated instead of them.
         compile: Run the network through ``torch.compile``.
         channels_last: Keep images and weights in the channels_last memory format.
+        net: A network of your own instead of timm's: any module from images ``(B, C, H, W)`` to logits
+            ``(B, num_classes)``. ``model`` is then only its name in logs. ``dynamic`` and ``selective`` change it in
+            place. A checkpoint keeps its weights alone, so ``load_from_checkpoint`` takes ``net`` again.
 
-    Logs ``{train,val,test}/loss`` and ``{val,test}/top1``, ``/top5`` (shares from 0 to 1), and ``train/top1`` when
-    images are not mixed.
+    Logs ``{train,val,test}/loss`` and ``{val,test}/top1``, ``/top5`` (shares from 0 to 1), ``train/top1`` when images
+    are not mixed, and ``train/loss_step``, the loss of one batch, every ``log_every_n_steps`` steps of the Trainer.
 
     Raises:
         ArgumentError: Unknown names, or a network that does not fit the data; before training starts.
@@ -44,6 +51,10 @@ class ImageClassifier(LightningModule):
     Example:
         >>> ImageClassifier("dyc_mobilenetv2_cifar", num_classes=10).net.num_classes
         10
+        >>> ImageClassifier("mobilenetv3_small_050", num_classes=10, dynamic="dyc").source.title
+        'mobilenetv3_small_050 (dyc, depthwise)'
+        >>> ImageClassifier(net=nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), num_classes=10).model_name
+        'Sequential'
     """
 
     def __init__(
@@ -52,16 +63,20 @@ class ImageClassifier(LightningModule):
         model_kwargs: dict[str, Any] | None = None,
         num_classes: int | None = None,
         pretrained: bool = False,
+        dynamic: DynamicSettings | str | None = None,
+        selective: SelectiveSettings | bool | None = None,
         optimizer: OptimizerSettings = OptimizerSettings(),  # noqa: B008  (frozen)
         schedule: ScheduleSettings = ScheduleSettings(),  # noqa: B008
         regularization: RegularizationSettings = RegularizationSettings(),  # noqa: B008
         ema_decay: float | None = None,
         compile: bool = False,
         channels_last: bool = True,
+        net: nn.Module | None = None,
     ):
         super().__init__()
-        self.model_name = check_model_name(model)
-        self.model_kwargs = dict(model_kwargs or {})
+        self.source = NetworkSource(model, model_kwargs, pretrained, dynamic, selective, net)
+        self.model_name = self.source.name
+        self.imports: list[str] = []  # what the command line imported for it, see --import
         # A checkpoint holds the groups as plain dicts, which any PyTorch can load without running code.
         self.optimizer_settings = _group(OptimizerSettings, optimizer)
         self.schedule_settings = _group(ScheduleSettings, schedule)
@@ -70,10 +85,8 @@ class ImageClassifier(LightningModule):
             raise ArgumentError("model.ema_decay", ema_decay, "a number between 0 and 1, or null")
         self.save_hyperparameters(
             {
-                "model": self.model_name,
-                "model_kwargs": self.model_kwargs,
+                **self.source.hparams(),
                 "num_classes": num_classes,
-                "pretrained": pretrained,
                 "optimizer": asdict(self.optimizer_settings),
                 "schedule": asdict(self.schedule_settings),
                 "regularization": asdict(self.regularization),
@@ -82,18 +95,22 @@ class ImageClassifier(LightningModule):
                 "channels_last": channels_last,
             }
         )
-        self.net: nn.Module | None = None
+        self.net = net
         self.ema: ModelEmaV3 | None = None
+        self._built = False
+        num_classes = self.source.num_classes(num_classes)
         if num_classes is not None:
-            self._build(num_classes, self.model_kwargs.get("in_chans", 3))
+            self._build(num_classes, self.source.in_chans())
 
     def _build(self, num_classes: int, in_chans: int) -> None:
+        if num_classes < 2:
+            raise ArgumentError("model.num_classes", num_classes, "at least 2")
         hparams = self.hparams
-        self.net = build_network(self.model_name, self.model_kwargs, num_classes, in_chans, hparams.pretrained)
-        self.num_classes, self.in_chans = num_classes, self.model_kwargs.get("in_chans", in_chans)
+        self.net, self._built = self.source.build(num_classes, in_chans), True
+        self.num_classes, self.in_chans = num_classes, in_chans
         # What the data decided is written down, so that the checkpoint rebuilds the network without the data.
         self.hparams.num_classes = num_classes
-        self.hparams.model_kwargs = {**self.model_kwargs, "in_chans": self.in_chans}
+        self.hparams.model_kwargs = {**self.source.model_kwargs, "in_chans": in_chans}
         if hparams.channels_last:
             self.net.to(memory_format=torch.channels_last)
         if hparams.ema_decay is not None:
@@ -124,13 +141,12 @@ class ImageClassifier(LightningModule):
         Raises:
             ArgumentError: They do not fit; names the argument to change.
         """
-        if self.net is None:
-            classes = getattr(data, "num_classes", None)
-            if classes is None:
-                sentence = "the data does not say how many classes it has; give their number"
-                raise ArgumentError("model.num_classes", sentence=sentence)
-            self._build(classes, getattr(data, "in_chans", None) or 3)
-        check_fits(self.net, self.model_name, self.num_classes, self.in_chans, data)
+        if not self._built:
+            self._build(classes_of(data), self.source.in_chans(getattr(data, "in_chans", None)))
+        if self.source.own:  # no description says which images it takes: those of the data, as running it will show
+            self.in_chans = getattr(data, "in_chans", None) or self.in_chans
+            self.hparams.model_kwargs = {"in_chans": self.in_chans}
+        check_fits(self.net, self.model_name, self.num_classes, self.in_chans, data, self.source.own)
         batch_size = getattr(data, "batch_size", None)
         samples = len(data.splits.train) if getattr(data, "splits", None) is not None else batch_size
         if self.mix is not None and batch_size is not None:
@@ -158,7 +174,7 @@ class ImageClassifier(LightningModule):
         logits = self.net(x)
         loss = self.train_loss(logits, target)
         self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
-        self.log("loss", loss.detach(), prog_bar=True, logger=False)
+        self.log("train/loss_step", loss.detach(), prog_bar=True)
         if self.mix is None:
             self.train_top1.update(logits.detach(), labels)
             self.log("train/top1", self.train_top1, on_step=False, on_epoch=True)
@@ -226,17 +242,28 @@ class ImageClassifier(LightningModule):
         """Move timm's scheduler on after a step or an epoch."""
         move_schedule(scheduler, self.schedule_settings, self.trainer.global_step, self.current_epoch + 1)
 
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> "ImageClassifier":
+        """Return the classifier of a checkpoint, as Lightning does, but without loading pretrained weights first."""
+        return super().load_from_checkpoint(checkpoint_path, *args, **{"pretrained": False, **kwargs})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note what was imported for the network; nothing is imported because a checkpoint says so."""
+        if self.imports:
+            checkpoint["imports"] = self.imports
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint whose weights do not fit the network, or whose optimiser cannot go on."""
-        if self.net is None:
-            hparams = checkpoint["hyper_parameters"]
+        hparams = checkpoint["hyper_parameters"]
+        self.source.check_trained(hparams)
+        if not self._built:
             self._build(hparams["num_classes"], hparams["model_kwargs"]["in_chans"])
         # A schedule follows from the settings and the position alone. Restored, it would keep the length of the first
         # run, and training on would go on at the learning rate of its end.
         checkpoint["lr_schedulers"] = []
         check_weights(checkpoint, self.state_dict(), self.model_name, self.num_classes)
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
-            check_optimizer(asdict(self.optimizer_settings), checkpoint["hyper_parameters"]["optimizer"])
+            check_optimizer(asdict(self.optimizer_settings), hparams["optimizer"])
 
 
 def _group(cls: type, value: Any) -> Any:

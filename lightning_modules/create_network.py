@@ -6,11 +6,17 @@ import timm
 from torch import nn
 
 import dyc  # also registers this package's networks with timm
+from lightning_modules.model_arguments import misspelt_arguments
+from lightning_modules.own_network import check_output
+from lightning_modules.refused_networks import refused
 from ops import ArgumentError, unknown_name
 
 
-def check_model_name(name: str | None) -> str:
+def check_model_name(name: Any) -> str:
     """Return a model name that timm can create; raise with the closest names if it cannot."""
+    if isinstance(name, nn.Module):
+        got = f"a {type(name).__name__}"
+        raise ArgumentError("model.model", got, "the name of a timm model; a finished network is the argument net")
     if not name:
         raise ArgumentError("model.model", name, "the name of a timm model (`dyc models` lists this package's)")
     remote = name.split(":", 1)[0] in ("hf-hub", "hf_hub", "local-dir") and ":" in name
@@ -25,12 +31,18 @@ def build_network(
     """Create the network; what the model refuses is reported as an error of ``model.model_kwargs``."""
     kwargs = {"in_chans": in_chans, **model_kwargs}
     try:
-        return timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **kwargs)
+        with misspelt_arguments(name):
+            return timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **kwargs)
     except ArgumentError as error:
         where = f"model.model_kwargs.{error}" if error.argument in model_kwargs else str(error)
         raise ArgumentError(where) from error
     except TypeError as error:
         raise ArgumentError("model.model_kwargs", model_kwargs, f"arguments that {name} takes ({error})") from error
+    except Exception as error:  # of the network connection and of timm: no common type
+        explained = refused(name, model_kwargs, pretrained, error)
+        if explained is error:
+            raise
+        raise explained from error
 
 
 def max_stride(net: nn.Module) -> int:
@@ -39,7 +51,7 @@ def max_stride(net: nn.Module) -> int:
     return max((int(level["reduction"]) for level in levels), default=1)
 
 
-def check_fits(net: nn.Module, name: str, num_classes: int, in_chans: int, data: Any) -> None:
+def check_fits(net: nn.Module, name: str, num_classes: int, in_chans: int, data: Any, own: bool = False) -> None:
     """Raise unless a network of ``num_classes`` and ``in_chans`` fits a data module's classes, channels and size.
 
     Args:
@@ -49,6 +61,7 @@ def check_fits(net: nn.Module, name: str, num_classes: int, in_chans: int, data:
         in_chans: Channels that it takes.
         data: Anything with ``num_classes``, ``in_chans`` and ``image_size`` (pixels); parts that are missing are
             not checked.
+        own: Whether the user built the network, which is then run on an image rather than asked what it takes.
     """
     classes = getattr(data, "num_classes", None)
     if classes is not None and num_classes != classes:
@@ -56,7 +69,12 @@ def check_fits(net: nn.Module, name: str, num_classes: int, in_chans: int, data:
     channels = getattr(data, "in_chans", None)
     if channels is not None and in_chans != channels:
         raise ArgumentError("model.model_kwargs.in_chans", in_chans, f"{channels}, the channels of the data")
-    size, stride = getattr(data, "image_size", None), max_stride(net)
+    size = getattr(data, "image_size", None)
+    if own:
+        if size is not None:
+            check_output(net, name, num_classes, (in_chans, size, size))
+        return
+    stride = max_stride(net)
     if size is not None and size < stride:
         raise ArgumentError(
             "data.image_size", f"images of {size} x {size} pixels", f"at least {stride}, the stride of {name}"

@@ -13,6 +13,7 @@ from ops import ArgumentError
 def check_weights(checkpoint: dict[str, Any], own: dict[str, Tensor], model: str, num_classes: int) -> None:
     """Raise one ArgumentError, instead of a list of keys, unless a checkpoint's weights fit a network's ``own``."""
     saved = checkpoint["state_dict"]
+    _check_conversion(saved, own, model)
     wrong = sorted(k for k in saved.keys() | own.keys() if k not in saved or k not in own)
     wrong += sorted(k for k in saved.keys() & own.keys() if saved[k].shape != own[k].shape)
     if wrong:
@@ -23,6 +24,21 @@ def check_weights(checkpoint: dict[str, Any], own: dict[str, Tensor], model: str
             f"({len(wrong)} tensors differ, such as {wrong[0]})",
             f"one of {model!r} with {num_classes} classes and the same settings",
         )
+
+
+def _check_conversion(saved: dict[str, Tensor], own: dict[str, Tensor], model: str) -> None:
+    """Raise ArgumentError if layers of the checkpoint are dynamic or selective that are static in the network."""
+    dynamic = [k.removesuffix(".weight") for k in saved.keys() & own.keys() if saved[k].ndim == own[k].ndim + 1 == 5]
+    selective = [k.removesuffix(".pointers") for k in saved.keys() - own.keys() if k.endswith(".pointers")]
+    for kind, names in (("dynamic", dynamic), ("selective", selective)):
+        if names:
+            sentence = (
+                f"{len(names)} layers of the checkpoint are {kind} that are static in {model!r}, such as "
+                f"{min(names).removeprefix('net.')}; ImageClassifier({model!r}, {kind}=...) or --model.{kind} makes a "
+                f"network that its checkpoints rebuild, where dyc.make_{kind}(classifier.net) does not; to load this "
+                "one, pass the network converted in the same way: load_from_checkpoint(..., net=...)"
+            )
+            raise ArgumentError("ckpt_path", sentence=sentence)
 
 
 def check_optimizer(given: Any, trained: dict[str, Any]) -> None:

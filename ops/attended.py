@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ops import checks
+from ops import checks, no_samples
 from ops.dispatch.operators import ATTENDED_DEPTHWISE
 from ops.dispatch.problem import Problem
 from ops.dispatch.registry import chosen_state
@@ -94,7 +94,7 @@ def attended_conv2d(
     calls of the parts cost more than their arithmetic.
 
     Args:
-        x: Features, ``(B, C_in, H, W)``, floating point.
+        x: Features, ``(B, C_in, H, W)``, floating point; ``B`` may be 0.
         weight: The bank, ``(K, C_out, C_in/groups, kH, kW)``.
         branch: The attention's parameters.
         bias: ``(K, C_out)``, mixed by the same attention.
@@ -216,4 +216,8 @@ def _make_plan(problem: Problem, backend: str) -> _Run | None:
     chosen = select(problem, backend)
     if chosen.operator != ATTENDED_DEPTHWISE:
         return None
+    if problem.batch == 0:
+        return lambda x, weight, branch: no_samples.dynamic_depthwise(
+            x, weight.squeeze(2), branch_attention(x, branch, weight.shape[0]), problem.window
+        )
     return lambda x, weight, branch: chosen.run(x, weight, branch, problem.window)

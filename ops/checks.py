@@ -20,13 +20,16 @@ def positive_int(argument: str, value: int) -> int:
 
 
 def features(x: Tensor) -> None:
-    """Check that ``x`` is a floating-point batch of feature maps."""
+    """Check that ``x`` is a floating-point batch of feature maps, which may have no samples."""
     if not isinstance(x, Tensor):
         raise ArgumentError("x", type(x).__name__, "a tensor")
     if x.dim() != 4 or not x.is_floating_point():
-        raise ArgumentError("x", f"shape {tuple(x.shape)}, {x.dtype}", "(B, C, H, W), floating point")
-    if 0 in x.shape:
-        raise ArgumentError("x", f"shape {tuple(x.shape)}", "at least one sample, channel and pixel")
+        need = "(B, C, H, W), floating point"
+        if x.dim() == 3:  # a convolution of PyTorch takes one image; here each sample has its own row of attention
+            need += ": a batch, which x.unsqueeze(0) makes of one image"
+        raise ArgumentError("x", f"shape {tuple(x.shape)}, {x.dtype}", need)
+    if 0 in x.shape[1:]:
+        raise ArgumentError("x", f"shape {tuple(x.shape)}", "at least one channel and pixel")
 
 
 def companion(argument: str, tensor: Tensor, x: Tensor, shape: str, fits: bool) -> None:
@@ -39,14 +42,18 @@ def companion(argument: str, tensor: Tensor, x: Tensor, shape: str, fits: bool) 
         )
 
 
-def bank(x: Tensor, weight: Tensor, groups: int) -> None:
-    """Check that ``weight`` is a bank ``(K, C_out, C_in/groups, kH, kW)`` for ``x``."""
+def bank(x: Tensor, weight: Tensor, groups: int, *, may_be_empty: bool = False) -> None:
+    """Check that ``weight`` is a bank ``(K, C_out, C_in/groups, kH, kW)`` for ``x``.
+
+    ``may_be_empty`` allows for no kernels: those of no samples.
+    """
     if weight.dim() != 5:
         raise ArgumentError("weight", f"shape {tuple(weight.shape)}", "(K, C_out, C_in/groups, kH, kW)")
     out_channels, in_channels = weight.shape[1], x.shape[1]
     if not isinstance(groups, int) or groups < 1 or in_channels % groups or out_channels % groups:
         raise ArgumentError("groups", repr(groups), f"a divisor of C_in {in_channels} and C_out {out_channels}")
-    fits = weight.shape[2] * groups == in_channels and 0 not in weight.shape
+    sizes = weight.shape[1:] if may_be_empty else weight.shape
+    fits = weight.shape[2] * groups == in_channels and 0 not in sizes
     companion("weight", weight, x, f"(K, C_out, {in_channels // groups}, kH, kW), none of them 0,", fits)
 
 

@@ -28,7 +28,7 @@ def depthwise_conv2d(
     Equivalent to ``F.conv2d(x[n : n + 1], weight[n].unsqueeze(1), groups=C)`` for each ``n``.
 
     Args:
-        x: Features, ``(B, C, H, W)``, floating point.
+        x: Features, ``(B, C, H, W)``, floating point; ``B`` may be 0.
         weight: Kernels, ``(B, C, kH, kW)``, same device and dtype as ``x``.
         stride: Step in pixels, one int or ``(vertical, horizontal)``.
         padding: Zero padding in pixels on each side, or ``"same"`` / ``"valid"``.
@@ -57,8 +57,8 @@ def depthwise_call(
     """Check a call of :func:`depthwise_conv2d`; return what is chosen by, and what is run with."""
     checks.features(x)
     x, weight = checks.autocast(x, weight)
-    fits = weight.dim() == 4 and weight.shape[:2] == x.shape[:2] and 0 not in weight.shape
-    checks.companion("weight", weight, x, "(B, C, kH, kW), none of them 0,", fits)
+    fits = weight.dim() == 4 and weight.shape[:2] == x.shape[:2] and 0 not in weight.shape[2:]
+    checks.companion("weight", weight, x, "(B, C, kH, kW), none of C, kH and kW 0,", fits)
     kernel = weight.shape[2:]
     window = Window.of(x, kernel, stride, padding, dilation)
     return Problem.of(DEPTHWISE, x, weight, kernel=kernel, window=window), (x, weight, window)
@@ -79,7 +79,7 @@ def per_sample_conv2d(
     Equivalent to ``F.conv2d(x[n : n + 1], weight[n], None, stride, padding, dilation, groups)`` for each ``n``.
 
     Args:
-        x: Features, ``(B, C_in, H, W)``, floating point.
+        x: Features, ``(B, C_in, H, W)``, floating point; ``B`` may be 0.
         weight: Kernels, ``(B, C_out, C_in/groups, kH, kW)``, same device and dtype as ``x``.
         stride: Step in pixels, one int or ``(vertical, horizontal)``.
         padding: Zero padding in pixels on each side, or ``"same"`` / ``"valid"``.
@@ -122,7 +122,7 @@ def per_sample_call(
     if weight.dim() != 5 or weight.shape[0] != x.shape[0]:
         need = f"({x.shape[0]}, C_out, C_in/groups, kH, kW): kernels for each sample"
         raise ArgumentError("weight", f"shape {tuple(weight.shape)}", need)
-    checks.bank(x, weight, groups)
+    checks.bank(x, weight, groups, may_be_empty=True)
     if x.shape[1] == weight.shape[1] == groups:
         return depthwise_call(x, weight.squeeze(2), stride=stride, padding=padding, dilation=dilation)
     kernel, out_channels = weight.shape[3:], weight.shape[1]
@@ -151,7 +151,7 @@ def dynamic_conv2d(
     channel-wise DYC, DyNet, EAM-DyNet and CondConv.
 
     Args:
-        x: Features, ``(B, C_in, H, W)``, floating point.
+        x: Features, ``(B, C_in, H, W)``, floating point; ``B`` may be 0.
         weight: The bank, ``(K, C_out, C_in/groups, kH, kW)``, same device and dtype as ``x``.
         attention: ``(B, K)``, or per output channel ``(B, K, C_out)``.
         bias: ``(K, C_out)``, mixed by the same attention.

@@ -21,7 +21,7 @@ def rewire_channels(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor, *,
     pixels of a copy that lie next to it, or beyond the border repeat it, and nothing else.
 
     Args:
-        x: Features, ``(B, C, H, W)``, floating point.
+        x: Features, ``(B, C, H, W)``, floating point; ``B`` may be 0.
         slots: Channels to replace, ``(R,)``, int64, all different. On the GPU, and in compiled or traced calls of
             PyTorch's own operators, the values of ``slots`` and ``sources`` are not checked: that would wait for them.
         sources: Channels to read, ``(R,)``, int64; any number of slots may share one.
@@ -52,7 +52,9 @@ def rewire_channels(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor, *,
     """
     problem, arguments = rewire_call(x, slots, sources, shift)
     chosen = select(problem, backend)
-    return x if slots.shape[0] == 0 else chosen.run(*arguments)
+    if slots.shape[0] == 0:
+        return x
+    return run_eager(*arguments) if x.shape[0] == 0 else chosen.run(*arguments)
 
 
 def rewire_call(

@@ -54,7 +54,7 @@ def scaled_conv2d(
     kernels), else into the features or the mixed kernels, whichever are smaller.
 
     Args:
-        x: Features, ``(B, C_in, H, W)``.
+        x: Features, ``(B, C_in, H, W)``, floating point; ``B`` may be 0.
         weight: The bank, ``(K, C_out, C_in/groups, kH, kW)``.
         attention: The weights.
         bias: ``(K, C_out)``, mixed by ``attention.kernels``.

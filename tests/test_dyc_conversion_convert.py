@@ -71,7 +71,7 @@ class TestWhere:
         ("name", "static"),
         [
             ("mobilenetv2_035", ["conv_stem", "conv_head"]),
-            ("mobilenetv3_small_050", ["conv_stem", "conv_head"]),
+            ("mobilenetv3_small_050", ["conv_stem", "blocks.5.0.conv", "conv_head"]),
             ("resnet10t", ["conv1.0", "conv1.3", "conv1.6"]),
             ("regnetx_002", ["stem.conv"]),
             ("convnext_atto", ["stem.0"]),

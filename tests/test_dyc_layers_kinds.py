@@ -30,6 +30,7 @@ class Newcomer(nn.Module):
         return dyc.KernelAttention(torch.softmax(self.fc(x.amax((2, 3))), 1), taps=taps)
 
 """
+BUILD = "return Newcomer(*sizes, kernel_size=kernel_size, temperature=temperature)\n"
 REGISTER = "dyc.register_attention('newcomer', Newcomer)\n"
 
 
@@ -93,8 +94,12 @@ def distribution(tmp_path, monkeypatch):
     [
         (KIND + REGISTER, "newcomer_kind"),
         (f"{KIND}def register():\n    {REGISTER}", "newcomer_kind:register"),
+        (KIND, "newcomer_kind:Newcomer"),
+        (KIND + REGISTER, "newcomer_kind:Newcomer"),
+        (f"{KIND}def build(*sizes, kernel_size, temperature):\n    {BUILD}", "newcomer_kind:build"),
+        (f"{KIND}import functools\nbuild = functools.partial(Newcomer)", "newcomer_kind:build"),
     ],
-    ids=["module", "callable"],
+    ids=["module", "callable", "class", "registered_class", "factory", "partial"],
 )
 def test_a_distribution_is_found_when_its_kind_is_asked_for(distribution, source, value):
     distribution(source, newcomer=value)
@@ -115,6 +120,13 @@ BROKEN = {
         "'dy' is taken by",
     ),
 }
+
+
+def test_a_class_whose_arguments_all_have_defaults_is_registered_too(distribution):
+    source = KIND.replace("in_channels, out_channels, num_kernels,", "in_channels=1, out_channels=1, num_kernels=2,")
+    source = source.replace("kernel_size, temperature", "kernel_size=(3, 5), temperature=1.0")
+    distribution(source, newcomer="newcomer_kind:Newcomer")
+    run_newcomer()
 
 
 @pytest.mark.parametrize(("source", "value", "reason"), BROKEN.values(), ids=BROKEN)

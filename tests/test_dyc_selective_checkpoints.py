@@ -1,5 +1,7 @@
 """Checkpoints of static networks, loaded into their selective forms through timm."""
 
+import copy
+
 import pytest
 import timm
 import torch
@@ -36,6 +38,19 @@ def test_a_static_checkpoint_gives_the_same_outputs(name, images, saved):
     x = images(name)
     assert torch.equal(model(x), static(x))
     assert all(layer.mask.all() and (layer.pointers == -1).all() for _, layer in dyc.iter_selective(model))
+
+
+def test_every_way_of_loading(saved, images, tmp_path):
+    static = timm.create_model("densenet40", layers=(1, 1, 1)).eval()
+    saved(static)
+    x = images("densenet40")
+    path = str(tmp_path / "weights.pth")
+    assert torch.equal(
+        timm.create_model("select_densenet40", layers=(1, 1, 1), checkpoint_path=path).eval()(x), static(x)
+    )
+    inside = torch.nn.Sequential(timm.create_model("select_densenet40", layers=(1, 1, 1))).eval()
+    inside.load_state_dict({f"0.{key}": value for key, value in static.state_dict().items()})
+    assert torch.equal(copy.deepcopy(inside)(x), static(x))
 
 
 def test_another_number_of_classes(saved):

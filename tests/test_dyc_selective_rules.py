@@ -58,7 +58,7 @@ def test_longest_prefix_that_every_output_can_lose_is_closed(gamma):
         shares[:, torch.randint(9, (seed % 3,), generator=generator)] = 0
         shares /= shares.sum(1, keepdim=True)
         order = sorted(range(9), key=lambda i: shares[:, i].max().item())
-        fitting = [n for n in range(10) if all(sum(row[i].item() for i in order[:n]) <= gamma for row in shares)]
+        fitting = [n for n in range(9) if all(sum(row[i].item() for i in order[:n]) <= gamma for row in shares)]
         assert dealloc(shares, gamma).nonzero().flatten().tolist() == sorted(order[: max(fitting)])
 
 
@@ -200,6 +200,7 @@ def test_number_of_operations_does_not_grow_with_the_channels(draw_selective, ma
         ({"num_sources": 1.5}, "num_sources"),
         ({"max_uses": 0}, "max_uses"),
         ({"max_uses": True}, "max_uses"),
+        ({"soft_limit": 1}, "soft_limit"),
     ],
 )
 def test_wrong_rules_are_named(draw_selective, raises, kwargs, argument):

@@ -141,6 +141,7 @@ def test_recipe(row):
     assert (rewiring.mode, rewiring.num_sources) == (("compression", 0) if compressed else ("accuracy", 3))
     assert (rewiring.gamma, rewiring.until, rewiring.every) == (0.001, 0.5, 1)
     assert rewiring.max_uses == (32 if name in LIMITED else None)
+    assert rewiring.soft_limit is not compressed  # as the authors' code counts
 
 
 # CIFAR's networks differ from those of Fashion-MNIST in the numbers of channels and classes alone.

@@ -97,6 +97,20 @@ def test_nothing_is_drawn_from_the_global_generators():
     fit(Spy(gamma=GAMMA), epochs=2)
 
 
+def test_a_soft_limit_is_kept_and_exceeded():
+    found = []
+    for soft in (False, True):
+        rewiring = ChannelRewiring(gamma=0.5, max_uses=1, soft_limit=soft)
+        classifier, _ = fit(rewiring, epochs=2)
+        uses = [
+            layer.pointers[layer.pointers >= 0].bincount(minlength=1).max()
+            for _, layer in dyc.iter_selective(classifier.net)
+        ]
+        found.append(max(uses))
+        assert rewiring.state_dict()["settings"]["soft_limit"] is soft
+    assert found[0] == 1 < found[1]
+
+
 # What is refused
 
 
@@ -108,6 +122,7 @@ def test_nothing_is_drawn_from_the_global_generators():
         ({"gamma": -1e-3}, "gamma"),
         ({"num_sources": -1}, "num_sources"),
         ({"max_uses": 0}, "max_uses"),
+        ({"soft_limit": "yes"}, "soft_limit"),
         ({"until": 0}, "until"),
         ({"until": 1.5}, "until"),
         ({"until": float("nan")}, "until"),

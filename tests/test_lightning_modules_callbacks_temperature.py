@@ -1,9 +1,12 @@
 """Temperature annealing: the published schedules, stored with the weights, and never lagging in a moving average."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from lightning.pytorch import Trainer
 
+from dyc import DynamicConv2d
 from dyc.dynamic_model import iter_temperatures
 from lightning_modules import ImageClassifier, ImageData, TemperatureAnnealing
 from ops import ArgumentError
@@ -36,9 +39,25 @@ def test_steps_follow_the_line_from_30_to_1_over_ten_epochs():
     assert found == pytest.approx([30, 28.55, 15.5, 2.45, 1, 1])
 
 
-def test_epochs_follow_the_published_discretisation():
+def test_epochs_fall_by_three_and_end_at_one():
+    annealing = TemperatureAnnealing(per="epoch_to_zero")
+    found = [annealing.temperature(e) for e in range(12)]
+    assert found == pytest.approx([30, 27, 24, 21, 18, 15, 12, 9, 6, 3, 1, 1])
+    assert TemperatureAnnealing(5, 4, epochs=2, per="epoch_to_zero").temperature(1) == 4
+
+
+@pytest.mark.parametrize(("per", "expected"), [("epoch", [30, 1, 1]), ("epoch_to_zero", [30, 15, 1])])
+def test_an_epoch_sets_its_temperature(per, expected):
+    layer, annealing = DynamicConv2d(4, 4, 1), TemperatureAnnealing(30, 1, epochs=2, per=per)
+    for epoch, temperature in enumerate(expected):
+        annealing.on_train_epoch_start(SimpleNamespace(current_epoch=epoch), layer)
+        assert layer.attention.temperature == temperature
+
+
+def test_epochs_fall_in_equal_steps():
     annealing = TemperatureAnnealing(per="epoch")
     found = [annealing.temperature(e) for e in range(12)]
+    assert found[1] == pytest.approx(26.78, abs=5e-3)
     expected = [30 - 29 * (e - 1) / 9 for e in range(1, 11)] + [1, 1]
     assert found == pytest.approx(expected)
 
@@ -93,7 +112,13 @@ def test_temperature_of_a_checkpoint_is_the_one_it_was_trained_to(tmp_path):
 
 @pytest.mark.parametrize(
     ("kwargs", "argument"),
-    [({"start": 0}, "start"), ({"end": -1}, "end"), ({"epochs": 0}, "epochs"), ({"per": "batch"}, "per")],
+    [
+        ({"start": 1, "end": 3, "per": "epoch_to_zero"}, "per"),
+        ({"start": 0}, "start"),
+        ({"end": -1}, "end"),
+        ({"epochs": 0}, "epochs"),
+        ({"per": "batch"}, "per"),
+    ],
 )
 def test_wrong_arguments_are_named(kwargs, argument):
     with pytest.raises(ArgumentError, match=f"TemperatureAnnealing.{argument}: got .*; need"):

@@ -84,12 +84,12 @@ def test_next_run_has_a_folder_of_its_own(inside, capsys):
 def test_saved_settings_evaluate_a_checkpoint(inside, capsys, command):
     run = inside / "runs/first/version_0"
     assert main([command, f"--config={run / 'config.yaml'}", f"--ckpt_path={run / 'checkpoints/last.ckpt'}"]) == 0
-    assert "top1" in capsys.readouterr().out
+    assert "top-1" in capsys.readouterr().out
 
 
 def test_checkpoint_alone_says_which_network_it_is(inside, capsys):
     assert main(["test", "--name=first", "--ckpt_path=best", "--data.dataset=digits"]) == 0
-    assert "test/top1" in capsys.readouterr().out
+    assert "top-1" in capsys.readouterr().out
 
 
 def test_evaluation_prepares_images_as_the_training_did(tmp_path, monkeypatch, capsys):

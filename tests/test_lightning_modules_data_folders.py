@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -78,15 +79,46 @@ def test_stray_and_hidden_files_are_no_class(tmp_path, write_image, write_classe
     assert len(data.splits.train) == 12
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "I;16"])
-def test_every_mode_of_pixels_becomes_rgb(tmp_path, image_data, evaluated, mode):
-    image = Image.new("L", (40, 36), 255).convert(mode)
+def test_pixels_of_16_bits_keep_their_brightness(tmp_path, write_classes, image_data, evaluated):
+    write_classes(tmp_path / "train")
+    write_classes(tmp_path / "val", 1)
     for split in ("train", "val"):
-        (tmp_path / split / "one").mkdir(parents=True)
-        image.save(tmp_path / split / "one" / "0.png")
+        Image.fromarray(np.full((40, 36), 200 * 257, np.uint16)).save(tmp_path / split / "class1" / "0.png")
+    data = image_data("folder", tmp_path, predict_folder=str(tmp_path / "val" / "class1"))
+    data.setup("fit")
+    assert evaluated(data, data.val_dataloader()) == [(200, 0), (20, 1), (40, 2)]
+    assert data.splits.train[0][0].getextrema() == ((200, 200),) * 3
+    assert evaluated(data, data.predict_dataloader()) == [(200, -1)]
+
+
+def test_what_is_left_out_is_counted_and_named(tmp_path, write_classes, image_data, recwarn):
+    write_classes(tmp_path / "train")
+    write_classes(tmp_path / "val", 1)
+    folder = tmp_path / "train"
+    for name in ("class1/0.txt", "class1/sub/1.TXT", "class2/0.heic", "class2/README", "0.png", ".hidden"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("")
+    image_data("folder", tmp_path).setup("fit")
+    assert [str(w.message) for w in recwarn if "left out" in str(w.message)] == [
+        f"data.root: '{folder}': 4 left out, not images by their extension: 1 .heic, 2 .txt, 1 without extension",
+        f"data.root: '{folder}': 1 left out, beside the class folders instead of in one: 1 .png",
+    ]
+
+
+@pytest.mark.parametrize("extension", ["webp", "bmp", "tif", "tiff", "GIF", "jpg", "JPEG"])
+def test_every_extension_of_images_is_read(tmp_path, write_image, write_classes, image_data, evaluated, extension):
+    write_classes(tmp_path / "train")
+    for name in ("class1", "class2"):
+        write_image(tmp_path / "val" / name / f"0.{extension}", 128)
     data = image_data("folder", tmp_path)
     data.setup("fit")
-    assert evaluated(data, data.val_dataloader()) == [(255, 0)]
+    assert evaluated(data, data.val_dataloader()) == [(128, 0), (128, 1)]
+
+
+def test_two_classes_at_least(tmp_path, write_classes, image_data, raises):
+    write_classes(tmp_path, classes=["cat"])
+    with raises("data.root", "with one class (cat)", "at least two"):
+        image_data("folder", tmp_path, val_fraction=0.5).setup("fit")
 
 
 @pytest.mark.parametrize(("per_class", "batches"), [(4, [5, 5, 2]), (7, [5, 5, 5, 5]), (1, [3])])

@@ -1,10 +1,14 @@
 """WebDataset: shards, shared between workers and processes."""
 
+import io
+import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm.data.readers.reader_wds
 import torch
+from PIL import Image
 
 from lightning_modules import ImageData
 from lightning_modules.data.loaders import ShardLoader
@@ -76,7 +80,7 @@ def test_processes_share_the_shards_also_when_opened_before_they_know_of_each_ot
     parts = []
     for rank in range(2):
         loader = ShardLoader(data.splits.train, 4, training=True, seed=0, epoch=lambda: 3, rank=rank, world_size=2)
-        data.splits.train.transform = lambda image: torch.tensor(image.getpixel((0, 0))[0])
+        data.splits.train.transform = lambda image: torch.tensor(image.getpixel((0, 0)))
         assert len(loader) == 1
         parts += torch.cat([pixels for pixels, _ in loader]).tolist()
     assert sorted(parts) == list(range(8))
@@ -137,3 +141,25 @@ def test_webdataset_is_not_installed(tmp_path, monkeypatch, raises, write_shards
     monkeypatch.setattr(timm.data.readers.reader_wds, "wds", None)  # what timm's import leaves behind
     with raises("data.dataset", "'wds/set' (Please install", "pip install 'dyc[wds]'"):
         image_data("wds/set", tmp_path, num_classes=2).setup("fit")
+
+
+def test_pixels_of_shards_are_read_as_those_of_files(tmp_path, write_shards, shard_data, evaluated, raises):
+    write_shards(tmp_path, {"train": [8], "validation": [2]})
+
+    def put(pixels: np.ndarray, kind: str) -> None:
+        with tarfile.open(tmp_path / "set-validation-0000.tar", "w") as tar:
+            for number in range(2):
+                picture = io.BytesIO()
+                Image.fromarray(pixels).save(picture, kind)
+                for extension, content in (("png", picture.getvalue()), ("cls", b"1")):
+                    info = tarfile.TarInfo(f"{number:06d}.{extension}")
+                    info.size = len(content)
+                    tar.addfile(info, io.BytesIO(content))
+
+    put(np.full((40, 36), 200 * 257, np.uint16), "png")
+    data = shard_data(tmp_path)
+    assert evaluated(data, data.val_dataloader()) == [(200, 1)] * 2
+    put(np.zeros((40, 36), np.float32), "tiff")
+    data = shard_data(tmp_path)
+    with raises("data.dataset", "an image whose pixels are floating-point numbers", "which value is white"):
+        list(data.val_dataloader())

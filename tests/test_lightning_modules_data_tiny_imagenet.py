@@ -120,8 +120,8 @@ def test_damaged_cache_is_made_anew(tree, damage):
 
 
 def test_interrupted_writing_leaves_nothing_behind(tree, monkeypatch):
-    def stop(value, path):
-        Path(path).write_bytes(b"half a file")
+    def stop(value, file):
+        file.write(b"half a file")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(torch, "save", stop)
@@ -131,7 +131,7 @@ def test_interrupted_writing_leaves_nothing_behind(tree, monkeypatch):
 
 
 def test_folder_that_cannot_be_written(tree, monkeypatch):
-    def refuse(value, path):
+    def refuse(value, file):
         raise OSError("read-only file system")
 
     monkeypatch.setattr(torch, "save", refuse)

@@ -139,6 +139,21 @@ def test_predict_the_test_split(tmp_path, make, kind):
     assert len(rows) == 6
 
 
+def test_predict_files_and_folders(tmp_path, write_image, image_data, evaluated):
+    for i, name in enumerate(("b/0.png", "a/1.tif", "a/2.bmp", "2.gif", "left.png")):
+        write_image(tmp_path / name, 10 + i)
+    (tmp_path / "2.gif").rename(tmp_path / "without_extension")
+    (tmp_path / "a" / "notes.txt").write_text("")
+    places = [str(tmp_path / name) for name in ("without_extension", "b/0.png", "a")]
+    data = image_data("digits", batch_size=2, predict_folder=places)
+    with pytest.warns(UserWarning, match=r"data.predict_folder: 1 left out, not images by their extension: 1 .txt"):
+        items = data.predict_items()
+    assert items == [*places[:2], str(tmp_path / "a/1.tif"), str(tmp_path / "a/2.bmp")]
+    assert [grey for grey, _ in evaluated(data, data.predict_dataloader())] == [13, 10, 11, 12]
+    one = image_data("digits", predict_folder=places[1])
+    assert one.predict_items() == places[1:2]
+
+
 def test_predict_folder_that_is_missing(tmp_path, raises, image_data):
     data = image_data("digits", predict_folder=str(tmp_path / "none"))
     data.setup("fit")

@@ -3,8 +3,12 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import wandb
 from support.processes import HANGS
+
+from lightning_modules.loggers import build_loggers, finish_wandb
 
 KEY = "0123456789abcdef" * 2 + "01234567"
 
@@ -37,3 +41,16 @@ def test_offline_without_credentials_or_on_request_and_nobody_is_asked(tmp_path)
     finally:
         process.kill()
         process.communicate()
+
+
+def test_each_training_of_a_process_has_a_run_of_its_own(tmp_path):
+    runs = []
+    for number in range(2):
+        folder = tmp_path / f"version_{number}"
+        folder.mkdir()
+        logger = build_loggers(folder, "name", "offline", "project", [])[1]
+        runs.append(logger.experiment.id)
+        finish_wandb(0)
+        assert wandb.run is None
+        assert list(Path(folder, "wandb").glob(f"offline-run-*/run-{runs[-1]}.wandb"))
+    assert runs[0] != runs[1]

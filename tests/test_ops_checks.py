@@ -10,9 +10,8 @@ import ops
 X = torch.randn(2, 6, 9, 8)
 
 DEPTHWISE = {
-    "x_three_dimensions": ({"x": X[0]}, "x", "shape (6, 9, 8)", "(B, C, H, W)"),
+    "x_three_dimensions": ({"x": X[0]}, "x", "shape (6, 9, 8)", "x.unsqueeze(0) makes of one image"),
     "x_integers": ({"x": X.long()}, "x", "torch.int64", "floating point"),
-    "x_no_samples": ({"x": X[:0]}, "x", "shape (0, 6, 9, 8)", "at least one sample"),
     "x_no_channels": ({"x": X[:, :0]}, "x", "shape (2, 0, 9, 8)", "channel"),
     "x_no_pixels": ({"x": X[..., :0], "padding": 3}, "x", "shape (2, 6, 9, 0)", "pixel"),
     "x_smaller_than_the_kernel": ({"x": X[:, :, :2]}, "x", "2 x 8 pixels", "kernel of 3 x 3"),
@@ -20,7 +19,7 @@ DEPTHWISE = {
     "weight_five_dimensions": ({"weight": torch.randn(2, 6, 1, 3, 3)}, "weight", "(2, 6, 1, 3, 3)", "(B, C, kH, kW)"),
     "weight_other_batch": ({"weight": torch.randn(1, 6, 3, 3)}, "weight", "(1, 6, 3, 3)", "x of shape (2, 6, 9, 8)"),
     "weight_other_channels": ({"weight": torch.randn(2, 5, 3, 3)}, "weight", "(2, 5, 3, 3)", "(B, C, kH, kW)"),
-    "weight_without_taps": ({"weight": torch.randn(2, 6, 0, 3)}, "weight", "(2, 6, 0, 3)", "none of them 0"),
+    "weight_without_taps": ({"weight": torch.randn(2, 6, 0, 3)}, "weight", "(2, 6, 0, 3)", "none of C, kH and kW 0"),
     "weight_dtype": ({"weight": torch.randn(2, 6, 3, 3).double()}, "weight", "torch.float64", "torch.float32 on cpu"),
     "weight_device": ({"weight": torch.randn(2, 6, 3, 3, device="meta")}, "weight", "on meta", "torch.float32 on cpu"),
     "stride_zero": ({"stride": 0}, "stride", "0", "each at least 1"),

@@ -1,14 +1,13 @@
 """Turn convolutions of a finished model dynamic, in place."""
 
-import re
 import warnings
-from collections.abc import Callable
 from typing import Literal
 
 from torch import nn
 
 from dyc.conversion.convertible import is_convolution, reasons, same_padding
 from dyc.conversion.fusing import keep_unfused
+from dyc.conversion.presets import PRESETS
 from dyc.conversion.where import Where, chooser, listed, shown
 from dyc.dynamic_model import check_model, iter_dynamic, set_backend_where_it_fits
 from dyc.layers import DynamicConv2d, DynamicConv2dSame
@@ -17,39 +16,17 @@ from dyc.layers.kinds import AttentionFactory, check_attention, copy_scales
 from ops import ArgumentError, check_backend_name, unknown_name
 
 
-def _depthwise(name: str, conv: nn.Conv2d) -> bool:
-    return conv.groups == conv.in_channels == conv.out_channels > 1
-
-
-def _in_blocks(name: str, conv: nn.Conv2d) -> bool:
-    return re.match(r"(.*\.)?(blocks|stages?\d*|s\d|layers?\d*|features)\.", name) is not None
-
-
-PRESETS: dict[str, Callable[[str, nn.Conv2d], bool]] = {
-    "depthwise": _depthwise,
-    "blocks": _in_blocks,
-    "all_but_stem": lambda name, conv: True,
-}
-
-
-def _stem(model: nn.Module, convs: dict[str, nn.Module]) -> set[str]:
-    """Return the names of the convolutions that see the image: what timm's configuration says, or the first one."""
-    config = getattr(model, "pretrained_cfg", None) or {}
-    first = config.get("first_conv") or ()
-    named = {first} if isinstance(first, str) else set(first)
-    return named if named and named <= convs.keys() else set(list(convs)[:1])
-
-
 def _select(model: nn.Module, where: Where) -> dict[str, nn.Module]:
     """Return the chosen convolutions by name; an empty choice is an error."""
     if is_convolution(model):
         raise ArgumentError("model", "a convolution", "a module that holds convolutions, such as nn.Sequential")
     convs = {name: module for name, module in model.named_modules() if is_convolution(module)}
-    chosen = chooser("where", where, PRESETS, _needs_where(convs))
-    picked = {name: conv for name, conv in convs.items() if chosen(name, conv)}
-    if where in ("all_but_stem", "blocks"):  # some models keep their stem among their blocks
-        stem = _stem(model, convs)
-        picked = {name: conv for name, conv in picked.items() if name not in stem}
+    if isinstance(where, str) and where in PRESETS:
+        meant = PRESETS[where](model, convs)
+        picked = {name: conv for name, conv in convs.items() if name in meant}
+    else:
+        chosen = chooser("where", where, {}, _needs_where(convs))
+        picked = {name: conv for name, conv in convs.items() if chosen(name, conv)}
     if not picked:
         dynamic = len(list(iter_dynamic(model)))
         already = f" ({dynamic} layers are dynamic already)" if dynamic else ""
@@ -118,8 +95,10 @@ def make_dynamic(
         model: Any model with :class:`torch.nn.Conv2d` layers; timm's ``Conv2dSame`` and subclasses that only bear
             another name are converted too. A layer with several names in the model stays one layer.
         attention: A registered kind or a factory; see :func:`dyc.register_attention`.
-        where: ``"depthwise"``, ``"blocks"`` (no stem, no head), ``"all_but_stem"``, a regular expression searched
-            in the layers' names, or ``where(name, conv) -> bool``.
+        where: ``"depthwise"``: every depthwise convolution. ``"blocks"``: those inside the stages, without stem, head
+            and classifier; a 1x1 convolution that stands alone behind the blocks, as MobileNet's last, is a head.
+            ``"all_but_stem"``: every one but the stem and those that classify; the head is among them. Or a regular
+            expression searched in the layers' names, or ``where(name, conv) -> bool``.
         num_kernels: Kernels per layer, ``K``.
         init: ``"copy"`` sets every kernel to the static one, times ``copy_scale`` where the attention has one;
             ``"independent"`` draws each by its true fan-in.

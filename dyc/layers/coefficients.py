@@ -25,7 +25,7 @@ class BlockCoefficients(nn.Module):
         hidden: Width of the hidden layer; None leaves it out.
 
     Shape:
-        ``(B, C_in, H, W)`` to a list of ``(B, K, C_out)``.
+        ``(B, C_in, H, W)`` to a list of ``(B, K, C_out)``, or ``(C_in, H, W)`` to one of ``(K, C_out)``.
 
     Raises:
         ArgumentError: A size is below 1, or there is no convolution.
@@ -63,13 +63,13 @@ class BlockCoefficients(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return ``(B, K, C_out)`` for each convolution."""
-        pooled = x.mean((2, 3))
+        """Return ``(B, K, C_out)`` for each convolution, or ``(K, C_out)`` for one image."""
+        pooled = x.mean((-2, -1))
         if self.fc1 is not None:
             pooled = torch.relu(self.fc1(pooled))
         mixed = torch.sigmoid(self.fc2(pooled))
-        each = mixed.split(self.sizes, dim=1)
-        return [each[i].unflatten(1, (self.num_kernels, -1)) for i in range(len(self.sizes))]
+        each = mixed.split(self.sizes, dim=-1)
+        return [each[i].unflatten(-1, (self.num_kernels, -1)) for i in range(len(self.sizes))]
 
     def extra_repr(self) -> str:
         """Say which convolutions are served."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dyc.layers.attention import GlobalAttention, check_temperature
 from dyc.layers.kinds import AttentionFactory, build_attention
 from dyc.layers.scripting import scripted_conv2d
+from dyc.layers.static_weights import as_bank
 from ops import (
     MIXINGS,
     ArgumentError,
@@ -37,6 +38,7 @@ class DynamicConv2d(nn.Module):
     """A drop-in for :class:`torch.nn.Conv2d` with ``num_kernels`` kernels, mixed per input by an attention branch.
 
     ``F.conv2d(x[n], sum_k a[n, k] * weight[k], sum_k a[n, k] * bias[k], ...)`` with ``a = attention(x)``.
+    ``load_state_dict`` takes the weights of a static convolution too, and makes each kernel a copy of them.
 
     Args:
         in_channels: Channels of the input.
@@ -58,7 +60,8 @@ class DynamicConv2d(nn.Module):
         attention_kwargs: Further arguments of the attention kind.
 
     Shape:
-        ``(B, C_in, H, W)`` to ``(B, C_out, H', W')`` as :class:`torch.nn.Conv2d`, in the memory format of the input.
+        ``(B, C_in, H, W)`` to ``(B, C_out, H', W')``, or ``(C_in, H, W)`` to ``(C_out, H', W')``, in the memory format
+        of the input. As :class:`torch.nn.Conv2d` it takes a batch of no samples.
 
     Raises:
         ArgumentError: An argument cannot be used; names it, what was got and what is needed.
@@ -169,10 +172,17 @@ class DynamicConv2d(nn.Module):
             self.bias.copy_(conv.bias * bias_scale)
 
     def forward(self, x: Tensor, attention: Tensor | None = None) -> Tensor:
-        """Convolve ``(B, C_in, H, W)``, each sample with its own mixture of the bank.
+        """Convolve ``(B, C_in, H, W)``, each sample with its own mixture of the bank, or one image ``(C_in, H, W)``.
 
-        A layer without a branch needs ``attention``, ``(B, K)`` or ``(B, K, C_out)``; one with a branch takes none.
+        A layer without a branch needs ``attention``, ``(B, K)`` or ``(B, K, C_out)``, for one image without ``B``; one
+        with a branch takes none.
         """
+        if x.dim() == 3:
+            given = attention if attention is None else attention.unsqueeze(0)
+            return self._batch(x.unsqueeze(0), given).squeeze(0)
+        return self._batch(x, attention)
+
+    def _batch(self, x: Tensor, attention: Tensor | None) -> Tensor:
         if torch.jit.is_scripting():
             return scripted_conv2d(
                 self._padded(x),
@@ -230,6 +240,10 @@ class DynamicConv2d(nn.Module):
     def _padded(self, x: Tensor) -> Tensor:
         """Return what the convolution sees of the features, of which the attention sees all."""
         return x
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        as_bank(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _apply(self, fn, recurse: bool = True):
         """Let ``model.to(memory_format=torch.channels_last)``, which takes four dimensions, reach the bank.

@@ -66,22 +66,37 @@ def import_modules(package: str, path: Iterable[str]) -> None:
 def load_entry_points() -> None:
     """Register the kinds of installed distributions (entry-point group ``dyc.attentions``), at the first call.
 
-    Each entry point names a module to import, or a callable that registers kinds when called without arguments. One
-    that fails is warned of by name. Not done by ``import dyc``: looking through a large environment takes long, and
-    only a name that is not known yet, or a listing, needs it.
+    Each entry point names a module to import, a function that registers kinds when called without arguments, or the
+    class or factory of an attention itself, which then has the entry point's name. One that fails is warned of by
+    name. Not done by ``import dyc``: looking through a large environment takes long, and only a name that is not known
+    yet, or a listing, needs it.
     """
     if ENTRY_POINT_GROUP in _LOADED:
         return
     _LOADED.add(ENTRY_POINT_GROUP)  # first: what is loaded may itself ask for the kinds
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         try:
-            register = entry.load()
-            if callable(register):
-                register()
+            loaded = entry.load()
+            if _builds_attention(loaded):
+                if _KINDS.get(entry.name) is not loaded:  # its own module may have registered it
+                    register_attention(entry.name, loaded)
+            elif callable(loaded):
+                loaded()
         except Exception as error:
             owner = f" of the distribution {entry.dist.name!r}" if entry.dist else ""
             what = f"the attention kinds {entry.name!r} ({entry.value}){owner} failed to load"
             warnings.warn(f"{what}: {type(error).__name__}: {error}", stacklevel=2)
+
+
+def _builds_attention(loaded: object) -> bool:
+    """Tell whether an entry point names an attention: a class, or what cannot be called without arguments."""
+    if not callable(loaded):
+        return False
+    try:
+        _signature(loaded).bind()
+    except TypeError:
+        return True
+    return isinstance(loaded, type)
 
 
 def check_attention(attention: str | AttentionFactory) -> AttentionFactory:
@@ -134,12 +149,13 @@ def build_attention(
     return branch
 
 
-def copy_scales(branch: nn.Module, attention: str | AttentionFactory) -> tuple[float, float]:
+def copy_scales(branch: nn.Module, attention: str | AttentionFactory, *, loading: bool = False) -> tuple[float, float]:
     """Return by what kernels and biases are multiplied when they are copied, so that the output is kept.
 
     Args:
         branch: The attention of a layer.
         attention: What it was built from.
+        loading: The copies come from a checkpoint rather than by ``init="copy"``; for the error.
 
     Raises:
         ArgumentError: Its weights do not sum to one, and it does not say by what to multiply.
@@ -148,11 +164,14 @@ def copy_scales(branch: nn.Module, attention: str | AttentionFactory) -> tuple[f
         return 1.0, 1.0
     scale = getattr(branch, "copy_scale", None)
     if scale is None:
-        got = f"'copy' for attention {attention!r}, whose weights do not sum to one and which has no copy_scale"
-        need = "'independent'"
+        named = repr(attention) if isinstance(attention, str) else _describe(attention)
+        what = f"attention {named}, whose weights do not sum to one and which has no copy_scale"
+        others = ["an attention that has one"] if loading else ["'independent'"]
         if "zero_init" in _named_arguments(check_attention(attention)):
-            need += ", or attention_kwargs={'zero_init': True}, with which it has one"
-        raise ArgumentError("init", got, need)
+            others.append("attention_kwargs={'zero_init': True}, with which it has one")
+        if loading:
+            raise ArgumentError("weights", f"those of a static network for {what}", ", or ".join(others))
+        raise ArgumentError("init", f"'copy' for {what}", ", or ".join(others))
     bias_scale = getattr(branch, "copy_bias_scale", None)
     return float(scale), float(scale if bias_scale is None else bias_scale)
 

@@ -68,7 +68,7 @@ class MaskedConv2d(nn.Conv2d):
         self.refresh()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, C_in, H, W)`` to ``(B, C_out, H', W')``."""
+        """Map ``(B, C_in, H, W)`` to ``(B, C_out, H', W')``, or one image without ``B``."""
         weight = self.weight
         if self.has_closed:
             # Not a product, in which a weight that is not finite would leave its mark.

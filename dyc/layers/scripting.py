@@ -20,6 +20,8 @@ def scripted_conv2d(
     Args and result as :func:`ops.dynamic_conv2d`, with pairs for the window.
     """
     batch, out_channels = x.shape[0], weight.shape[1]
+    if batch == 0:  # groups are at least one
+        return F.conv2d(x, weight[0], None, stride, padding, dilation, groups)
     if attention.dim() == 2:
         attention = attention.unsqueeze(2).expand(-1, -1, out_channels)
     kernels = torch.einsum("bko,koihw->boihw", attention, weight).flatten(0, 1)

@@ -51,7 +51,8 @@ class SelectiveConv2d(nn.Module):
         drop_rate: Dropout between activation and convolution.
 
     Shape:
-        ``(B, C_in, H, W)`` to ``(B, C_out, H', W')``.
+        ``(B, C_in, H, W)`` to ``(B, C_out, H', W')``, or ``(C_in, H, W)`` to ``(C_out, H', W')``. As
+        :class:`torch.nn.Conv2d` it takes a batch of no samples.
 
     State: ``conv.mask`` ``(C_in,)``, True for open channels; ``pointers`` ``(C_in,)``, the channel that each slot
     reads, -1 for its own; ``shift`` ``(C_in, 2)``, horizontal and vertical in pixels, used where there is a pointer.
@@ -168,7 +169,11 @@ class SelectiveConv2d(nn.Module):
         self.refresh()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, C_in, H, W)`` to ``(B, C_out, H', W')``."""
+        """Map ``(B, C_in, H, W)`` to ``(B, C_out, H', W')``, or one image without ``B``."""
+        # BatchNorm and the operators take batches.
+        return self._batch(x.unsqueeze(0)).squeeze(0) if x.dim() == 3 else self._batch(x)
+
+    def _batch(self, x: Tensor) -> Tensor:
         if self.shift is not None:
             if self.slots.shape[0] > 0:
                 shift = self.shift[self.slots]

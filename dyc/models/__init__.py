@@ -15,6 +15,9 @@ from dyc.models import (  # noqa: F401  (imported to register their networks)
     resnet,
     resnext,
 )
+from dyc.models.arguments import document
 from dyc.models.registration import model_names
 
 __all__ = ["model_names"]
+
+document()

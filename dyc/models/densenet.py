@@ -14,12 +14,11 @@ included: for ImageNet the paper does not say which layers are selective.
 from collections.abc import Sequence
 from functools import partial
 
-import timm
 import torch
 from torch import Tensor, nn
 
 from dyc.models.preactivation import PreActivationNetwork
-from dyc.models.registration import cifar10_cfg, register
+from dyc.models.registration import cifar10_cfg, imagenet_cfg, register
 from dyc.models.selective_form import Selection, selective
 from ops import ArgumentError
 
@@ -123,8 +122,7 @@ IMAGENET_VARIANTS = {
 }
 
 default_cfgs = {name: cifar10_cfg() for name in VARIANTS}
-# timm's description, and so timm's weights: ``pretrained=True`` puts them into the selective form.
-default_cfgs |= {name: timm.get_pretrained_cfg("densenet121").to_dict() for name in IMAGENET_VARIANTS}
+default_cfgs |= {name: imagenet_cfg("features.conv0", "classifier") for name in IMAGENET_VARIANTS}
 
 register(__name__, VARIANTS, out_indices=(0, 1, 2), feature_cls="list")
 register(__name__, IMAGENET_VARIANTS, out_indices=(0, 1, 2, 3, 4), feature_cls="list")

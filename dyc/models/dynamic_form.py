@@ -8,7 +8,8 @@ from torch import nn
 
 from dyc.conversion.convert import Where, make_dynamic
 from dyc.dynamic_model import iter_operators, set_backend_where_it_fits
-from dyc.models.registration import Builder, static_builder
+from dyc.models.arguments import Argument, offers, parameters
+from dyc.models.registration import Builder, made_from, static_builder
 from ops import ArgumentError
 
 
@@ -29,6 +30,13 @@ class Recipe:
     head: str = ""
     attention_kwargs: dict = field(default_factory=dict)
     shortcut: str = ""
+
+    def arguments(self) -> dict[str, Argument]:
+        """Return the arguments of a network that is made dynamic so, with the recipe's own values as defaults."""
+        own = {"attention": self.attention, "where": self.where, "attention_kwargs": self.attention_kwargs}
+        found = parameters(Recipe.apply, **own)
+        switches = {"dynamic_head": self.head, "dynamic_shortcut": self.shortcut}
+        return {name: each for name, each in found.items() if switches.get(name, True)}
 
     def apply(
         self,
@@ -85,8 +93,9 @@ def dynamic(static: Builder | str, recipe: Recipe) -> Builder:
     """
     build_static = static_builder(static)
 
+    @offers(recipe.arguments(), static)
     def build(**kwargs) -> nn.Module:
         options = {name: kwargs.pop(name) for name in DYNAMIC_OPTIONS if name in kwargs}
         return recipe.apply(build_static(**kwargs), **options)
 
-    return build
+    return made_from(static, build)

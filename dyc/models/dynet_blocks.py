@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dyc.layers import BlockCoefficients, DynamicConv2d
+from dyc.models.arguments import Argument, offers
 from ops import ArgumentError, positive_int
 
 
@@ -28,6 +29,9 @@ class Conv(NamedTuple):
 def with_kernels(network: Callable[..., nn.Module], dynamic: bool = True, **defaults) -> Callable[..., nn.Module]:
     """Return a builder of the dynamic network, whose ``num_kernels`` users choose, or of its static baseline."""
 
+    own = {"num_kernels": Argument("num_kernels", "int", 6)} if dynamic else {}
+
+    @offers(own, network, fixed=("num_kernels", *defaults))
     def build(num_kernels: int | None = None, **kwargs) -> nn.Module:
         if dynamic:
             num_kernels = positive_int("num_kernels", 6 if num_kernels is None else num_kernels)

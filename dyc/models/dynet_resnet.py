@@ -13,6 +13,7 @@ from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 
 from dyc.layers import BlockCoefficients
+from dyc.models.arguments import Argument, offers
 from dyc.models.dynet_blocks import dynamic_like, with_kernels
 from dyc.models.registration import imagenet_cfg, register
 
@@ -74,6 +75,11 @@ class DyNetBottleneck(Bottleneck):
         return self.act3(y + shortcut)
 
 
+@offers(
+    {"zero_init_last": Argument("zero_init_last", "bool", False)},
+    ResNet,
+    fixed=("block", "layers", "channels", "block_args", "num_kernels"),
+)
 def _build(
     block: type[nn.Module], layers: tuple[int, ...], num_kernels: int, zero_init_last: bool = False, **kwargs
 ) -> ResNet:

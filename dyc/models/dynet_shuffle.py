@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dyc.models.arguments import offers
 from dyc.models.base import stage_reductions
 from dyc.models.dynamic_form import Recipe, dynamic
 from dyc.models.dynet_blocks import Conv, ConvChain, with_kernels
@@ -72,6 +73,7 @@ class SplitUnit(nn.Module):
         return F.channel_shuffle(torch.cat((kept, self.right(right)), 1), 2)
 
 
+@offers({}, None, fixed=("stem_channels", "head_channels"))
 class DyNetShuffle(PostActivationNetwork):
     """ShuffleNetV2's stages with units that are dynamic.
 

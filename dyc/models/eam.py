@@ -16,9 +16,11 @@ from timm.models import EfficientNet
 from timm.models._efficientnet_builder import decode_arch_def
 from torch import nn
 
+from dyc.layers.kinds import check_attention
+from dyc.models.arguments import Argument, offers, parameters
 from dyc.models.dynamic_form import Recipe, dynamic
 from dyc.models.mobilenetv1 import mobilenetv1
-from dyc.models.registration import Builder, imagenet_cfg, register, static_builder
+from dyc.models.registration import Builder, imagenet_cfg, made_from, register, static_builder
 from ops import ArgumentError
 
 SELECTION = ("select", "channels", "quarter", "resample", "seed", "pool_size", "pool", "normalizer")
@@ -32,6 +34,7 @@ STAGES = (
 """MobileNetV2's stages in timm's words: blocks (r), kernel size (k), stride (s), expansion (e), channels (c)."""
 
 
+@offers({}, EfficientNet, fixed=("act_layer",))
 def mobilenetv2(**kwargs) -> EfficientNet:
     """Build a static MobileNetV2 (https://arxiv.org/abs/1801.04381) whose first block expands too."""
     return EfficientNet(decode_arch_def([[stage] for stage in STAGES.split()]), act_layer=nn.ReLU6, **kwargs)
@@ -45,6 +48,7 @@ def with_arguments(network: Builder | str, recipe: Recipe) -> Builder:
     """
     build = static_builder(network)
 
+    @offers({"stem_stride": Argument("stem_stride", "int", 2)}, network)
     def static(stem_stride: int = 2, **kwargs) -> nn.Module:
         if stem_stride not in (1, 2):
             raise ArgumentError("stem_stride", repr(stem_stride), "1 or 2")
@@ -56,11 +60,14 @@ def with_arguments(network: Builder | str, recipe: Recipe) -> Builder:
 
     build_dynamic = dynamic(static, recipe)
 
+    kind = parameters(check_attention(recipe.attention), **recipe.attention_kwargs)
+
+    @offers({name: kind[name] for name in SELECTION if name in kind}, build_dynamic)
     def selecting(attention_kwargs: dict | None = None, **kwargs) -> nn.Module:
         chosen = {name: kwargs.pop(name) for name in SELECTION if name in kwargs}
         return build_dynamic(attention_kwargs={**(attention_kwargs or {}), **chosen}, **kwargs)
 
-    return selecting
+    return made_from(network, selecting)
 
 
 WHERE = r"^(blocks\.(?!.*\.se\.)|conv_head$)"  # all but stem and squeeze-and-excitation

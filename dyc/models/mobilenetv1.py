@@ -13,6 +13,7 @@ from timm.models import EfficientNet
 from timm.models._efficientnet_builder import decode_arch_def, round_channels
 from torch import nn
 
+from dyc.models.arguments import offers
 from dyc.models.dynamic_form import Recipe, dynamic
 from dyc.models.registration import imagenet_cfg, register
 
@@ -20,6 +21,7 @@ STAGES = "dsa_r1_k3_s1_c64 dsa_r2_k3_s2_c128 dsa_r2_k3_s2_c256 dsa_r6_k3_s2_c512
 """The stages in timm's words: blocks (r), kernel size (k), stride (s), channels at width 1 (c)."""
 
 
+@offers({}, EfficientNet, fixed=("num_features", "round_chs_fn", "act_layer"))
 def mobilenetv1(width: float, **kwargs) -> EfficientNet:
     """Build a static MobileNetV1 (https://arxiv.org/abs/1704.04861) with ReLU and ``width`` times the channels."""
     blocks = decode_arch_def([[stage] for stage in STAGES.split()])

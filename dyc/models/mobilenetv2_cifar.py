@@ -64,7 +64,7 @@ class MobileNetV2Cifar(PostActivationNetwork):
     Args:
         num_classes: Outputs of the classifier; 0 removes it.
         stem_stride: Stride of the first convolution.
-        stage2_stride: Stride of the second stage; 1 gives the report's 0.09 GMACs, 2 is in its author's file.
+        stage2_stride: Stride of the second stage; 1, as in the author's file, gives the report's 0.09 GMACs.
         drop_path_rate: Stochastic depth of the last block, rising to it from 0.
         kwargs: As :class:`PostActivationNetwork`: ``in_chans``, ``drop_rate``, ``global_pool``, ``device``, ``dtype``.
 

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 
 import timm
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.models import build_model_with_cfg, register_model
+from timm.models import build_model_with_cfg, generate_default_cfgs, get_arch_pretrained_cfgs, register_model
 from torch import nn
 
+from dyc.models.arguments import Argument, offers
 from dyc.selective.checkpoints import checkpoint_filter_fn
 
 Builder = Callable[..., nn.Module]
@@ -18,12 +19,39 @@ CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4824, 0.4467), (0.2471, 0.2435, 0.2616)
 
 def timm_builder(name: str, **defaults) -> Builder:
     """Return a function that builds timm's model ``name``, with ``defaults`` where the caller says nothing."""
-    return lambda **kwargs: timm.create_model(name, **{**defaults, **kwargs})
+
+    @offers({key: Argument(key, type(value).__name__, value) for key, value in defaults.items()}, name)
+    def build(**kwargs) -> nn.Module:
+        return timm.create_model(name, **{**defaults, **kwargs})
+
+    return build
 
 
 def static_builder(static: Builder | str) -> Builder:
     """Return ``static`` itself, or a function that builds timm's model of that name."""
     return timm_builder(static) if isinstance(static, str) else static
+
+
+def made_from(static: Builder | str, build: Builder) -> Builder:
+    """Let ``build``, which converts a static network, say which of timm's it is, if it is one, and return it."""
+    build.timm_name = static if isinstance(static, str) else getattr(static, "timm_name", None)
+    return build
+
+
+def with_static_weights(name: str, static: str, own: dict) -> Mapping:
+    """Return timm's descriptions of network ``name``, by tag, with the weights that timm has of its static form.
+
+    Args:
+        name: The network.
+        static: The name of its static form in timm.
+        own: Its description without weights. It stays the one that is meant without a tag if timm has no weights, or
+            if theirs are for another number of classes.
+    """
+    found = {cfg.tag: cfg for cfg in get_arch_pretrained_cfgs(static).values() if cfg.has_weights}
+    cfgs = {f"{name}.{tag}": cfg for tag, cfg in found.items()}
+    if not found or next(iter(found.values())).num_classes != own["num_classes"]:
+        cfgs[f"{name}.*"] = own  # the star makes it the default
+    return generate_default_cfgs(cfgs)[name]
 
 
 def imagenet_cfg(first_conv: str, classifier: str) -> dict:
@@ -58,6 +86,8 @@ def register(
 ) -> None:
     """Register networks with timm as if ``module`` defined a function of each one's name.
 
+    A network that is made from one of timm's has its tags: with ``pretrained=True`` it begins with those weights.
+
     Args:
         module: ``__name__`` of the family's module, whose ``default_cfgs`` describe the networks.
         variants: By model name, what builds the network and the docstring of its entry point.
@@ -68,11 +98,15 @@ def register(
             where they are attributes of the network.
     """
     feature_cfg = {"out_indices": out_indices, "feature_cls": feature_cls, "flatten_sequential": flatten_sequential}
+    family = sys.modules[module]
     for name, (build, doc) in variants.items():
+        static = getattr(build, "timm_name", None)
+        if static is not None:
+            family.default_cfgs[name] = with_static_weights(name, static, family.default_cfgs[name])
         entry = _entry_point(name, build, feature_cfg)
         entry.__name__ = entry.__qualname__ = name
         entry.__module__, entry.__doc__ = module, doc
-        setattr(sys.modules[module], name, register_model(entry))
+        setattr(family, name, register_model(entry))
 
 
 def _entry_point(name: str, build: Builder, feature_cfg: dict) -> Builder:
@@ -81,6 +115,7 @@ def _entry_point(name: str, build: Builder, feature_cfg: dict) -> Builder:
             build, name, pretrained, feature_cfg=dict(feature_cfg), pretrained_filter_fn=checkpoint_filter_fn, **kwargs
         )
 
+    entry.builder = build  # which knows what arguments there are
     return entry
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from dyc.conversion.where import Where
-from dyc.models.registration import Builder, static_builder
+from dyc.models.arguments import offers, parameters
+from dyc.models.registration import Builder, made_from, static_builder
 from dyc.selective import make_selective
 
 
@@ -36,8 +37,9 @@ def selective(static: Builder | str, selection: Selection) -> Builder:
     """
     build_static, own = static_builder(static), vars(selection)
 
+    @offers(parameters(Selection, **own), static)
     def build(**kwargs) -> nn.Module:
         options = {name: kwargs.pop(name, usual) for name, usual in own.items()}
         return make_selective(build_static(**kwargs), unsupported="raise", **options)
 
-    return build
+    return made_from(static, build)

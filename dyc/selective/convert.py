@@ -12,6 +12,7 @@ from dyc.conversion.fusing import keep_unfused
 from dyc.conversion.where import Where, chooser, listed, shown
 from dyc.dynamic_model import check_model
 from dyc.layers import MaskedConv2d, SelectiveConv2d
+from dyc.selective.checkpoints import take_static_checkpoints
 from dyc.selective.dataflow import trace
 from dyc.selective.reasons import summary
 from dyc.selective.rewire_network import iter_selective
@@ -196,6 +197,7 @@ def make_selective(
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if module in layers:
             model.set_submodule(name, layers[module])
+    take_static_checkpoints(model)
     placed = set(layers.values())
     keep_unfused(model, placed.__contains__, "its norms and activations have moved into selective layers")
     return model

@@ -76,6 +76,8 @@ def plan_rewiring(
     num_sources: int = 3,
     max_uses: int | None = None,
     generator: torch.Generator | None = None,
+    *,
+    soft_limit: bool = False,
 ) -> dict[str, Rewiring]:
     """Decide for every selective layer which channels close and which are re-used; nothing changes yet.
 
@@ -85,6 +87,7 @@ def plan_rewiring(
         num_sources: Channels to choose sources from, ``K``; 0 only closes channels (compression).
         max_uses: How often a channel may be read by others, ``N_max``; see :func:`realloc`.
         generator: Source of random numbers, on the CPU.
+        soft_limit: Let ``max_uses`` be the authors' soft limit; see :func:`realloc`.
 
     Returns:
         A :class:`Rewiring` per layer, its tensors on the CPU, so that one process can decide for all.
@@ -93,7 +96,7 @@ def plan_rewiring(
         ArgumentError: An argument is out of range, or the model has no selective layer, or one whose weights are not
             finite, so that no channel's share can be computed.
     """
-    check_rule(gamma, num_sources, max_uses)
+    check_rule(gamma, num_sources, max_uses, soft_limit)
     plan = {}
     for name, layer in selective_layers_of(model).items():
         kernels, activity, mask = _measured(layer)
@@ -102,11 +105,11 @@ def plan_rewiring(
             where = repr(name) if name else "the layer"
             sentence = f"the weights or the norm of {where} are not finite; the training has diverged"
             raise ArgumentError("model", sentence=sentence)
-        closed = dealloc(shares, gamma)
+        closed = dealloc(shares, gamma) | ~mask  # what is closed stays closed where the rule closes none
         scores = channel_scores(channel_damage(kernels, activity, ~closed))  # shares among those that stay open
         pointers = layer.pointers.cpu().masked_fill(closed, -1)
         sources = num_sources if layer.reallocates else 0
-        drawn = realloc(scores, ~closed, pointers, sources, max_uses, generator)
+        drawn = realloc(scores, ~closed, pointers, sources, max_uses, generator, soft_limit=soft_limit)
         plan[name] = Rewiring(closed, drawn)
     return plan
 
@@ -160,6 +163,8 @@ def rewire(
     max_uses: int | None = None,
     generator: torch.Generator | None = None,
     optimizer: torch.optim.Optimizer | None = None,
+    *,
+    soft_limit: bool = False,
 ) -> dict[str, Rewiring]:
     """Close channels that no output needs, and re-use them for shifted copies of important ones.
 
@@ -175,6 +180,6 @@ def rewire(
         >>> layer.mask.tolist()
         [True, True, True, True, True, False, True, True]
     """
-    plan = plan_rewiring(model, gamma, num_sources, max_uses, generator)
+    plan = plan_rewiring(model, gamma, num_sources, max_uses, generator, soft_limit=soft_limit)
     apply_rewiring(model, plan, optimizer)
     return plan

@@ -33,8 +33,10 @@ def _is_int(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def check_rule(gamma: float, num_sources: int, max_uses: int | None) -> None:
+def check_rule(gamma: float, num_sources: int, max_uses: int | None, soft_limit: bool = False) -> None:
     """Raise ArgumentError unless the threshold, the number of sources and the limit of their uses can be meant."""
+    if not isinstance(soft_limit, bool):
+        raise ArgumentError("soft_limit", repr(soft_limit), "True or False")
     if not isinstance(gamma, Real) or isinstance(gamma, bool) or not 0 <= gamma < 1:
         raise ArgumentError("gamma", repr(gamma), "a share in [0, 1), such as 0.001, that an output may lose")
     if not _is_int(num_sources) or num_sources < 0:
@@ -47,7 +49,9 @@ def dealloc(shares: Tensor, gamma: float = 1e-3) -> Tensor:
     """Return which input channels can be closed while no output loses more than ``gamma`` of itself.
 
     The channels are taken in the order of their largest share; the longest prefix of which every output's shares sum
-    to at most ``gamma`` is closed. Channels of share zero, such as closed ones, always belong to it.
+    to at most ``gamma`` is closed. Channels of share zero, such as closed ones, belong to it. If that is all of them,
+    none is closed, as in the authors' code: with weights of (nearly) zero, shares say nothing, and a layer whose
+    channels are all closed would have nothing left to re-use.
 
     Args:
         shares: Share of each input in each output, ``(C_out, C_in)``; see :func:`channel_damage`.
@@ -62,6 +66,8 @@ def dealloc(shares: Tensor, gamma: float = 1e-3) -> Tensor:
     Example:
         >>> dealloc(torch.tensor([[0.9, 0.06, 0.04], [0.95, 0.01, 0.04]]), gamma=0.05)
         tensor([False, False,  True])
+        >>> dealloc(torch.zeros(2, 3))
+        tensor([False, False, False])
     """
     check_rule(gamma, 0, None)
     if shares.dim() != 2 or 0 in shares.shape or not shares.is_floating_point():
@@ -71,6 +77,7 @@ def dealloc(shares: Tensor, gamma: float = 1e-3) -> Tensor:
     shares = shares.double()  # sums of many small shares are compared with a small number
     order = shares.amax(0).argsort(stable=True)
     fits = (shares[:, order].cumsum(1) <= gamma).all(0)
+    fits &= ~fits.all()
     return torch.empty_like(fits).scatter_(0, order, fits)
 
 
@@ -81,6 +88,8 @@ def realloc(
     num_sources: int = 3,
     max_uses: int | None = None,
     generator: torch.Generator | None = None,
+    *,
+    soft_limit: bool = False,
 ) -> Reallocation:
     """Draw for every closed channel an important one to re-use it for, and a shift.
 
@@ -95,6 +104,10 @@ def realloc(
         max_uses: How often the features of one channel may be read by others (its ``N_max``). When the best channels
             are used up, the next ones are taken; when all are, the rest of the closed channels stays closed.
         generator: Source of random numbers, on the device of ``scores``.
+        soft_limit: Count uses as the authors' code does, once before anything is drawn: what others read more than
+            ``max_uses`` times is not drawn, anything else as often as chance will have it. A channel that is read 32
+            times may so be drawn again, for any number of slots. Where fewer channels than ``num_sources`` are left,
+            theirs fills up with channels of score zero, closed ones included, and ours does not.
 
     Returns:
         A :class:`Reallocation`; empty if nothing is closed, or nothing is left to read.
@@ -102,7 +115,7 @@ def realloc(
     Raises:
         ArgumentError: A tensor has another shape or type, or a number is out of range.
     """
-    check_rule(0.0, num_sources, max_uses)
+    check_rule(0.0, num_sources, max_uses, soft_limit)
     wanted = {"scores": (scores, scores.is_floating_point()), "mask": (mask, mask.dtype == torch.bool)}
     wanted["pointers"] = (pointers, pointers.dtype == torch.long)
     for name, (tensor, fits) in wanted.items():
@@ -114,6 +127,8 @@ def realloc(
     roots = torch.where(pointers >= 0, pointers, torch.arange(channels, device=device))
     limit = channels if max_uses is None else max_uses
     left = limit - torch.bincount(pointers[pointers >= 0], minlength=channels)  # uses that each channel can still serve
+    if soft_limit:
+        left = torch.where(left < 0, 0, channels)
     ranked = torch.where(mask, scores, -1.0).argsort(descending=True, stable=True)
     drawn = torch.full((channels,), -1, dtype=torch.long, device=device)
     waiting = closed if num_sources else closed[:0]

@@ -6,7 +6,9 @@ from lightning_modules.callbacks.epoch_report import EpochReport
 from lightning_modules.callbacks.epoch_seed import EpochSeed
 from lightning_modules.callbacks.finite_loss import FiniteLoss
 from lightning_modules.callbacks.prediction_table import PredictionTable
+from lightning_modules.callbacks.progress_bar import CompactProgressBar
 from lightning_modules.callbacks.rewiring import ChannelRewiring
+from lightning_modules.callbacks.run_settings import RunSettings
 from lightning_modules.callbacks.temperature import TemperatureAnnealing
 from lightning_modules.callbacks.throughput import Throughput
 
@@ -14,11 +16,13 @@ __all__ = [
     "AttentionMonitor",
     "BestCheckpoint",
     "ChannelRewiring",
+    "CompactProgressBar",
     "EpochReport",
     "EpochSeed",
     "FiniteLoss",
     "LastCheckpoint",
     "PredictionTable",
+    "RunSettings",
     "TemperatureAnnealing",
     "Throughput",
 ]

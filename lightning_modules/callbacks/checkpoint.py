@@ -1,6 +1,5 @@
 """Checkpoints of a run: the best and the last, kept across a resume, and what to type after an interruption."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
+
+from lightning_modules.whole_files import copy_whole, use_whole_checkpoints
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -38,6 +39,11 @@ class BestCheckpoint(ModelCheckpoint):
         usable = loss is None or bool(loss.isfinite())
         return usable and super().check_monitor_top_k(trainer, current)
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let the trainer write checkpoints whole or not at all."""
+        super().setup(trainer, pl_module, stage)
+        use_whole_checkpoints(trainer)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the best score so far, and the file that holds it."""
         old, score = Path(state_dict["best_model_path"]), state_dict["best_model_score"]
@@ -64,6 +70,15 @@ class LastCheckpoint(ModelCheckpoint):
             folder, "last", save_on_train_epoch_end=True, save_on_exception=True, enable_version_counter=False
         )
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the file to resume from; Lightning would warn that the folder, which every run has, is another."""
+        self.best_model_path = state_dict["best_model_path"]
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let the trainer write checkpoints whole or not at all."""
+        super().setup(trainer, pl_module, stage)
+        use_whole_checkpoints(trainer)
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Name the checkpoint to resume from; SIGTERM leaves time to write it."""
         if trainer.state.fn != TrainerFn.FITTING or not isinstance(exception, KeyboardInterrupt | SIGTERMException):
@@ -78,7 +93,7 @@ class LastCheckpoint(ModelCheckpoint):
 @rank_zero_only
 def _copy(old: Path, new: Path) -> None:
     new.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(old, new)
+    copy_whole(old, new)
 
 
 @rank_zero_only

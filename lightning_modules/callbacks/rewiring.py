@@ -35,6 +35,8 @@ class ChannelRewiring(Callback):
         num_sources: How many of the most important channels are re-used (the publication's ``K``); without meaning in
             compression.
         max_uses: How often a channel may be read by others (``N_max``); None for no limit.
+        soft_limit: Let ``max_uses`` be the soft limit of the authors' code, which channels can exceed: only those that
+            exceed it already are not drawn. See :func:`dyc.selective.realloc`.
         until: When to stop: a share of the training up to 1.0, or from 2 on a number of epochs. The network of the
             epoch that reaches it is the last one that changes.
         every: Epochs between two changes.
@@ -61,11 +63,12 @@ class ChannelRewiring(Callback):
         every: int = 1,
         seed: int | None = None,
         reset_momentum: bool = True,
+        soft_limit: bool = False,
     ):
         if mode not in MODES:
             raise unknown_name("ChannelRewiring.mode", mode, MODES)
         try:
-            check_rule(gamma, num_sources, max_uses)
+            check_rule(gamma, num_sources, max_uses, soft_limit)
         except ArgumentError as error:
             raise ArgumentError(f"ChannelRewiring.{error}") from error
         if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32):
@@ -75,7 +78,7 @@ class ChannelRewiring(Callback):
         self.schedule = RewiringSchedule(until, every)
         self.mode, self.gamma, self.max_uses, self.until, self.every = mode, gamma, max_uses, until, every
         self.num_sources = 0 if mode == "compression" else num_sources
-        self.seed, self.reset_momentum = seed, reset_momentum
+        self.seed, self.reset_momentum, self.soft_limit = seed, reset_momentum, soft_limit
         self._forget()
 
     def _forget(self) -> None:
@@ -95,7 +98,7 @@ class ChannelRewiring(Callback):
         return {"rewired": self._rewired, "newly": list(self._newly), "settings": self._settings()}
 
     def _settings(self) -> dict[str, Any]:
-        names = ("mode", "gamma", "num_sources", "max_uses", "reset_momentum")
+        names = ("mode", "gamma", "num_sources", "max_uses", "soft_limit", "reset_momentum")
         return {**{name: getattr(self, name) for name in names}, **asdict(self.schedule), "seed": self._drawn_from}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -175,7 +178,8 @@ class ChannelRewiring(Callback):
         plan: dict[str, Rewiring] | None = None
         if trainer.is_global_zero:
             generator = torch.Generator().manual_seed(self._drawn_from * 1_000_003 + trainer.current_epoch)
-            plan = plan_rewiring(net, self.gamma, self.num_sources, self.max_uses, generator)
+            rule = (self.gamma, self.num_sources, self.max_uses, generator)
+            plan = plan_rewiring(net, *rule, soft_limit=self.soft_limit)
         plan = trainer.strategy.broadcast(plan)
         layers = dict(iter_selective(net))
         newly_closed = sum(int((change.closed & layers[name].mask.cpu()).sum()) for name, change in plan.items())

@@ -22,26 +22,41 @@ class TemperatureAnnealing(Callback):
         start: Temperature at the first step.
         end: Temperature from epoch ``epochs`` on.
         epochs: Length of the annealing.
-        per: ``"step"``: after t of T steps, ``start + (end - start) * t / T``; ``"epoch"``: constant within an epoch,
-            ``end`` being reached in the last epoch of the annealing.
+        per: ``"step"``: after t of T steps, ``start + (end - start) * t / T``, so that ``end`` is reached after the
+            last of them. The code of ODConv (https://github.com/OSVAI/ODConv) is one step ahead: it reaches 1 in the
+            last step. ``"epoch"``: constant within an epoch, in equal steps to ``end`` in the last epoch of the
+            annealing: 30, 26.78, 23.56, ..., 4.22, 1. ``"epoch_to_zero"``: constant within an epoch, on the line from
+            ``start`` to 0 as far as it is above ``end``: 30, 27, 24, ..., 3 in ten epochs, and 1 in those that follow.
 
     Raises:
-        ArgumentError: A temperature is not positive, or ``epochs`` is less than 1.
+        ArgumentError: A temperature is not positive, ``epochs`` is less than 1, or ``per="epoch_to_zero"`` is to rise.
 
-    Source: Chen et al., section 3.2, https://arxiv.org/abs/1912.03458 (30 to 1 over 10 epochs).
+    Source: Chen et al., section 3.2, https://arxiv.org/abs/1912.03458: from 30 to 1 in the first 10 epochs. How is not
+    said more precisely; ``"epoch"`` and ``"epoch_to_zero"`` are the two ways to do it once per epoch.
     """
 
-    def __init__(self, start: float = 30.0, end: float = 1.0, epochs: int = 10, per: Literal["step", "epoch"] = "step"):
+    def __init__(
+        self,
+        start: float = 30.0,
+        end: float = 1.0,
+        epochs: int = 10,
+        per: Literal["step", "epoch", "epoch_to_zero"] = "step",
+    ):
         self.start = check_temperature(start, "TemperatureAnnealing.start")
         self.end = check_temperature(end, "TemperatureAnnealing.end")
         if epochs < 1:
             raise ArgumentError("TemperatureAnnealing.epochs", epochs, "at least 1")
-        if per not in ("step", "epoch"):
-            raise ArgumentError("TemperatureAnnealing.per", repr(per), "'step' or 'epoch'")
+        if per not in ("step", "epoch", "epoch_to_zero"):
+            raise ArgumentError("TemperatureAnnealing.per", repr(per), "'step', 'epoch' or 'epoch_to_zero'")
+        if per == "epoch_to_zero" and start < end:
+            got = f"{per!r} from {start:g} to {end:g}"
+            raise ArgumentError("TemperatureAnnealing.per", got, "'step' or 'epoch' for a temperature that rises")
         self.epochs, self.per = epochs, per
 
     def temperature(self, epochs_done: float) -> float:
         """Return the temperature after so many epochs (a fraction between epochs if ``per="step"``)."""
+        if self.per == "epoch_to_zero":
+            return max(self.end, self.start * (1 - int(epochs_done) / self.epochs))
         if self.per == "epoch":
             span = max(1, self.epochs - 1)
             share = 1.0 if self.epochs == 1 else min(1.0, int(epochs_done) / span)
@@ -73,5 +88,5 @@ class TemperatureAnnealing(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set the temperature of the epoch."""
-        if self.per == "epoch":
+        if self.per != "step":
             set_temperature(pl_module, self.temperature(trainer.current_epoch))

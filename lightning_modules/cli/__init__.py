@@ -4,8 +4,6 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from ops import ArgumentError, BackendUnavailable, unknown_name
-
 COMMANDS = {
     "fit": ("lightning_modules.cli.training", "train a network, then test it"),
     "validate": ("lightning_modules.cli.training", "evaluate a checkpoint on the validation split"),
@@ -23,7 +21,8 @@ def usage() -> str:
     """Return the text of ``dyc --help``."""
     rows = "\n".join(f"  {name:<10}{summary}" for name, (_, summary) in COMMANDS.items())
     return (
-        "usage: dyc COMMAND [options]      dyc COMMAND --help      dyc --version\n\n"
+        "usage: dyc COMMAND [options]      dyc COMMAND --help      dyc --version\n"
+        "       dyc --install-completion\n\n"
         "Dynamic convolution: train, evaluate and compare networks whose kernels adapt to each input.\n\n"
         f"commands:\n{rows}\n\n"
         "examples:\n"
@@ -35,7 +34,7 @@ def usage() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0, or 2 when an argument cannot be used.
+    """Run one command and return its exit status: 0, or 2 for an error that the user can put right.
 
     Without ``argv``, as the console script calls it, Ctrl-C shows no traceback. The process still ends by the signal,
     and not by ``sys.exit(130)``: a shell shows 130 for both, but goes on with its loop after the latter.
@@ -50,25 +49,31 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"dyc {version('dyc')}")
         return 0
+    if argv[0] in ("models", "compact") and {"-h", "--help"} & set(argv[1:]):
+        from lightning_modules.cli.parsers import PARSERS
+
+        PARSERS[argv[0]]().parse_args(["--help"])  # exits, before anything that takes seconds to import
+    if argv[0] == "--install-completion":
+        from lightning_modules.cli.completion import install
+
+        install()
+        return 0
     try:
         if argv[0] not in COMMANDS:
+            from ops import unknown_name  # with PyTorch, which --help need not wait for
+
             raise unknown_name("command", argv[0], COMMANDS)
         import_module(COMMANDS[argv[0]][0]).main(argv)
-    except (ValueError, BackendUnavailable) as error:
-        found = _argument_error(error)
-        if found is None:
+    except Exception as error:
+        from lightning_modules.cli.errors import user_error
+
+        line = user_error(error)
+        if line is None:
             raise
-        print(f"dyc {argv[0]}: error: {found}", file=sys.stderr)
+        print(f"dyc {argv[0]}: error: {line}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         if console:
             sys.excepthook = lambda *_: None
         raise
     return 0
-
-
-def _argument_error(error: BaseException | None) -> BaseException | None:
-    """Return the error that says what cannot be used: the one raised, or the one that the parser wrapped in its own."""
-    while error is not None and not isinstance(error, ArgumentError | BackendUnavailable):
-        error = error.__cause__
-    return error

@@ -3,16 +3,18 @@
 import argparse
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 import dyc
 from dyc.benchmark import facts_line, machine, measure
+from dyc.meta_device import usual_input_sizes
 from dyc.selective import compact, iter_selective
 from lightning_modules.classifier import ImageClassifier
-from lightning_modules.cli.arguments import Parser, check_new_file, positive, share, whole
+from lightning_modules.cli.arguments import check_new_file
+from lightning_modules.cli.imports import import_from_run, import_given
+from lightning_modules.cli.parsers import compact_parser
 from lightning_modules.cli.tables import Table
 from lightning_modules.runs import find_checkpoint, read_checkpoint
 from ops import ArgumentError
@@ -20,50 +22,18 @@ from ops import ArgumentError
 EXPORTED = ".pt2"
 
 
-def parser() -> Parser:
-    """Return the parser of the command."""
-    result = Parser(
-        prog="dyc compact",
-        description="Load a checkpoint of a network with selective layers, remove its closed channels, and compare: "
-        "parameters, MACs, time, outputs.",
-        allow_abbrev=False,
-    )
-    result.add_argument(
-        "--ckpt_path",
-        default="last",
-        help="a checkpoint file, or last or best for that of the run --name (default: last)",
-    )
-    result.add_argument("--name", default="run", help="name of the run (default: run)")
-    result.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
-    result.add_argument(
-        "--keep_below",
-        type=share,
-        default=0.0,
-        metavar="S",
-        help="do not shrink layers with less than this share of their channels closed (default: 0)",
-    )
-    result.add_argument("--batch", type=whole, default=64, metavar="N", help="images per timed call (default: 64)")
-    result.add_argument(
-        "--seconds", type=positive, default=10.0, help="seconds of timing, both networks together (default: 10)"
-    )
-    result.add_argument(
-        "--output",
-        type=Path,
-        metavar="FILE.pt2",
-        help="also save the compact network with torch.export, for any batch size and images of the trained size",
-    )
-    return result
-
-
 def main(argv: Sequence[str]) -> None:
     """Run ``dyc compact ...``; ``argv`` starts with the command's name."""
-    options = parser().parse_args(argv[1:])
+    options = compact_parser().parse_args(argv[1:])
     _check_output(options)
     path = find_checkpoint(options.ckpt_path, options.runs, options.name)
-    size = read_checkpoint(path).get("datamodule_hyper_parameters", {}).get("image_size")
+    checkpoint = read_checkpoint(path)
+    if not import_given(options):
+        import_from_run(path, options.runs, checkpoint.get("imports", []))
+    size = checkpoint.get("datamodule_hyper_parameters", {}).get("image_size")
     trained = ImageClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     network = trained.evaluated.eval()
-    pixels = size or network.default_cfg["input_size"][-1]
+    pixels = size or usual_input_sizes(network)[0][-1]
     image = (trained.in_chans, pixels, pixels)
     smaller = compact(network, keep_below=options.keep_below, input_size=image).eval()
     print(facts_line(machine()))

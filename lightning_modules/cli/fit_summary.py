@@ -2,45 +2,70 @@
 
 import csv
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
-from lightning_modules.cli.tables import Table
+from lightning_modules.cli.evaluations import results_table
+from lightning_modules.cli.next_commands import next_commands
+from lightning_modules.cli.saved_config import CONFIG
+
+LAST, BEST = "last epoch", "best on validation"
+KEYS = {LAST: "test/", BEST: "test_best/"}
+"""How the figures of each network are named in the logs."""
 
 
 def print_summary(cli: Any) -> None:
     """Test, print the table, and name the files and the next commands; ``cli`` is a finished ``DycCLI``."""
     trainer, data = cli.trainer, cli.datamodule
-    paths = [Path(c.best_model_path) for c in _checkpoints(trainer) if c.best_model_path]
+    paths = [Path(c.best_model_path) for c in trainer.checkpoint_callbacks if _wrote(c)]
     saved = {path.stem: os.path.relpath(path) for path in paths}
-    chosen = {"last epoch": saved.get("last")}
-    if "best" in saved:
-        chosen["best on validation"] = saved["best"]
     results = {}
-    for label, path in chosen.items():
-        results[label] = trainer.test(cli.model, datamodule=data, ckpt_path=path, verbose=False, weights_only=True)[0]
+    if "best" in saved:
+        results[BEST] = _test_best(cli, saved["best"])
+    # Last, so that the network in memory afterwards is the one that training ended with.
+    results[LAST] = _test(cli, saved.get("last"))
     if not trainer.is_global_zero:
         return
-    keys = [key for key in ("test/top1", "test/top5", "test/loss") if key in results["last epoch"]]
-    columns = ["network", *(key.removeprefix("test/").replace("top", "top-") for key in keys)]
-    table = Table(columns, 1, title=f"{cli.model.model_name} on {data.dataset}: test")
-    for label, values in results.items():
-        figures = (f"{values[k]:.4f}" if k == "test/loss" else f"{values[k]:.2%}" for k in keys)
-        table.rows.append([label, *figures])
-    print(f"\n{table}\n")
+    results = {label: results[label] for label in KEYS if label in results}
+    logged = {label: f"{label} ({prefix}*)" for label, prefix in KEYS.items()} if trainer.loggers else {}
+    shown = {logged.get(label, label): figures for label, figures in results.items()}
+    print(f"\n{results_table(f'{cli.model.source.title} on {data.dataset_name}: test', shown)}\n")
     if data.validates_on_test:
         print("Validation used the test split, so report the last epoch: the best was chosen on test images.")
-    if not cli.trainer.loggers:
-        return
     _write_results(cli.folder / "test.csv", results)
     for line in _files(cli, saved):
         print(line)
+    config, size = cli.config["fit"], data.image_size
+    print("try next:")
+    for command in next_commands(config, cli.folder, cli.model.model_name, size, set(saved)):
+        print(f"  {command}")
 
 
-def _checkpoints(trainer: Any) -> list[ModelCheckpoint]:
-    return [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
+def _wrote(callback: Any) -> bool:
+    return isinstance(callback, ModelCheckpoint) and bool(callback.best_model_path)
+
+
+def _test(cli: Any, path: str | None) -> dict[str, float]:
+    options = {"ckpt_path": path, "verbose": False, "weights_only": True}
+    return cli.trainer.test(cli.model, datamodule=cli.datamodule, **options)[0]
+
+
+def _test_best(cli: Any, path: str) -> dict[str, float]:
+    """Test the best network, and log its figures under a name of their own: ``test/`` is the last epoch."""
+    trainer = cli.trainer
+    loggers, trainer.loggers = trainer.loggers, []
+    try:
+        found = _test(cli, path)
+    finally:
+        trainer.loggers = loggers
+    renamed = {key.replace(KEYS[LAST], KEYS[BEST], 1): value for key, value in found.items()}
+    for logger in loggers:
+        logger.log_metrics({**renamed, "epoch": trainer.current_epoch}, step=trainer.global_step)
+    return found
 
 
 def _write_results(path: Path, results: dict[str, dict[str, float]]) -> None:
@@ -51,18 +76,17 @@ def _write_results(path: Path, results: dict[str, dict[str, float]]) -> None:
 
 
 def _files(cli: Any, saved: dict[str, str]) -> list[str]:
+    """Return a line for every file of the run that there is."""
     folder = cli.folder
-    lines = [f"  {label + ' checkpoint:':<18}{path}" for label, path in saved.items()]
-    lines += [f"  {'CSV log:':<18}{folder / 'metrics.csv'}", f"  {'settings:':<18}{folder / 'config.yaml'}"]
-    if (folder / "wandb").is_dir():
-        offline = sorted((folder / "wandb").glob("offline-run-*"))
-        upload = f" (upload it with: wandb sync {offline[-1]})" if offline else ""
-        lines.append(f"  {'W&B files:':<18}{folder / 'wandb'}{upload}")
-    config = f"--config {folder / 'config.yaml'}"
-    other = next(name for name in ("mobilenetv2_cifar", "dyc_mobilenetv2_cifar") if name != cli.model.model_name)
-    tries = [f"dyc fit {config} --model.model {other} --model.model_kwargs {{}} --name {cli.run_name}_{other}"]
-    if saved and cli.trainer.max_epochs > 0:
-        tries.append(f"dyc fit {config} --ckpt_path last --trainer.max_epochs {2 * cli.trainer.max_epochs}")
-    if saved:
-        tries.append(f"dyc predict --name {cli.run_name} --ckpt_path {'best' if 'best' in saved else 'last'}")
-    return [*lines, "try next:", *(f"  {command}" for command in (*tries, "dyc models"))]
+    files = {"CSV log": folder / "metrics.csv", "settings": folder / CONFIG, "W&B files": folder / "wandb"}
+    named = {**{f"{label} checkpoint": path for label, path in saved.items()}, "results": folder / "test.csv", **files}
+    for logger in cli.trainer.loggers:
+        place = None if isinstance(logger, WandbLogger) else getattr(logger, "log_dir", None) or logger.save_dir
+        if place is not None and not (isinstance(logger, CSVLogger) and Path(place) == folder):
+            named[type(logger).__name__] = place
+    lines = {label: str(path) for label, path in named.items() if Path(path).exists()}
+    offline = sorted((folder / "wandb").glob("offline-run-*"))
+    if offline:
+        lines["W&B files"] += f" (upload it with: {shlex.join(['wandb', 'sync', str(offline[-1])])})"
+    width = max(map(len, lines), default=0) + 2
+    return [f"  {label + ':':<{width}}{text}" for label, text in lines.items()]

@@ -13,8 +13,11 @@ from torch import nn
 
 import dyc
 from dyc.counting import CONVENTIONS, Figure, Profile, figures
+from dyc.meta_device import usual_input_sizes
+from dyc.models.arguments import network_arguments
 from dyc.text_table import line
-from lightning_modules.cli.arguments import whole, whole_or_zero
+from lightning_modules.cli.imports import import_given
+from lightning_modules.cli.parsers import models_parser
 from ops import ArgumentError, unknown_name
 
 NETWORK = {
@@ -69,33 +72,6 @@ WIDTHS = {
 """Characters of the wide columns: rows are printed one by one, before the widest cell is known."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command."""
-    result = argparse.ArgumentParser(
-        prog="dyc models",
-        description="List networks with their parameters and MACs per image beside the figures that papers print.",
-        epilog="A gap of = means that our count, rounded to the digits that the paper prints, is the published figure; "
-        "--published explains the other gaps. Papers count operations in different ways: the column 'counted' is our "
-        "count in the paper's convention, which the column 'as' names. Conventions: "
-        + " ".join(f"{name}: {rule.summary}" for name, rule in CONVENTIONS.items()),
-    )
-    result.add_argument("filter", nargs="?", default="*", help="names to list, with wildcards (default: all)")
-    result.add_argument("--timm", action="store_true", help="search all of timm's models, not only this package's")
-    result.add_argument(
-        "--num-classes",
-        metavar="N",
-        type=whole_or_zero,
-        help="number of classes; 0 removes the classifier (default: each network's own, 10, 100 or 1000)",
-    )
-    result.add_argument(
-        "--image-size", metavar="N", type=whole, help="height and width in pixels (default: each network's own)"
-    )
-    result.add_argument("--layers", action="store_true", help="print one row per layer as well")
-    result.add_argument("--published", action="store_true", help="print one row per published figure instead")
-    result.add_argument("--csv", action="store_true", help="print comma-separated values")
-    return result
-
-
 def build(name: str, **kwargs) -> nn.Module:
     """Build a network; this package's own without memory for its weights, which counting does not need."""
     own = timm.model_entrypoint(name).__module__.startswith("dyc.")
@@ -105,7 +81,8 @@ def build(name: str, **kwargs) -> nn.Module:
 
 def count(model: nn.Module, image_size: int | None = None) -> Profile:
     """Profile a network at its own image size or another one."""
-    channels, height, width = model.default_cfg["input_size"]
+    described = getattr(model, "default_cfg", None)  # a user's own network need not have any
+    channels, height, width = described["input_size"] if described else usual_input_sizes(model)[0]
     size = (height, width) if image_size is None else (image_size, image_size)
     return dyc.profile(model, (channels, *size))
 
@@ -138,10 +115,10 @@ def describe(name: str, options: argparse.Namespace) -> tuple[dict, Profile]:
         "macs": counts.macs,
         "mixing_macs": counts.mixing_macs,
         "image_size": counts.input_size[1],
-        "num_classes": model.num_classes,
+        "num_classes": getattr(model, "num_classes", ""),
     }
-    own = model.default_cfg
-    if (row["image_size"], row["num_classes"]) == (own["input_size"][1], own["num_classes"]):
+    own = getattr(model, "default_cfg", None)
+    if own and (row["image_size"], row["num_classes"]) == (own["input_size"][1], own["num_classes"]):
         for figure in reversed([figure for figure in figures(name) if not figure.arguments]):
             found = compare(figure, counts)
             row[f"{figure.quantity}_published"], row[f"{figure.quantity}_gap"] = found["published"], found["gap"]
@@ -185,10 +162,17 @@ def listed_figures(names: Sequence[str]) -> Iterator[tuple[dict, str]]:
 
 def main(argv: Sequence[str]) -> None:
     """Run ``dyc models ...``; ``argv`` starts with the command's name."""
-    command = parser()
-    options = command.parse_args(argv[1:])
-    names = timm.list_models() if options.timm else dyc.models.model_names()
+    options = models_parser().parse_args(argv[1:])
+    if options.conventions:
+        print("\n".join(f"{name}: {rule.summary}" for name, rule in CONVENTIONS.items()))
+        return
+    known = set(timm.list_models())
+    import_given(options)
+    imported = set(timm.list_models()) - known
+    names = timm.list_models() if options.timm else sorted({*dyc.models.model_names(), *imported})
     chosen = [name for name in names if fnmatch(name, options.filter)]
+    if options.arguments and not chosen and timm.is_model(options.filter):
+        chosen = [options.filter]
     if not chosen and any(fnmatch(name, options.filter) for name in timm.list_models()):
         sentence = (
             f"{options.filter!r} matches none of this package's networks; add --timm to list all of timm's models"
@@ -198,6 +182,10 @@ def main(argv: Sequence[str]) -> None:
         raise unknown_name(
             "filter", options.filter, names, listing="a pattern that matches a network, such as '*cifar*'"
         )
+    if options.arguments:
+        for name in chosen:
+            print("\n  ".join([name, *map(str, network_arguments(name).values())]))
+        return
     if not options.published:
         described = (describe(name, options) for name in chosen)
         rows = ((row, str(counts) if options.layers else "") for row, counts in described)

@@ -3,13 +3,13 @@
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
@@ -17,18 +17,29 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning_modules.callbacks import (
     AttentionMonitor,
     BestCheckpoint,
+    CompactProgressBar,
     EpochReport,
     EpochSeed,
     FiniteLoss,
     LastCheckpoint,
     PredictionTable,
+    RunSettings,
     Throughput,
 )
+from lightning_modules.callbacks.run_settings import callbacks_by_name
 from lightning_modules.classifier import ImageClassifier
+from lightning_modules.cli.errors import refusals_of_the_trainer
+from lightning_modules.cli.evaluations import describe_checkpoint, report_evaluation
 from lightning_modules.cli.fit_summary import print_summary
+from lightning_modules.cli.imports import HELP as IMPORT_HELP
+from lightning_modules.cli.imports import import_from_run, import_named
 from lightning_modules.cli.interruption import told_by_exit_status
+from lightning_modules.cli.option_errors import OneLineParser, one_line
+from lightning_modules.cli.saved_config import SaveRunConfig
+from lightning_modules.cli.short_forms import expand
+from lightning_modules.cli.trained_settings import take_conversions
 from lightning_modules.data import ImageData
-from lightning_modules.loggers import WandbMode, build_loggers
+from lightning_modules.loggers import RunLoggers, WandbMode, build_loggers, finish_wandb, with_run_loggers
 from lightning_modules.resume import check_optimizer, epochs_behind
 from lightning_modules.runs import CHECKPOINTS, claim_folder, find_checkpoint, give_back, read_checkpoint
 from ops import ArgumentError
@@ -42,6 +53,7 @@ class DycCLI(LightningCLI):
         super().add_default_arguments_to_parser(parser)
         parser.add_argument("--name", type=str, default="run", help="Name of the run: its folder and its W&B group.")
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
+        parser.add_argument("--import", type=str | list[str], default=[], metavar="FILE.py|MODULE", help=IMPORT_HELP)
         parser.add_argument(
             "--wandb", type=WandbMode, default="auto", help="W&B: auto is online when logged in and offline otherwise."
         )
@@ -55,10 +67,19 @@ class DycCLI(LightningCLI):
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add model and data before the trainer, whose options fill many screens of ``--help``."""
-        parser.add_lightning_class_args(self._model_class, "model")
+        # As add_lightning_class_args does, but without the argument that only Python can give.
+        parser.add_class_arguments(self._model_class, "model", fail_untyped=False, sub_configs=True, skip={"net"})
         parser.add_lightning_class_args(self._datamodule_class, "data")
         parser.add_lightning_class_args(self.trainer_class, "trainer")
         parser.set_defaults({f"trainer.{k}": v for k, v in self.trainer_defaults.items()})
+        own = f"{RunLoggers.__module__}.{RunLoggers.__qualname__}"
+        parser.set_defaults({"trainer.logger": [{"class_path": own}]})
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Take out an option that has no use: evaluations print a table of their own."""
+        commands = LightningCLI.subcommands()
+        return {**commands, **{name: commands[name] | {"verbose"} for name in ("validate", "test")}}
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and note which options were given: an evaluation takes the others from the checkpoint."""
@@ -76,10 +97,13 @@ class DycCLI(LightningCLI):
         path = find_checkpoint(config["ckpt_path"], Path(config["runs"]), config["name"])
         config["ckpt_path"] = str(path)
         self.checkpoint = read_checkpoint(path)
+        if not config["import"]:
+            config["import"] = import_from_run(path, Path(config["runs"]), self.checkpoint.get("imports", []))
         trained, given = self.checkpoint["hyper_parameters"], config["model"]
         if given["model"] is not None and given["model"] != trained["model"]:
             raise ArgumentError("ckpt_path", f"a checkpoint of {trained['model']!r}", f"one of {given['model']!r}")
         given["model"] = trained["model"]
+        take_conversions(given, self.given.get("model"), trained)
         if self.config.subcommand == "fit":
             check_optimizer(given["optimizer"], trained["optimizer"])
             return
@@ -108,25 +132,39 @@ class DycCLI(LightningCLI):
         if self.subcommand in ("fit", "predict") and rank_zero_only.rank == 0:
             self.folder = claim_folder(self.run_root, self.run_name)
             _claimed.append((self.folder, self.run_root))
-        if self.subcommand != "fit":
-            self.save_config_callback = None
+        self.save_config_callback = SaveRunConfig if self.subcommand == "fit" else None
+        self.save_config_kwargs = {"folder": self.folder}
+
+    def instantiate_classes(self) -> None:
+        """Build everything; what a class cannot do without is said in one line."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if isinstance(error, ArgumentError) or "Problem with given class_path" not in str(error):
+                raise
+            raise ArgumentError(one_line(str(error))) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add the loggers and callbacks that every run has."""
         config = self._get(self.config_init, "trainer")
         loggers: Any = False
         if self.subcommand == "fit":
-            loggers = config["logger"]
-            if loggers is None or loggers is True:
-                loggers = False if config["fast_dev_run"] else self._loggers()
+            loggers = RunLoggers() if config["logger"] in (None, True) else config["logger"]
+            if config["fast_dev_run"]:
+                loggers = False
+            elif loggers is not False:
+                loggers = with_run_loggers(loggers, self._loggers)
+            if config["enable_autolog_hparams"]:  # RunSettings logs them, and more
+                kwargs["enable_autolog_hparams"] = False
         if self.subcommand == "predict":
             kwargs |= {"devices": 1, "num_nodes": 1, "strategy": "auto"}  # rows are written in the order of the data
         self.trainer_defaults["callbacks"] = self._callbacks(config, bool(loggers))
-        return super().instantiate_trainer(logger=loggers, **kwargs)
+        with refusals_of_the_trainer(config):
+            return super().instantiate_trainer(logger=loggers, **kwargs)
 
     def _loggers(self) -> list[Logger]:
         options = self.config_init[self.subcommand]
-        tags = [self.model.model_name, self.datamodule.dataset, f"seed{options['seed_everything']}"]
+        tags = [*self.model.source.tags, self.datamodule.dataset_name, f"seed{options['seed_everything']}"]
         tags += options["wandb_tags"]
         return build_loggers(self.folder, self.run_name, options["wandb"], options["wandb_project"], tags)
 
@@ -141,12 +179,25 @@ class DycCLI(LightningCLI):
         found += [FiniteLoss(), Throughput(), AttentionMonitor(), EpochReport()]
         if logs:
             found.append(LearningRateMonitor("epoch"))
+            if trainer["enable_autolog_hparams"]:
+                found.append(RunSettings(self._settings()))
+        own_bar = any(isinstance(each, ProgressBar) for each in trainer["callbacks"] or [])
+        if trainer["enable_progress_bar"] is not False and not own_bar:
+            found.append(CompactProgressBar())
         if trainer["enable_checkpointing"] is not False and not trainer["fast_dev_run"]:
             found += [BestCheckpoint(self.folder / CHECKPOINTS), LastCheckpoint(self.folder / CHECKPOINTS)]
         return found
 
+    def _settings(self) -> dict[str, Any]:
+        """Return all settings but those of network and data, which know more than what was given."""
+        self._dump_config()
+        settings = {name: value for name, value in self.config_dump.items() if name not in ("model", "data")}
+        trainer = settings["trainer"]
+        return settings | {"trainer": trainer | {"callbacks": callbacks_by_name(trainer["callbacks"] or [])}}
+
     def before_fit(self) -> None:
         """Check data, network and checkpoint against each other before a logger is started."""
+        self.model.imports = self.config_init["fit"]["import"]
         if not self.trainer.is_global_zero:
             return
         self.datamodule.prepare_data()
@@ -167,6 +218,20 @@ class DycCLI(LightningCLI):
         if not self.trainer.fast_dev_run:
             print_summary(self)
 
+    def validate(self, **options: Any) -> None:
+        """Evaluate on the validation split: say what is evaluated, and keep what is found."""
+        self._evaluate("val", self.trainer.validate, options)
+
+    def test(self, **options: Any) -> None:
+        """Evaluate on the test split, as :meth:`validate`."""
+        self._evaluate("test", self.trainer.test, options)
+
+    def _evaluate(self, split: str, run: Callable[..., Any], options: dict[str, Any]) -> None:
+        if self.trainer.is_global_zero:
+            print(describe_checkpoint(Path(options["ckpt_path"]), self.checkpoint))
+        run(**options, verbose=False)
+        report_evaluation(self, split)
+
     def after_predict(self) -> None:
         """Say where the predictions are."""
         print(f"predictions: {self.folder / 'predictions.csv'}")
@@ -179,23 +244,32 @@ def main(argv: Sequence[str]) -> None:
     """Run ``dyc fit|validate|test|predict ...``; ``argv`` starts with the command's name."""
     quiet()
     torch.set_float32_matmul_precision("high")  # TF32 on the GPUs that have it, as every published recipe runs
-    sys.argv[1:] = list(argv)  # LightningCLI names the program and saves the command from here
+    argv, configs = import_named(argv)
+    sys.argv[1:] = expand(argv, configs)  # LightningCLI names the program and saves the command from here
     usage = "dyc {} [-c CONFIG ...] [--name NAME] [--GROUP.OPTION VALUE ...] [--ckpt_path CKPT_PATH]"
+    status = 1
     try:
         with told_by_exit_status():
             DycCLI(
                 ImageClassifier,
                 ImageData,
+                parser_class=OneLineParser,
                 seed_everything_default=0,
                 auto_configure_optimizers=False,
                 load_from_checkpoint_support=False,
                 trainer_defaults={"max_epochs": 100, "enable_model_summary": False},  # EpochReport says it in one line
                 parser_kwargs={
                     "prog": "dyc",
-                    **{command: {"usage": usage.format(command)} for command in DycCLI.subcommands()},
+                    "allow_abbrev": False,
+                    **{
+                        command: {"usage": usage.format(command), "allow_abbrev": False}
+                        for command in DycCLI.subcommands()
+                    },
                 },
             )
+        status = 0
     finally:
+        finish_wandb(status)
         while _claimed:  # a run that failed before it wrote anything leaves nothing
             give_back(*_claimed.pop())
 
@@ -211,6 +285,7 @@ def quiet() -> None:
         ".*isinstance.treespec, LeafSpec.*",  # between Lightning and PyTorch
         ".*when using `ckpt_path`, callbacks used to create.*",  # an evaluation needs none of them
         ".*module.s. in eval mode at the start of training.*",  # the moving average
+        ".*recommended to use .*sync_dist=True.*",  # figures of one process are logged by the first alone
         ".*Couldn't infer the batch indices.*",  # predictions are written in the order of the data
     ):
         warnings.filterwarnings("ignore", message)

@@ -14,7 +14,7 @@ ALLOWED = {
     "batch_size": _AT_LEAST_1,
     "eval_batch_size": _AT_LEAST_1,
     "image_size": _AT_LEAST_1,
-    "num_classes": _AT_LEAST_1,
+    "num_classes": (lambda value: value >= 2, "at least 2"),
     "num_workers": _AT_LEAST_0,
     "crop_padding": _AT_LEAST_0,
     "hflip": _SHARE,
@@ -32,6 +32,20 @@ def check_ranges(**arguments: Any) -> None:
         passes, need = ALLOWED[name]
         if value is not None and not passes(value):
             raise ArgumentError(f"data.{name}", value, need)
+
+
+def check_memory(dataset: str, in_memory: bool, auto_augment: str | None, erase_prob: float) -> None:
+    """Raise an ArgumentError for a data set in memory that cannot be there, or is asked for a transform of images."""
+    if not in_memory:
+        return
+    if dataset.startswith("wds/"):
+        raise ArgumentError("data.in_memory", f"True with {dataset!r}", "a data set of single images, or false")
+    if auto_augment or erase_prob:
+        raise ArgumentError(
+            "data.auto_augment / data.erase_prob",
+            f"{auto_augment!r} / {erase_prob} with {dataset!r}",
+            "a data set that is read image by image; those in memory are cropped and flipped as whole batches",
+        )
 
 
 def check_policy(policy: str | None) -> None:

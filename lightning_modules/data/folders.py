@@ -1,31 +1,26 @@
 """Data sets read image by image: folders, and WebDataset shards and Hugging Face sets through timm's factory."""
 
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from timm.data import create_dataset, get_img_extensions
+from timm.data import create_dataset
 from timm.utils import natural_key
 from torch.utils.data import Dataset, IterableDataset
 
-from lightning_modules.data.image_files import Decoded, FileReader, image_files
+from lightning_modules.data.image_files import EXTENSIONS, Decoded, FileReader, find_images, warn_of_left_out
+from lightning_modules.data.splits import Splits
 from ops import ArgumentError
 
 TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "valid", "validation", "eval", "evaluation"), ("test",)
 
 
-@dataclass
-class Splits:
-    """The splits of a data set; ``val`` and ``test`` may be missing. Classes as a name-to-label map, if known."""
-
-    train: Dataset
-    val: Dataset | None
-    test: Dataset | None
-    class_to_idx: dict[str, int] | None
-
-
 def _child(root: Path, names: tuple[str, ...]) -> Path | None:
     return next((root / name for name in names if (root / name).is_dir()), None)
+
+
+def _visible_file(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".")
 
 
 def _open_folder(folder: Path, class_to_idx: dict[str, int] | None = None) -> Decoded:
@@ -34,10 +29,11 @@ def _open_folder(folder: Path, class_to_idx: dict[str, int] | None = None) -> De
     classes.sort(key=lambda name: (natural_key(name), name))
     if not classes:
         raise ArgumentError("data.root", f"{str(folder)!r} without class folders", "a folder of images for each class")
-    found = {name: sorted(image_files(folder / name)) for name in classes}
+    left_out: Counter[str] = Counter()
+    found = {name: find_images(folder / name, left_out) for name in classes}
     empty = [name for name, paths in found.items() if not paths]
     if empty:
-        kinds = ", ".join(sorted(get_img_extensions()))
+        kinds = ", ".join(EXTENSIONS)
         sentence = f"{str(folder)!r} has no image of {', '.join(empty)}; images are files that end with {kinds}"
         raise ArgumentError("data.root", sentence=sentence)
     labels = class_to_idx or {name: label for label, name in enumerate(classes)}
@@ -46,6 +42,9 @@ def _open_folder(folder: Path, class_to_idx: dict[str, int] | None = None) -> De
         raise ArgumentError(
             "data.root", f"classes {', '.join(unknown)} in {str(folder)!r}", "the classes of the training folder only"
         )
+    warn_of_left_out(f"data.root: {str(folder)!r}", left_out, "not images by their extension")
+    beside = Counter(p.suffix.lower() or "without extension" for p in folder.iterdir() if _visible_file(p))
+    warn_of_left_out(f"data.root: {str(folder)!r}", beside, "beside the class folders instead of in one")
     files = [(path, labels[name]) for name, paths in found.items() for path in paths]
     return Decoded(FileReader(*zip(*files), labels), "data.root")
 
@@ -98,9 +97,11 @@ def open_timm(
         if split is None:
             return None
         training = role == "train"
+        # The pixels of shards are converted with ours, not by the reader.
+        options = {"input_img_mode": "", **kwargs} if kind == "wds" else kwargs
         try:
             data = create_dataset(
-                name, root=root, split=split, is_training=training, batch_size=batch_size, seed=seed, **kwargs
+                name, root=root, split=split, is_training=training, batch_size=batch_size, seed=seed, **options
             )
         except Exception as error:  # readers raise many types
             # The readers of timm say "Please install" in a RuntimeError or let the ImportError through.

@@ -8,15 +8,18 @@ import torch
 from lightning.pytorch import LightningDataModule
 from timm.data import create_transform
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, Subset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from lightning_modules.data import image_tensors
-from lightning_modules.data.argument_checks import check_policy, check_ranges
+from lightning_modules.data.argument_checks import check_memory, check_policy, check_ranges
 from lightning_modules.data.catalog import IMAGENET, IN_MEMORY, check_dataset_name, open_in_memory
-from lightning_modules.data.folders import Splits, open_folder, open_timm
-from lightning_modules.data.image_files import Transformed, open_unlabelled
+from lightning_modules.data.decode_all import decode_all
+from lightning_modules.data.folders import open_folder, open_timm
+from lightning_modules.data.image_files import Converted, Decoded, Transformed, open_unlabelled
 from lightning_modules.data.image_tensors import ImageTensors, TensorLoader
 from lightning_modules.data.loaders import EpochLoader, EpochSampler, ShardLoader, drops_last, last_batch
+from lightning_modules.data.skip_damaged import without_damaged
+from lightning_modules.data.splits import Splits, item_names
 from lightning_modules.resume import batches_behind
 from ops import ArgumentError
 
@@ -27,7 +30,7 @@ class ImageData(LightningDataModule):
     ``digits`` (scikit-learn's handwritten digits) and ``torch/cifar10``, ``torch/cifar100``, ``torch/mnist``,
     ``torch/fashion_mnist``, ``torch/kmnist``, ``tiny_imagenet`` are kept in memory and augmented as whole batches on
     the training device (random crop, flip). ``folder``, ``wds/NAME`` and ``hfds/NAME`` are read image by image with
-    timm's ImageNet augmentation (random resized crop, flip, AutoAugment, erasing).
+    timm's ImageNet augmentation (random resized crop, flip, AutoAugment, erasing), unless ``in_memory`` is set.
 
     Without a validation split and with ``val_fraction=0``, the test split is validated on, as the papers do.
 
@@ -54,9 +57,14 @@ class ImageData(LightningDataModule):
         train_split: Name of the training split (``wds/``, ``hfds/``).
         val_split: Name of the validation split (``wds/``, ``hfds/``); null for none.
         test_split: Name of the test split (``wds/``, ``hfds/``); null for none.
-        predict_folder: A folder of images, with or without classes, for ``predict``; by default the test split.
+        predict_folder: Images for ``predict``: a folder, with or without classes, a file, or a list of both; by
+            default the test split.
         reader_kwargs: Further arguments of timm's reader, such as ``input_key`` (``wds/``, ``hfds/``).
         seed: Seed of the validation hold-out and of the order of samples; by default that of ``seed_everything``, or 0.
+        in_memory: Decode all images once and keep them, as the sets that are known (``folder``, ``hfds/``). Without
+            ``image_size``, they must be squares of one size; with it, they are resized and cropped to their middle.
+        skip_damaged: Decode every image once before it is used, and leave out what cannot be read (``folder``,
+            ``hfds/``, ``predict_folder``). Shards always leave out what is damaged.
 
     Raises:
         ArgumentError: An argument cannot be used, or the data is missing, empty or damaged.
@@ -84,13 +92,16 @@ class ImageData(LightningDataModule):
         train_split: str = "train",
         val_split: str | None = "validation",
         test_split: str | None = None,
-        predict_folder: str | None = None,
+        predict_folder: str | list[str] | None = None,
         reader_kwargs: dict[str, Any] | None = None,
         seed: int | None = None,
+        in_memory: bool = False,
+        skip_damaged: bool = False,
     ):
         super().__init__()
         self.dataset = check_dataset_name(dataset)
-        self.in_memory = dataset in IN_MEMORY
+        self.known = IN_MEMORY.get(dataset)
+        self.in_memory, self.skip_damaged = in_memory or self.known is not None, skip_damaged
         check_ranges(
             batch_size=batch_size,
             eval_batch_size=eval_batch_size,
@@ -104,12 +115,7 @@ class ImageData(LightningDataModule):
             num_classes=num_classes,
             num_workers=num_workers,
         )
-        if self.in_memory and (auto_augment or erase_prob):
-            raise ArgumentError(
-                "data.auto_augment / data.erase_prob",
-                f"{auto_augment!r} / {erase_prob} with {dataset!r}",
-                "a data set that is read image by image; those in memory are cropped and flipped as whole batches",
-            )
+        check_memory(dataset, self.in_memory, auto_augment, erase_prob)
         check_policy(auto_augment)
         self.root, self.download = root, download
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size or batch_size
@@ -118,12 +124,13 @@ class ImageData(LightningDataModule):
         self.crop_padding, self.hflip = crop_padding, hflip
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
         self.augmentation = {"scale": crop_scale, "auto_augment": auto_augment, "re_prob": erase_prob}
-        known = IN_MEMORY.get(dataset, IMAGENET)
+        known = self.known or IMAGENET
         self.mean, self.std = tuple(mean or known.mean), tuple(std or known.std)
         self.num_classes = num_classes
         self.num_workers = max(0, (os.cpu_count() or 1) - 1) if num_workers is None else num_workers
         self.split_names = {"train": train_split, "val": val_split, "test": test_split}
-        self.predict_folder = None if predict_folder is None else Path(predict_folder)
+        self.predict_folder = [predict_folder] if isinstance(predict_folder, str) else predict_folder
+        self._pictures: Dataset | None = None
         self.reader_kwargs = reader_kwargs or {}
         self.in_chans = len(known.mean)
         if len(self.mean) != self.in_chans or len(self.std) != self.in_chans:
@@ -136,7 +143,7 @@ class ImageData(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Download what is missing, and decode what is kept decoded, on one process only."""
-        if self.in_memory and (self.download or self.dataset == "tiny_imagenet"):
+        if self.known is not None and (self.download or self.dataset == "tiny_imagenet"):
             open_in_memory(self.dataset, Path(self.root), self.download)
 
     def setup(self, stage: str) -> None:
@@ -145,7 +152,7 @@ class ImageData(LightningDataModule):
         known = self.num_classes is not None and self.image_size is not None
         if self.splits is not None or (stage == "predict" and self.predict_folder is not None and known):
             return
-        if self.in_memory:
+        if self.known is not None:
             splits = self._open_tensors()
         elif self.dataset == "folder":
             splits = open_folder(Path(self.root))
@@ -153,8 +160,11 @@ class ImageData(LightningDataModule):
             splits = open_timm(
                 self.dataset, self.root, self.split_names, self.batch_size, self.seed, self.reader_kwargs
             )
-        self._settle_classes(splits)
-        self._settle_validation(splits)
+        known = None if self.known is None else self.known.num_classes
+        self.num_classes = splits.count_classes(self.num_classes, known, self.dataset, self.root)
+        self.class_names = splits.class_names or self.class_names
+        splits = splits.map(self._read_whole)
+        splits.settle_validation(self.val_fraction, self.seed, self.dataset, self.root)
         self.image_size = self.image_size or 224
         self.splits = splits
         self.hparams.image_size, self.hparams.num_classes = self.image_size, self.num_classes
@@ -172,41 +182,19 @@ class ImageData(LightningDataModule):
         self.image_size = self.image_size or train.images.shape[-1]
         return Splits(train.resize(self.image_size), None, test.resize(self.image_size), None)
 
-    def _settle_classes(self, splits: Splits) -> None:
-        known = IN_MEMORY[self.dataset].num_classes if self.in_memory else len(splits.class_to_idx or ()) or None
-        if self.num_classes is not None and known is not None and self.num_classes != known:
-            raise ArgumentError("data.num_classes", self.num_classes, f"{known}, the classes of {self.dataset!r}")
-        self.num_classes = self.num_classes or known
-        if self.num_classes is None:
-            sentence = f"{self.dataset!r} does not say how many classes it has; give their number"
-            raise ArgumentError("data.num_classes", sentence=sentence)
-        if splits.class_to_idx:
-            self.class_names = sorted(splits.class_to_idx, key=splits.class_to_idx.get)
-        elif self.in_memory:
-            self.class_names = list(splits.train.classes) or None
+    def _read_whole(self, name: str, data: Dataset) -> Dataset:
+        """Decode the images of a split, where damaged ones are left out or all are kept in memory."""
+        if isinstance(data, Decoded) and self.skip_damaged:
+            data = without_damaged(data)
+        if isinstance(data, Decoded) and self.in_memory:
+            data = decode_all(data, self.image_size, name, resize=self.hparams.image_size is not None)
+            self.image_size = data.images.shape[-1]
+        return data
 
-    def _settle_validation(self, splits: Splits) -> None:
-        if self.val_fraction > 0:
-            if splits.val is not None:
-                raise ArgumentError("data.val_fraction", self.val_fraction, "0, as the data set has a validation split")
-            if isinstance(splits.train, IterableDataset):
-                need = "0, and a val_split, as samples of an iterable data set cannot be picked"
-                raise ArgumentError("data.val_fraction", self.val_fraction, need)
-            count = len(splits.train)
-            held = int(count * self.val_fraction)
-            if held == 0:
-                raise ArgumentError("data.val_fraction", self.val_fraction, f"more than 1/{count}, which is one sample")
-            order = torch.randperm(count, generator=torch.Generator().manual_seed(self.seed))
-            pick = splits.train.subset if self.in_memory else lambda i: Subset(splits.train, i.tolist())
-            splits.train, splits.val = pick(order[held:]), pick(order[:held])
-        splits.val = splits.test if splits.val is None else splits.val
-        splits.test = splits.val if splits.test is None else splits.test
-        if splits.val is None and self.dataset == "folder":
-            raise ArgumentError(
-                "data.val_fraction", 0, f"a share above 0, as {self.root!r} has neither a val nor a test folder"
-            )
-        if splits.val is None:
-            raise ArgumentError("data.val_split", sentence="name a split here or as test_split; both are null")
+    @property
+    def dataset_name(self) -> str:
+        """What the data is called in logs: the name of the data set, or of the folder that holds it."""
+        return (self.dataset == "folder" and Path(self.root).resolve().name) or self.dataset
 
     @property
     def validates_on_test(self) -> bool:
@@ -239,22 +227,24 @@ class ImageData(LightningDataModule):
         return self._loader(self.splits.test, False)
 
     def predict_dataloader(self) -> Any:
-        """Serve ``predict_folder`` if there is one, else the test split."""
+        """Serve the images of ``predict_folder`` if there are any, else the test split."""
         return self._loader(self._predicted(), False, ordered=True)
 
     def _predicted(self) -> Any:
         if self.predict_folder is None:
             return self.splits.test
-        return open_unlabelled(self.predict_folder, "L" if self.in_chans == 1 else "RGB")
+        if self._pictures is None:
+            found = open_unlabelled([Path(p) for p in self.predict_folder], self._mode)
+            self._pictures = without_damaged(found) if self.skip_damaged else found
+        return self._pictures
 
     def predict_items(self) -> list[str]:
         """Name the images that :meth:`predict_dataloader` serves: paths where there are files, else numbers."""
-        data = self._predicted()
-        if isinstance(data, IterableDataset):
-            return [str(i) for i in range(data.reader.num_samples)]
-        if isinstance(data, Subset):
-            return [data.dataset.name(i) for i in data.indices]
-        return [str(i) if isinstance(data, ImageTensors) else data.name(i) for i in range(len(data))]
+        return item_names(self._predicted())
+
+    @property
+    def _mode(self) -> str:
+        return "L" if self.in_chans == 1 else "RGB"
 
     def _transform(self, training: bool) -> Any:
         size = (self.in_chans, self.image_size, self.image_size)
@@ -281,7 +271,7 @@ class ImageData(LightningDataModule):
         if isinstance(data, IterableDataset):
             if ordered:  # several workers take turns, each with its own shards
                 options["num_workers"] = min(1, self.num_workers)
-            data.transform = transform
+            data.transform = Converted(transform, self._mode)
             options |= {"training": training, "behind": behind, "rank": rank, "world_size": world_size}
             return ShardLoader(data, batch_size, **order, **options)
         # By name: Lightning rebuilds the loader for several devices and for prediction.

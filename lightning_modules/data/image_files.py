@@ -1,29 +1,47 @@
-"""Data sets of single image files: where the files are, how they are decoded, and a transform around any set."""
+"""Data sets of single image files: where the files are, and a transform around any set."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from lightning.pytorch.utilities import rank_zero_warn
 from PIL import Image
-from timm.data import get_img_extensions
 from timm.data.readers.reader import Reader
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
+from lightning_modules.data.decode import UnusableImage, read_image, to_8_bits
 from lightning_modules.seeding import seed_generators
 from ops import ArgumentError
 
+EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""The ends of the names of files that are taken for images, in lower or upper case."""
 
-def image_files(folder: Path) -> Iterator[str]:
-    """Yield every file below a folder whose extension is that of an image; hidden files and folders are left out."""
-    extensions = get_img_extensions(as_set=True)
+
+def find_images(folder: Path, left_out: Counter[str]) -> list[str]:
+    """Return every image below a folder, sorted, and count other files by extension; what is hidden does not count."""
+    found = []
     for parent, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             # Archives made on macOS hold a hidden ._NAME.jpg, which is not an image, beside every NAME.jpg.
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in extensions:
-                yield os.path.join(parent, name)
+            if name.startswith("."):
+                continue
+            extension = os.path.splitext(name)[1].lower()
+            if extension in EXTENSIONS:
+                found.append(os.path.join(parent, name))
+            else:
+                left_out[extension or "without extension"] += 1
+    return sorted(found)
+
+
+def warn_of_left_out(place: str, left_out: Counter[str], why: str) -> None:
+    """Say how many files were left out, by extension."""
+    if left_out:
+        kinds = ", ".join(f"{count:,} {extension}" for extension, count in sorted(left_out.items()))
+        rank_zero_warn(f"{place}: {left_out.total():,} left out, {why}: {kinds}")
 
 
 class FileReader(Reader):
@@ -56,26 +74,39 @@ class Decoded(Dataset):
         reader: A reader of timm's with random access.
         argument: The argument that an error is about.
         mode: Pillow's mode of the images, ``"RGB"`` or ``"L"``.
+        kept: Numbers of the images that are served; by default all.
     """
 
-    def __init__(self, reader: Reader, argument: str, mode: str = "RGB"):
+    def __init__(self, reader: Reader, argument: str, mode: str = "RGB", kept: Sequence[int] | None = None):
         self.reader, self.argument, self.mode = reader, argument, mode
+        self.kept = range(len(reader)) if kept is None else kept
 
     def __len__(self) -> int:
-        return len(self.reader)
+        return len(self.kept)
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        file, label = self.reader[index]
         try:
-            with file, Image.open(file) as image:
-                return image.convert(self.mode), label
-        except Exception as error:  # Pillow raises many types for damaged files
-            name = self.name(index)
-            raise ArgumentError(self.argument, f"{name!r}, which is damaged ({error})", "images only") from error
+            return self.decode(index)
+        except UnusableImage as error:
+            need = f"{error.need} (--data.skip_damaged true leaves out what cannot be read)"
+            raise ArgumentError(self.argument, f"{self.name(index)!r}, {error}", need) from error
+
+    def decode(self, index: int) -> tuple[Image.Image, int]:
+        """Return an image and its label.
+
+        Raises:
+            UnusableImage: The image cannot be read.
+        """
+        try:
+            file, label = self.reader[self.kept[index]]
+        except OSError as error:
+            raise UnusableImage(f"which cannot be opened ({error.strerror or error})", "files of yours") from error
+        with file:
+            return read_image(file, self.mode), label
 
     def name(self, index: int) -> str:
         """Return the path of an image, or its number where the set has no paths."""
-        return self.reader.filename(index, absolute=True) or str(index)
+        return self.reader.filename(self.kept[index], absolute=True) or str(self.kept[index])
 
 
 class Transformed(Dataset):
@@ -102,19 +133,43 @@ class Transformed(Dataset):
         return [self[index] for index in indices]
 
 
-def open_unlabelled(folder: Path, mode: str) -> Decoded:
-    """Open every image below a folder, in the order of their paths, with label -1.
+class Converted:
+    """A transform for shards, whose reader opens the images: their pixels are made ours first.
 
     Args:
-        folder: The folder.
+        transform: What follows.
+        mode: Pillow's mode of the images, ``"RGB"`` or ``"L"``.
+    """
+
+    def __init__(self, transform: Callable[[Any], Tensor], mode: str):
+        self.transform, self.mode = transform, mode
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """Return an opened image as a tensor."""
+        try:
+            return self.transform(to_8_bits(image, self.mode))
+        except UnusableImage as error:
+            raise ArgumentError("data.dataset", f"a shard with an image {error}", error.need) from error
+
+
+def open_unlabelled(places: Sequence[Path], mode: str) -> Decoded:
+    """Open files, and every image below folders, in the order given and then of their paths, with label -1.
+
+    Args:
+        places: Files, whatever their extension, and folders.
         mode: Pillow's mode of the images, ``"RGB"`` or ``"L"``.
 
     Raises:
-        ArgumentError: The folder does not exist or has no images.
+        ArgumentError: A place does not exist, or a folder has no images.
     """
-    if not folder.is_dir():
-        raise ArgumentError("data.predict_folder", f"{str(folder)!r}, which does not exist", "a folder of images")
-    paths = sorted(image_files(folder))
-    if not paths:
-        raise ArgumentError("data.predict_folder", f"{str(folder)!r} without images", "a folder with images")
-    return Decoded(FileReader(paths, [-1] * len(paths), {}), "data.predict_folder", mode)
+    argument, left_out, paths = "data.predict_folder", Counter(), []
+    for place in places:
+        if not place.exists():
+            raise ArgumentError(argument, f"{str(place)!r}, which does not exist", "a folder of images, or an image")
+        found = find_images(place, left_out) if place.is_dir() else [str(place)]
+        if not found:
+            need = f"a folder with images: files that end with {', '.join(EXTENSIONS)}"
+            raise ArgumentError(argument, f"{str(place)!r} without images", need)
+        paths += found
+    warn_of_left_out(argument, left_out, "not images by their extension")
+    return Decoded(FileReader(paths, [-1] * len(paths), {}), argument, mode)

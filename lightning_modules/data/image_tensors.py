@@ -13,18 +13,20 @@ from lightning_modules.data.loaders import Resumable, drops_last, epoch_order
 
 @dataclass(frozen=True)
 class ImageTensors:
-    """Images ``(N, C, H, W)``, uint8, labels ``(N,)``, int64, and the names of the classes if they have any."""
+    """Images ``(N, C, H, W)``, uint8, labels ``(N,)``, int64, and names of the classes and of the images, if any."""
 
     images: Tensor
     labels: Tensor
     classes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def subset(self, indices: Tensor) -> "ImageTensors":
         """Return the chosen samples."""
-        return replace(self, images=self.images[indices], labels=self.labels[indices])
+        names = tuple(self.names[i] for i in indices.tolist()) if self.names else ()
+        return replace(self, images=self.images[indices], labels=self.labels[indices], names=names)
 
     def to(self, device: torch.device) -> "ImageTensors":
         """Return the same samples on a device."""

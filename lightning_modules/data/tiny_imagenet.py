@@ -5,21 +5,19 @@ validation images.
 """
 
 import os
-import uuid
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 from torchvision.datasets.utils import download_and_extract_archive
 
+from lightning_modules.data.decode import UnusableImage, read_image
 from lightning_modules.data.image_tensors import ImageTensors
+from lightning_modules.data.parallel import for_each
+from lightning_modules.whole_files import save_whole
 from ops import ArgumentError
 
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -129,25 +127,19 @@ def _list(folder: Path) -> Contents:
 def _decode(files: list[tuple[Path, int]], split: str) -> Tensor:
     """Decode image files into ``(N, 3, 64, 64)``, uint8."""
     images = torch.empty(len(files), 3, SIZE, SIZE, dtype=torch.uint8)
-    pixels, step = images.numpy(), 256
+    pixels = images.numpy()
 
-    def fill(start: int) -> None:
-        for i, (path, _) in enumerate(files[start : start + step], start):
-            pixels[i] = _read(path).transpose(2, 0, 1)
+    def fill(i: int) -> None:
+        pixels[i] = _read(files[i][0]).transpose(2, 0, 1)
 
-    starts = range(0, len(files), step)
-    with ThreadPoolExecutor() as pool:  # Pillow decodes outside Python's lock
-        done = pool.map(fill, starts)
-        for _ in track(done, f"Tiny ImageNet, {split}", len(starts), console=Console(stderr=True)):
-            pass
+    for_each(len(files), fill, f"Tiny ImageNet, {split}")
     return images
 
 
 def _read(path: Path) -> np.ndarray:
     try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB"))  # a few are grey
-    except OSError as error:
+        pixels = np.asarray(read_image(path))
+    except UnusableImage as error:
         raise _damaged(path, str(error)) from error
     if pixels.shape != (SIZE, SIZE, 3):
         raise _damaged(path, f"{pixels.shape[1]} x {pixels.shape[0]} pixels")
@@ -176,12 +168,7 @@ def _read_cache(path: Path, counts: list[int]) -> list[Tensor] | None:
 
 def _write_cache(path: Path, counts: list[int], images: list[Tensor]) -> None:
     """Write the images of both splits; whoever reads meanwhile finds a whole file or none."""
-    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     try:
-        torch.save({"counts": counts, "images": images}, unfinished)
-        unfinished.replace(path)
-    except (OSError, RuntimeError) as error:  # PyTorch's writer raises RuntimeError where a disk is full
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        warnings.warn(f"{path} cannot be written, so that every start decodes all images: {reason}", stacklevel=2)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        save_whole({"counts": counts, "images": images}, path)
+    except OSError as error:
+        warnings.warn(f"{path} cannot be written, so that every start decodes all images: {error}", stacklevel=2)

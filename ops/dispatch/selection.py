@@ -10,7 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ops import no_samples
 from ops.dispatch.backend import Backend
+from ops.dispatch.operators import DEPTHWISE, DYNAMIC_DEPTHWISE, FEATURE_MIXING, PER_SAMPLE
 from ops.dispatch.problem import Problem
 from ops.dispatch.registry import backend_lacks, backends, chosen_state, in_order, registered
 from ops.errors import BackendUnavailable
@@ -24,6 +26,13 @@ class Choice(NamedTuple):
     run: Callable[..., Tensor]
 
 
+# Compiled kernels need a sample, and plain formulas make groups of the batch, at least one.
+_OF_NO_SAMPLES = {
+    DEPTHWISE: no_samples.depthwise,
+    DYNAMIC_DEPTHWISE: no_samples.dynamic_depthwise,
+    PER_SAMPLE: no_samples.per_sample,
+    FEATURE_MIXING: no_samples.feature_mixing,
+}
 _CHOICES: dict[tuple, Choice] = {}  # choosing anew would take longer than a small convolution
 _MOST_CHOICES = 4096
 
@@ -69,7 +78,7 @@ def _select(problem: Problem, name: str) -> Choice:
         for backend in in_order(problem):
             operator, reasons = _prepared_stage(backend, problem)
             if not reasons:
-                return Choice(backend, operator, backend.operators[operator].run)
+                return _choice(backend, operator, problem)
         raise BackendUnavailable("no backend can run this call:\n" + describe(problem))
     missing = backend_lacks(name, problem.operator)
     if missing is not None:
@@ -78,7 +87,13 @@ def _select(problem: Problem, name: str) -> Choice:
     operator, reasons = _prepared_stage(backend, problem)
     if reasons:
         raise BackendUnavailable(f"backend {name!r} cannot run this call: " + "; ".join(reasons))
-    return Choice(backend, operator, backend.operators[operator].run)
+    return _choice(backend, operator, problem)
+
+
+def _choice(backend: Backend, operator: str, problem: Problem) -> Choice:
+    """Return how a backend runs a problem that it can run: where there are no samples, as PyTorch does in its place."""
+    run = _OF_NO_SAMPLES.get(operator) if problem.batch == 0 else None
+    return Choice(backend, operator, run or backend.operators[operator].run)
 
 
 def select_backend(problem: Problem, name: str = "auto") -> Backend:

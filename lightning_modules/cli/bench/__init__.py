@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from importlib import import_module
 
-from ops import unknown_name
-
 BENCHES = {"ops": "operators", "layers": "operators", "models": "models", "selective": "selective"}
 """Which module of this package has the function of that name, loaded when it is asked for."""
 
@@ -34,5 +32,7 @@ def main(argv: Sequence[str]) -> None:
         print(USAGE, end="")
         raise SystemExit(0 if len(argv) > 1 else 2)
     if argv[1] not in BENCHES:
+        from ops import unknown_name
+
         raise unknown_name("what", argv[1], BENCHES)
     getattr(import_module(f"{__name__}.{BENCHES[argv[1]]}"), argv[1])(argv[1:])

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.torch_version import TorchVersion
 
-from ops.backends.compiled import plane_taps, taps
+from ops.backends.compiled import plane_taps, taps, visible
 from ops.dispatch.backend import Backend, Implementation
 from ops.dispatch.operators import DEPTHWISE
 from ops.dispatch.problem import Problem
@@ -126,17 +126,33 @@ def _laid_out(x: Tensor, channels_last: bool) -> Tensor:
 def _compute(
     kind: str, first: Tensor, second: Tensor, size: tuple[int, ...], kernel: Pair, window: Window, channels_last: bool
 ) -> Tensor:
-    """Run one of the three functions on ``(B, C, ...)`` tensors, compiled, or as it is while being traced."""
+    """Run one of the three functions on ``(B, C, ...)`` tensors, compiled, or as it is while traced or watched."""
+    if visible.is_watched():
+        return visible.call(kind, first, second, size, kernel, window, channels_last)
+    compiled = not torch.compiler.is_compiling()
+    return _computed(kind, first, second, size, kernel, window, channels_last, compiled)
+
+
+def _computed(
+    kind: str,
+    first: Tensor,
+    second: Tensor,
+    size: tuple[int, ...],
+    kernel: Pair,
+    window: Window,
+    channels_last: bool,
+    compiled: bool = False,
+) -> Tensor:
     lead, device = first.shape[:2], first.device.type
     stride, padding, dilation = window
     if _better_dense(channels_last, device, kernel, window):
         dense = _dense(window)
         if kind == "forward":
-            y = _compute(kind, first, second, (), kernel, dense, False)
+            y = _computed(kind, first, second, (), kernel, dense, False, compiled)
             return y[..., :: stride[0], :: stride[1]].contiguous()
         spread = first.new_zeros((*lead, *(size or second.shape[2:])))
         spread[..., :: stride[0], :: stride[1]] = first
-        return _compute(kind, spread, second, size, kernel, dense, False)
+        return _computed(kind, spread, second, size, kernel, dense, False, compiled)
     if kind == "grad_input" and stride == (1, 1):
         turned = tuple(d * (k - 1) - p for k, p, d in zip(kernel, padding, dilation))
         if min(turned) >= 0:  # the same sum with the kernel turned by 180 degrees: one thing less to compile
@@ -150,7 +166,7 @@ def _compute(
     else:
         others = second.contiguous() if channels_last else second.contiguous().view(-1, *kernel)
     facts = (kind, channels_last, device, kernel, window)
-    if torch.compiler.is_compiling():
+    if not compiled:
         function, numbers = _formula(*facts)
         y = function(images, others, *numbers, window)
     else:
@@ -181,6 +197,9 @@ def _failed_to_compile(error: RuntimeError) -> bool:
     from torch._dynamo.exc import TorchDynamoException
 
     return isinstance(error, TorchDynamoException)
+
+
+visible.implement(_computed)
 
 
 class _Forward(torch.autograd.Function):

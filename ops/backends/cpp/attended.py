@@ -1,7 +1,11 @@
 """A whole layer in one call of C++: its ``torch.library`` operators, their schemas and shapes."""
 
-import torch
+from math import prod
 
+import torch
+from torch.utils.flop_counter import register_flop_formula
+
+from ops.backends.flops import convolution
 from ops.backends.library import LIBRARY, WINDOW, empty_output
 from ops.layout import laid_out
 
@@ -44,3 +48,25 @@ def _(grad, x, bank, fc1, fc2, temperature, pooled, hidden, attention, mixed, ne
     weights = ((w.new_empty(w.shape), w.new_empty(w.shape[:1])) for w in (fc1, fc2))
     found = (gx, gbank, *(t for pair in weights for t in pair))
     return tuple(t if needed else None for t, needed in zip(found, needs))
+
+
+# The convolution and the two linear layers, as the parts would count; mixing the bank is not counted.
+
+
+@register_flop_formula(torch.ops.dyc.attended_depthwise)
+def _(x, bank, fc1, bias1, fc2, *_, out_shape, **__) -> int:
+    return convolution(out_shape, bank[3:]) + 2 * x[0] * (prod(fc1) + prod(fc2))
+
+
+@register_flop_formula(torch.ops.dyc.attended_depthwise_keeping)
+def _(x, bank, fc1, bias1, fc2, *_, out_shape, **__) -> int:
+    return convolution(out_shape[0], bank[3:]) + 2 * x[0] * (prod(fc1) + prod(fc2))
+
+
+@register_flop_formula(torch.ops.dyc.attended_depthwise_backward)
+def _(grad, x, bank, fc1, fc2, temperature, pooled, hidden, attention, mixed, needs, *_, **__) -> int:
+    for_x, for_bank, for_fc1, for_bias1, for_fc2, for_bias2 = needs
+    for_hidden = for_x or for_fc1 or for_bias1
+    gradients = for_x + (for_bank or for_hidden or for_fc2 or for_bias2)  # to the features, and to the mixed kernels
+    products = (for_x + for_fc1) * prod(fc1) + (for_hidden + for_fc2) * prod(fc2)
+    return gradients * convolution(grad, bank[3:]) + 2 * x[0] * products

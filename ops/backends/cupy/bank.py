@@ -1,7 +1,9 @@
 """The ``torch.library`` operator ``dyc::depthwise_bank``: a depthwise convolution that mixes its kernels by itself."""
 
 import torch
+from torch.utils.flop_counter import register_flop_formula
 
+from ops.backends import flops
 from ops.backends.library import LIBRARY, WINDOW
 from ops.layout import in_format_of
 from ops.mixing import mix_kernels
@@ -35,3 +37,4 @@ def _bank_backward(ctx, grad):
 
 
 torch.library.register_autograd("dyc::depthwise_bank", _bank_backward, setup_context=_keep, lib=LIBRARY)
+register_flop_formula(torch.ops.dyc.depthwise_bank)(flops.forward)

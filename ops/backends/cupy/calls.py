@@ -30,6 +30,8 @@ def _plan(task: Task, processors: int) -> Plan:
 
 
 def _run(task: Task, gpu: Gpu, *, out: Tensor, **addresses: int) -> None:
+    if out.numel() == 0:  # a GPU launches no grid of no blocks
+        return
     found = _plan(task, gpu.processors)
     call = Call.from_buffer_copy(found.call)  # a copy, since another thread may use the same plan
     for name, address in addresses.items():

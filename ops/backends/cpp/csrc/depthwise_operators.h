@@ -59,6 +59,7 @@ Tensor forward_cpu(const Tensor& x, const Tensor& w, IntArrayRef stride, IntArra
   const Call call{x.sizes().slice(2), w.sizes().slice(2), stride, padding, dilation};
   const Geometry g = call.geometry(x.size(0), x.size(1));
   Tensor y = at::empty({g.batch, g.channels, g.out_height, g.out_width}, x.options(), format(last));
+  if (y.numel() == 0) return y;  // the loops are for at least one sample
   typed(features, kernels, y, [&](auto* a, auto* b, auto* c) {
     last ? dyc::channels_last::forward(g, a, b, c) : dyc::channels_first::forward(g, a, b, c);
   });
@@ -74,6 +75,7 @@ Tensor grad_input_cpu(const Tensor& grad, const Tensor& w, IntArrayRef size, Int
   const Geometry g = call.geometry(grad.size(0), grad.size(1));
   check_gradient(grad, g);
   Tensor gx = at::empty({g.batch, g.channels, g.height, g.width}, grad.options(), format(last));
+  if (gx.numel() == 0) return gx;
   typed(gradient, kernels, gx, [&](auto* a, auto* b, auto* c) {
     last ? dyc::channels_last::grad_input(g, a, b, c) : dyc::channels_first::grad_input(g, a, b, c);
   });
@@ -89,6 +91,7 @@ Tensor grad_weight_cpu(const Tensor& grad, const Tensor& x, IntArrayRef kernel, 
   const Geometry g = call.geometry(x.size(0), x.size(1));
   check_gradient(grad, g);
   Tensor gw = at::empty({g.batch, g.channels, g.kernel_h, g.kernel_w}, x.options(), format(last));
+  if (gw.numel() == 0) return gw;
   typed(gradient, features, gw, [&](auto* a, auto* b, auto* c) {
     last ? dyc::channels_last::grad_weight(g, a, b, c) : dyc::channels_first::grad_weight(g, a, b, c);
   });

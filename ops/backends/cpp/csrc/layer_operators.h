@@ -14,6 +14,8 @@
 #include <ATen/ops/relu.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/threshold_backward.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/library.h>
 
@@ -35,7 +37,8 @@ using Needs = std::array<bool, 6>;  // which of x, bank, fc1's weight and bias, 
 // Hold the sizes to each other: Python has checked them, but whoever calls the operator itself may not have.
 void check(const Tensor& x, const Tensor& bank, const Tensor& fc1, const optional<Tensor>& bias1, const Tensor& fc2,
            const optional<Tensor>& bias2, const Tensor& temperature) {
-  TORCH_CHECK(x.dim() == 4 && x.numel() > 0, "x: got ", x.sizes(), "; need (B, C, H, W), none of them 0");
+  TORCH_CHECK(x.dim() == 4 && x.size(1) > 0 && x.size(2) > 0 && x.size(3) > 0, "x: got ", x.sizes(),
+              "; need (B, C, H, W), none but B 0");
   const int64_t channels = x.size(1);
   TORCH_CHECK(bank.dim() == 5 && bank.numel() > 0 && bank.size(1) == channels && bank.size(2) == 1, "bank: got ",
               bank.sizes(), "; need (K, ", channels, ", 1, kH, kW), none of them 0");
@@ -59,6 +62,7 @@ Five keeping_cpu(const Tensor& x, const Tensor& bank, const Tensor& fc1, const o
   check(x, bank, fc1, bias1, fc2, bias2, temperature);
   Layer layer(x, bank, fc1, bias1, fc2, bias2, temperature, s, p, d);
   Tensor mixed = layer.new_mixed(), y = layer.new_output();
+  if (layer.g.batch == 0) return {y, layer.pooled, layer.hidden, layer.attention, mixed};
   float *kernels = mixed.data_ptr<float>(), *to = y.data_ptr<float>();
   layer.in_parts([&](int64_t begin, int64_t end) {
     layer.attend(begin, end);
@@ -75,12 +79,21 @@ Tensor attended_cpu(const Tensor& x, const Tensor& bank, const Tensor& fc1, cons
   Layer layer(x, bank, fc1, bias1, fc2, bias2, temperature, s, p, d);
   if (!layer.g.is_usual()) return std::get<0>(keeping_cpu(x, bank, fc1, bias1, fc2, bias2, temperature, s, p, d));
   Tensor y = layer.new_output();
+  if (layer.g.batch == 0) return y;
   float* to = y.data_ptr<float>();
   layer.in_parts([&](int64_t begin, int64_t end) {
     layer.attend(begin, end);
     layer.convolve_mixing(begin, end, to);
   });
   return y;
+}
+
+// The gradients of no samples.
+Six zeros(const Tensor& x, const Tensor& bank, const Tensor& fc1, const Tensor& fc2, Needs needs) {
+  const auto of = [](bool needed, const Tensor& like) { return needed ? at::zeros_like(like) : Tensor(); };
+  const auto bias = [](bool needed, const Tensor& w) { return needed ? at::zeros({w.size(0)}, w.options()) : Tensor(); };
+  return {of(needs[0], x), of(needs[1], bank), of(needs[2], fc1), bias(needs[3], fc1),
+          of(needs[4], fc2), bias(needs[5], fc2)};
 }
 
 // The gradients that are needed; the others stay undefined, and so does what only they would be made of.
@@ -100,6 +113,7 @@ Six backward_cpu(const Tensor& grad, const Tensor& x, const Tensor& bank, const 
   check_size("hidden", hidden, {g.batch, fc1.size(0)});
   check_size("attention", kept_attention, {g.batch, fc2.size(0)});
   check_size("mixed", kept_mixed, {g.batch, g.channels, g.kernel_h, g.kernel_w});
+  if (g.batch == 0) return zeros(x, bank, fc1, fc2, needs);
   const Tensor gy = grad.contiguous(kLast), attention = kept_attention.contiguous(), mixed = kept_mixed.contiguous(kLast);
 
   Tensor gx, gbank, gfc1, gbias1, gfc2, gbias2, gmixed, glogits;

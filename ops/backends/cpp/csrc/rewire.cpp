@@ -59,6 +59,7 @@ Tensor run(const Tensor& x, const Tensor& slots, const Tensor& sources, const Te
     keep = kept->mutable_data_ptr<float>();
     for (int64_t r = 0; r < wiring.count; ++r) rows->mutable_data_ptr<int64_t>()[plan.slots[r].place] = plan.slots[r].plane;
   }
+  if (batch == 0) return out;
   // Rows are shared out only where there are fewer images than threads: each part lays out the sources anew.
   const int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads();
   const int64_t parts = batch >= threads ? 1 : std::min(s.height, (threads + batch - 1) / batch);

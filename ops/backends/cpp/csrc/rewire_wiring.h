@@ -31,8 +31,8 @@ struct Wiring {
   Tensor slots, sources, shift;
 
   Wiring(const Tensor& x, const Tensor& slots_, const Tensor& sources_, const Tensor& shift_) {
-    TORCH_CHECK(x.dim() == 4 && x.numel() > 0 && x.is_cpu(), "x: got ", x.sizes(),
-                "; need (B, C, H, W) on the CPU, none of them 0");
+    TORCH_CHECK(x.dim() == 4 && x.size(1) > 0 && x.size(2) > 0 && x.size(3) > 0 && x.is_cpu(), "x: got ", x.sizes(),
+                "; need (B, C, H, W) on the CPU, none but B 0");
     TORCH_CHECK(x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16, "x: got ", x.scalar_type(),
                 "; need float32 or bfloat16");
     TORCH_CHECK(slots_.dim() == 1, "slots: got ", slots_.sizes(), "; need (R,)");

@@ -1,0 +1,73 @@
+"""Which convolutions a preset means, in timm's models, torchvision's and plain ones."""
+
+import re
+from collections.abc import Mapping
+
+from torch import nn
+
+_STAGES = re.compile(r"(blocks|stages?|layers?)_?\d*|s\d|features|trunk_output")
+"""Names of the modules that hold a network's blocks."""
+
+_CLASSIFIERS = ("classifier", "aux_classifier", "fc", "head", "pre_logits")
+"""Names of a network's own modules that classify, where no configuration says which they are."""
+
+
+def _depthwise(model: nn.Module, convs: Mapping[str, nn.Module]) -> set[str]:
+    return {name for name, conv in convs.items() if conv.groups == conv.in_channels == conv.out_channels > 1}
+
+
+def _blocks(model: nn.Module, convs: Mapping[str, nn.Module]) -> set[str]:
+    inside = {name for name in convs if _stages_of(name) and name.split(".")[0] not in _CLASSIFIERS}
+    return inside - _stem(model, convs) - _head_among_blocks(model, convs, inside)
+
+
+def _all_but_stem(model: nn.Module, convs: Mapping[str, nn.Module]) -> set[str]:
+    return convs.keys() - _stem(model, convs) - _classifier(model, convs)
+
+
+PRESETS = {"depthwise": _depthwise, "blocks": _blocks, "all_but_stem": _all_but_stem}
+"""By name, a function of a model and its convolutions that returns the names of those that are meant."""
+
+
+def _said(model: nn.Module, key: str) -> set[str]:
+    """Return what timm's configuration says of the model under a key: names of modules."""
+    value = (getattr(model, "pretrained_cfg", None) or {}).get(key) or ()
+    return {value} if isinstance(value, str) else set(value)
+
+
+def _stem(model: nn.Module, convs: Mapping[str, nn.Module]) -> set[str]:
+    """Return the convolutions that see the image: what timm's configuration says, or the first one."""
+    named = _said(model, "first_conv")
+    return named if named and named <= convs.keys() else set(list(convs)[:1])
+
+
+def _classifier(model: nn.Module, convs: Mapping[str, nn.Module]) -> set[str]:
+    """Return the convolutions that classify, where a linear layer would do the same.
+
+    What a configuration names is known; VGG's ``pre_logits`` are the linear layers before it.
+    """
+    modules = _said(model, "classifier")
+    modules = modules | {"pre_logits"} if modules else set(_CLASSIFIERS)
+    return {name for name in convs if any(f"{name}.".startswith(f"{module}.") for module in modules)}
+
+
+def _stages_of(name: str) -> str:
+    """Return the outermost module around a convolution that holds blocks by its name; empty if there is none."""
+    parts = name.split(".")
+    return next((".".join(parts[: i + 1]) for i, part in enumerate(parts[:-1]) if _STAGES.fullmatch(part)), "")
+
+
+def _head_among_blocks(model: nn.Module, convs: Mapping[str, nn.Module], inside: set[str]) -> set[str]:
+    """Return the 1x1 convolution that stands alone behind the blocks, such as ``features.18.0`` of MobileNetV2."""
+    last = next((name for name in reversed(convs) if name in inside), "")
+    stages = _stages_of(last)
+    if not stages or convs[last].kernel_size != (1, 1):
+        return set()
+    depth = stages.count(".") + 2  # components of a member's name
+    counts: dict[str, int] = {}
+    for name in convs:
+        if name.startswith(f"{stages}."):
+            member = ".".join(name.split(".")[:depth])
+            counts[member] = counts.get(member, 0) + 1
+    alone = counts[".".join(last.split(".")[:depth])] == 1
+    return {last} if alone and max(counts.values()) > 1 else set()

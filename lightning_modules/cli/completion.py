@@ -1,0 +1,64 @@
+"""``dyc --install-completion``: commands, options and names of networks, completed by bash and zsh.
+
+The words are written into a file once. To ask the parsers at every press of the key, as argcomplete does, would import
+PyTorch and Lightning each time, which takes seconds.
+"""
+
+import os
+import re
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+from lightning_modules.cli import COMMANDS, main
+
+SCRIPT = """# Completion of `dyc` for bash; for zsh, after: autoload -U bashcompinit && bashcompinit
+_dyc() {{
+    local word="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD-1]}}" words=""
+    if [ "$COMP_CWORD" -eq 1 ]; then
+        words="{commands} --help --version --install-completion"
+    elif [ "$before" = --model.model ] || {{ [ "${{COMP_WORDS[1]}}" = models ] && [[ "$word" != -* ]]; }}; then
+        words="{networks}"
+    elif [[ "$word" == -* ]]; then
+        case "${{COMP_WORDS[1]}}" in
+{cases}
+        esac
+    fi
+    COMPREPLY=($(compgen -W "$words" -- "$word"))
+}}
+complete -o default -F _dyc dyc
+"""
+
+
+def options_of(command: str) -> list[str]:
+    """Return the options that a command's ``--help`` names."""
+    shown = StringIO()
+    with redirect_stdout(shown):
+        try:
+            main([command, "--help"])
+        except SystemExit as stop:
+            if stop.code:
+                raise
+    return sorted(set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", shown.getvalue())))
+
+
+def script() -> str:
+    """Return the script: for bash, and for zsh by way of ``bashcompinit``."""
+    from dyc.models import model_names
+
+    cases = "\n".join(f'            {command}) words="{" ".join(options_of(command))}" ;;' for command in COMMANDS)
+    return SCRIPT.format(commands=" ".join(COMMANDS), networks=" ".join(model_names()), cases=cases)
+
+
+def install() -> Path:
+    """Write the script to where bash looks for it, say so, and return its path."""
+    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share"
+    path = Path(home) / "bash-completion/completions/dyc"
+    text = script()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    print(
+        f"written to {path}, which bash reads in new shells where its package bash-completion is installed; "
+        f"elsewhere, and in zsh after `autoload -U bashcompinit && bashcompinit`, run: source {path}"
+    )
+    return path

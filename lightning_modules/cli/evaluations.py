@@ -1,0 +1,81 @@
+"""What an evaluation found: as a table, and in a file beside the run that it is about."""
+
+import csv
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning_modules.cli.tables import Table
+from lightning_modules.runs import CHECKPOINTS
+
+FIGURES = {"top1": "top-1", "top5": "top-5", "loss": "loss"}
+"""What is measured: its key after the split's name, and its title."""
+
+SPLITS = {"val": "validation", "test": "test"}
+"""What the splits are called, by how their figures are named in logs."""
+
+COLUMNS = ("time", "split", "data", "image_size", "checkpoint", "epoch", *FIGURES)
+
+
+def results_table(title: str, results: Mapping[str, Mapping[str, float]]) -> Table:
+    """Return a table with one row per network; figures are by their key, such as ``top1``, or ``test/top1``."""
+    plain = {label: {key.rpartition("/")[2]: value for key, value in row.items()} for label, row in results.items()}
+    keys = [key for key in FIGURES if all(key in row for row in plain.values())]
+    table = Table(["network", *(FIGURES[key] for key in keys)], 1, title=title)
+    for label, row in plain.items():
+        table.rows.append([label, *(f"{row[key]:.4f}" if key == "loss" else f"{row[key]:.2%}" for key in keys)])
+    return table
+
+
+def describe_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> str:
+    """Say which network a checkpoint holds: of which run, epoch and step, and by what it is the best, if it is."""
+    name, epoch, step = checkpoint["hyper_parameters"]["model"], checkpoint["epoch"] + 1, checkpoint["global_step"]
+    text = f"{path}: {name} of epoch {epoch}, step {step}"
+    for state in checkpoint.get("callbacks", {}).values():
+        monitor = state.get("monitor") if isinstance(state, dict) else None
+        if monitor and Path(state["best_model_path"]).name == path.name:
+            score = float(state["best_model_score"])
+            text += f"; the best by {monitor} ({score:.2%})" if "top" in monitor else f"; the best by {monitor}"
+    return text
+
+
+def record_evaluation(checkpoint: Path, facts: Mapping[str, object]) -> str:
+    """Add a row to ``evaluations.csv`` of the run that a checkpoint is of; return a line that says where.
+
+    Args:
+        checkpoint: The checkpoint; the file lies in its run's folder, or beside it if it is in none.
+        facts: Values of :data:`COLUMNS`, the time left out.
+    """
+    parent = checkpoint.parent
+    path = (parent.parent if parent.name == CHECKPOINTS else parent) / "evaluations.csv"
+    try:
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerow({"time": time.strftime("%Y-%m-%d %H:%M:%S"), **facts})
+    except OSError as error:  # a checkpoint of someone else, say: the figures stand above
+        return f"not written to {path} ({error.strerror})"
+    return f"written to {path}"
+
+
+def report_evaluation(cli: Any, split: str) -> None:
+    """Print and record what ``dyc validate`` or ``dyc test`` found; ``cli`` is a finished ``DycCLI``.
+
+    Args:
+        cli: The command.
+        split: ``val`` or ``test``, as the figures are named.
+    """
+    trainer, data = cli.trainer, cli.datamodule
+    figures = {key.rpartition("/")[2]: float(value) for key, value in trainer.callback_metrics.items()}
+    if not trainer.is_global_zero:
+        return
+    path = Path(cli.config[cli.subcommand]["ckpt_path"])
+    title = f"{data.dataset_name}: {SPLITS[split]} split"
+    print(f"\n{results_table(title, {cli.model.model_name: figures})}\n")
+    if trainer.fast_dev_run:
+        return
+    facts = {"split": SPLITS[split], "data": data.dataset_name, "image_size": data.image_size, "checkpoint": path}
+    found = {key: figures[key] for key in FIGURES if key in figures}
+    print(record_evaluation(path, {**facts, "epoch": cli.checkpoint["epoch"] + 1, **found}))

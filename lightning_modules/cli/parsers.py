@@ -1,0 +1,76 @@
+"""The parsers of commands whose work needs PyTorch, apart from it, so that their ``--help`` comes at once."""
+
+import argparse
+from pathlib import Path
+
+from lightning_modules.cli.arguments import Parser, positive, share, whole, whole_or_zero
+from lightning_modules.cli.imports import add_import
+
+
+def models_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``dyc models``."""
+    result = argparse.ArgumentParser(
+        prog="dyc models",
+        description="List networks with their parameters and MACs per image beside the figures that papers print.",
+        epilog="A gap of = means that our count, rounded to the digits that the paper prints, is the published figure; "
+        "--published explains the other gaps. Papers count operations in different ways: the column 'counted' is our "
+        "count in the paper's convention, which the column 'as' names; --conventions explains them.",
+    )
+    result.add_argument("filter", nargs="?", default="*", help="names to list, with wildcards (default: all)")
+    add_import(result)
+    result.add_argument("--timm", action="store_true", help="search all of timm's models, not only this package's")
+    result.add_argument(
+        "--num-classes",
+        metavar="N",
+        type=whole_or_zero,
+        help="number of classes; 0 removes the classifier (default: each network's own, 10, 100 or 1000)",
+    )
+    result.add_argument(
+        "--image-size", metavar="N", type=whole, help="height and width in pixels (default: each network's own)"
+    )
+    result.add_argument("--layers", action="store_true", help="print one row per layer as well")
+    result.add_argument("--published", action="store_true", help="print one row per published figure instead")
+    result.add_argument("--arguments", action="store_true", help="print what networks take as model_kwargs instead")
+    result.add_argument("--conventions", action="store_true", help="print how papers count operations instead")
+    result.add_argument("--csv", action="store_true", help="print comma-separated values")
+    return result
+
+
+def compact_parser() -> Parser:
+    """Return the parser of ``dyc compact``."""
+    result = Parser(
+        prog="dyc compact",
+        description="Load a checkpoint of a network with selective layers, remove its closed channels, and compare: "
+        "parameters, MACs, time, outputs.",
+        allow_abbrev=False,
+    )
+    result.add_argument(
+        "--ckpt_path",
+        default="last",
+        help="a checkpoint file, or last or best for that of the run --name (default: last)",
+    )
+    result.add_argument("--name", default="run", help="name of the run (default: run)")
+    result.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    add_import(result)
+    result.add_argument(
+        "--keep_below",
+        type=share,
+        default=0.0,
+        metavar="S",
+        help="do not shrink layers with less than this share of their channels closed (default: 0)",
+    )
+    result.add_argument("--batch", type=whole, default=64, metavar="N", help="images per timed call (default: 64)")
+    result.add_argument(
+        "--seconds", type=positive, default=10.0, help="seconds of timing, both networks together (default: 10)"
+    )
+    result.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE.pt2",
+        help="also save the compact network with torch.export, for any batch size and images of the trained size",
+    )
+    return result
+
+
+PARSERS = {"models": models_parser, "compact": compact_parser}
+"""By command."""

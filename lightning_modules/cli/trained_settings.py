@@ -1,0 +1,36 @@
+"""What a command takes from a checkpoint about the network that it rebuilds."""
+
+from dataclasses import asdict
+from typing import Any
+
+from lightning_modules.conversion_settings import GROUPS, check_same, settings_of
+from ops import ArgumentError
+
+
+def take_conversions(config: Any, given: Any, trained: dict[str, Any]) -> None:
+    """Take what the checkpoint's network was made by; settings that were given must say the same.
+
+    Args:
+        config: All settings of the network by name, defaults included; changed.
+        given: Those that the command line and its configuration files give.
+        trained: Those of the checkpoint.
+
+    Raises:
+        ArgumentError: The given ones are for another network than the checkpoint's, or nothing can rebuild that one.
+    """
+    if trained.get("net") is not None:
+        got = f"a checkpoint of a {trained['net']}, which a Python program built"
+        need = "a network that has a name; load this one with ImageClassifier.load_from_checkpoint(..., net=...)"
+        raise ArgumentError("ckpt_path", got, need)
+    for group in GROUPS:
+        value, old = (given or {}).get(group), trained.get(group)
+        config[group] = old
+        if value is None:
+            continue
+        if not isinstance(value, str | bool):
+            value = {**(old or {}), **vars(value)}
+        elif old is not None and value is not False:  # the short form says no more than the attention
+            value = old if value is True else {**old, "attention": value}
+        settings = settings_of(group, value)
+        check_same(group, settings, old)
+        config[group] = settings and asdict(settings)

@@ -1,0 +1,37 @@
+"""The script that completes the command line."""
+
+import pytest
+from support.processes import run
+
+from dyc.models import model_names
+from lightning_modules.cli import COMMANDS, main
+
+ASK = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _dyc; echo "${COMPREPLY[*]}"'
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(folder))
+        assert main(["--install-completion"]) == 0
+    return folder / "bash-completion/completions/dyc"
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ([""], [*COMMANDS, "--help", "--version", "--install-completion"]),
+        (["pre"], ["predict"]),
+        (["fit", "--trainer.max_e"], ["--trainer.max_epochs"]),
+        (["fit", "--model.optimizer.l"], ["--model.optimizer.layer_decay", "--model.optimizer.lr"]),
+        (["fit", "--model.model", "dyc_mobilenetv2_c"], ["dyc_mobilenetv2_cifar"]),
+        (["models", "--arg"], ["--arguments"]),
+        (["models", ""], model_names()),
+        (["compact", "--keep"], ["--keep_below"]),
+    ],
+)
+def test_the_shell_offers_what_there_is(installed, typed, offered):
+    done = run(["bash", "-c", ASK, "-", installed, "dyc", *typed])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == offered

@@ -1,0 +1,206 @@
+"""What ``dyc fit``, ``test`` and ``validate`` write down, and what they say about it."""
+
+import csv
+import os
+import re
+import shlex
+import warnings
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from lightning_modules import ImageClassifier
+from lightning_modules.callbacks.checkpoint import LastCheckpoint
+from lightning_modules.cli import main
+from lightning_modules.cli.evaluations import describe_checkpoint, record_evaluation
+from lightning_modules.cli.training import quiet
+
+FIT = [
+    "fit",
+    "--model.model=test_resnet",
+    "--data.image_size=32",
+    "--data.val_fraction=0.1",
+    "--data.batch_size=16",
+    "--trainer.accelerator=cpu",
+    "--trainer.limit_train_batches=2",
+    "--trainer.limit_val_batches=1",
+    "--trainer.limit_test_batches=1",
+    "--wandb=disabled",
+]
+CSV = "CSVLogger", "--trainer.logger.save_dir=logs"
+OWN = ["metrics.csv", "hparams.yaml"]
+SCHEDULE = ["--trainer.callbacks+=lightning_modules.TemperatureAnnealing", "--trainer.callbacks.epochs=2"]
+
+
+def run(folder, *argv):
+    """Run a command in a folder and return what it prints."""
+    before, shown = os.getcwd(), StringIO()
+    os.chdir(folder)
+    try:
+        with redirect_stdout(shown), pytest.MonkeyPatch.context() as patch:
+            patch.setenv("COLUMNS", "80")
+            assert main(argv) == 0
+    finally:
+        os.chdir(before)
+    return shown.getvalue()
+
+
+def rows(path):
+    return list(csv.DictReader(path.open()))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with one run of two epochs, whose best network is not the last, and what it printed."""
+    folder = tmp_path_factory.mktemp("records")
+    options = ["--name=my run", "--trainer.max_epochs=2", "--trainer.log_every_n_steps=1", *SCHEDULE]
+
+    def log_less_each_epoch(classifier):
+        classifier.log("val/top1", 1 / (1 + classifier.current_epoch), prog_bar=True)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ImageClassifier, "on_validation_epoch_end", log_less_each_epoch)
+        return folder, run(folder, *FIT, *options)
+
+
+def test_figures_of_the_last_and_the_best_network_have_names_of_their_own(trained):
+    folder, shown = trained
+    version = folder / "runs/my run/version_0"
+    tested = {row["network"]: row for row in rows(version / "test.csv")}
+    assert list(tested) == ["last epoch", "best on validation"]
+    assert tested["last epoch"]["test/loss"] != tested["best on validation"]["test/loss"]
+    logged = rows(version / "metrics.csv")
+    for prefix, network in (("test/", "last epoch"), ("test_best/", "best on validation")):
+        for key in ("top1", "top5", "loss"):
+            values = [row[prefix + key] for row in logged if row[prefix + key]]
+            assert values == [tested[network][f"test/{key}"]]
+    assert "last epoch (test/*)" in shown
+    assert "best on validation (test_best/*)" in shown
+
+
+def test_the_loss_of_every_step_that_was_asked_for_is_logged(trained):
+    logged = rows(trained[0] / "runs/my run/version_0/metrics.csv")
+    steps = [row for row in logged if row["train/loss_step"]]
+    assert [row["step"] for row in steps] == ["0", "1", "2", "3"]
+    means = [float(row["train/loss"]) for row in logged if row["train/loss"]]
+    losses = [float(row["train/loss_step"]) for row in steps]
+    assert means == pytest.approx([sum(losses[:2]) / 2, sum(losses[2:]) / 2], rel=1e-5)
+
+
+def test_the_bar_fits_into_80_columns_and_counts_as_the_lines_do(trained):
+    shown = trained[1]
+    bars = [line for line in re.split(r"[\r\n]", shown) if line.startswith("Epoch ")]
+    assert bars
+    assert all(len(line.rstrip()) <= 80 and " loss: " in line and " top-1: " in line for line in bars)
+    assert all(line.startswith("Epoch 2/2") for line in bars)  # no terminal: only the last state is printed
+    assert "epoch 2/2: loss" in shown
+    assert "v_num" not in shown
+
+
+def test_the_settings_of_a_run_are_plain_yaml_and_complete(trained):
+    version = trained[0] / "runs/my run/version_0"
+    found = yaml.safe_load((version / "hparams.yaml").read_text())
+    assert found["seed_everything"] == 0
+    assert found["model"] == "test_resnet"
+    assert found["crop_scale"] == [0.08, 1.0]
+    assert (found["num_classes"], found["image_size"]) == (10, 32)
+    assert found["parameters"] == 373_370
+    assert found["macs"] == 4_025_280
+    assert found["data_name"] == "digits"
+    assert found["trainer"]["max_epochs"] == 2
+    assert found["trainer"]["callbacks"]["TemperatureAnnealing"]["epochs"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "loggers", "own"),
+    [
+        (
+            "added",
+            [f"--trainer.logger+={CSV[0]}", CSV[1]],
+            ["RunLoggers", "CSVLogger"],
+            ["metrics.csv", "hparams.yaml"],
+        ),
+        ("replaced", [f"--trainer.logger={CSV[0]}", CSV[1]], ["CSVLogger"], []),
+        ("none", ["--trainer.logger=false"], [], []),
+    ],
+)
+def test_loggers_are_added_or_replaced_and_only_files_that_exist_are_named(tmp_path, name, options, loggers, own):
+    one = [*FIT, "--trainer.max_epochs=1", "--trainer.enable_progress_bar=false"]
+    shown = run(tmp_path, *one, f"--name={name}", *options)
+    version = tmp_path / "runs" / name / "version_0"
+    assert {path.name for path in version.iterdir()} == {"checkpoints", "config.yaml", "test.csv", *own}
+    named = [line.split(":", 1)[1].strip() for line in shown.partition("try next")[0].splitlines() if ": " in line]
+    paths = [tmp_path / path for path in named if path.startswith(("runs", "logs"))]
+    assert len(paths) == 4 + len(loggers)  # two checkpoints, results, settings
+    assert all(path.exists() for path in paths)
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", "logs"} if loggers else {"runs"}
+    saved = yaml.safe_load((version / "config.yaml").read_text())["trainer"]["logger"] or []
+    saved = saved if isinstance(saved, list) else [saved]
+    assert [each["class_path"].rpartition(".")[2] for each in saved] == loggers
+
+
+def test_every_command_that_is_proposed_runs(trained):
+    folder, shown = trained
+    proposed = [shlex.split(line) for line in shown.partition("try next:\n")[2].splitlines()]
+    assert [command[:2] for command in proposed] == [["dyc", name] for name in ("fit", "fit", "predict", "models")]
+    run(folder, *proposed[0][1:], "--trainer.fast_dev_run=true")  # a larger network: one batch is enough
+    run(folder, *proposed[1][1:])
+    assert (folder / "runs/my run/version_1/test.csv").is_file()
+    run(folder, *proposed[2][1:], "--trainer.limit_predict_batches=1")
+    assert (folder / "runs/my run/version_2/predictions.csv").is_file()
+
+
+def test_an_evaluation_says_what_it_evaluates_and_keeps_what_it_finds(trained):
+    folder, _ = trained
+    version = Path("runs/my run/version_0")
+    before = (folder / version / "test.csv").read_bytes()
+    best, last = (version / f"checkpoints/{name}.ckpt" for name in ("best", "last"))
+    shown = run(folder, "test", f"--ckpt_path={best}", "--trainer.limit_test_batches=1")
+    assert f"{best}: test_resnet of epoch 1, step 2; the best by val/top1 (100.00%)\n" in shown
+    assert "digits: test split" in shown
+    assert f"written to {version / 'evaluations.csv'}" in shown
+    shown = run(folder, "validate", f"--ckpt_path={last}", "--trainer.limit_val_batches=1")
+    assert f"{last}: test_resnet of epoch 2, step 4\n" in shown
+    assert shown.count("top-1") == 1  # one table, not Lightning's as well
+    found = rows(folder / version / "evaluations.csv")
+    assert [(row["split"], row["epoch"], row["data"]) for row in found] == [
+        ("test", "1", "digits"),
+        ("validation", "2", "digits"),
+    ]
+    tested = {row["network"]: row for row in csv.DictReader(before.decode().splitlines())}
+    assert found[0]["top1"] == tested["best on validation"]["test/top1"]
+    assert (folder / version / "test.csv").read_bytes() == before
+
+
+def test_a_checkpoint_that_is_in_no_run_is_recorded_beside_it_if_that_can_be_written(tmp_path):
+    facts = {"split": "test", "checkpoint": "x.ckpt", "top1": 0.5}
+    assert record_evaluation(tmp_path / "x.ckpt", facts) == f"written to {tmp_path / 'evaluations.csv'}"
+    assert rows(tmp_path / "evaluations.csv")[0]["top1"] == "0.5"
+    gone = tmp_path / "gone" / "x.ckpt"
+    assert (
+        record_evaluation(gone, facts)
+        == f"not written to {gone.parent / 'evaluations.csv'} (No such file or directory)"
+    )
+
+
+def test_a_checkpoint_chosen_by_something_else_says_by_what():
+    state = {"monitor": "val/loss", "best_model_path": "a/low.ckpt", "best_model_score": torch.tensor(0.25)}
+    checkpoint = {"hyper_parameters": {"model": "resnet18"}, "epoch": 4, "global_step": 90, "callbacks": {"x": state}}
+    assert describe_checkpoint(Path("b/low.ckpt"), checkpoint).endswith("of epoch 5, step 90; the best by val/loss")
+    assert describe_checkpoint(Path("b/last.ckpt"), checkpoint).endswith("resnet18 of epoch 5, step 90")
+
+
+def test_nothing_is_warned_of_that_is_as_it_should_be(tmp_path):
+    state = {"dirpath": "elsewhere", "best_model_path": "elsewhere/last.ckpt", "best_model_score": None}
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        quiet()
+        last = LastCheckpoint(tmp_path)
+        last.load_state_dict(state)  # every run has a folder of its own
+        warnings.warn("It is recommended to use `self.log('x', ..., sync_dist=True)` when logging", stacklevel=1)
+    assert shown == []
+    assert last.best_model_path == "elsewhere/last.ckpt"

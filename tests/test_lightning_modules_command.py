@@ -1,0 +1,61 @@
+"""What the console script does before PyTorch is loaded."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from support.processes import run
+
+from lightning_modules import cli, command
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _undecided(monkeypatch):
+    for name in command.DECIDED_BY:
+        monkeypatch.setenv(name, "")  # so that it is restored
+        monkeypatch.delenv(name)
+
+
+def test_threads_that_wait_sleep(monkeypatch):
+    monkeypatch.setattr(cli, "main", lambda: 5)
+    assert command.main() == 5
+    assert os.environ["OMP_WAIT_POLICY"] == "passive"
+
+
+@pytest.mark.parametrize(("name", "value"), [("OMP_WAIT_POLICY", "active"), ("GOMP_SPINCOUNT", "7")])
+def test_what_the_user_set_stays(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    command.set_threads()
+    assert {key: os.environ.get(key) for key in command.DECIDED_BY if key in os.environ} == {name: value}
+
+
+def test_somebody_elses_ops_is_one_line(monkeypatch, tmp_path, capsys):
+    (tmp_path / "ops.py").touch()
+    monkeypatch.delitem(sys.modules, "ops")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert command.main() == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"dyc: error: ops: got {tmp_path / 'ops.py'}, which Python found before")
+    assert err.count("\n") == 1
+
+
+def test_the_environment_is_set_before_torch_is_loaded():
+    assert "dyc = lightning_modules.command:main" in (ROOT / "setup.cfg").read_text()
+    code = (
+        "import os, sys\n"
+        "from lightning_modules.command import main\n"
+        "class Watch:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'torch': sys.exit(os.environ.get('OMP_WAIT_POLICY', 'unset'))\n"
+        "assert 'torch' not in sys.modules\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        "sys.argv = ['dyc', 'models', 'densenet40']\n"
+        "main()\n"
+    )
+    env = {key: value for key, value in os.environ.items() if key not in command.DECIDED_BY}
+    done = run([sys.executable, "-c", code], env={**env, "PYTHONPATH": str(ROOT)})
+    assert (done.stdout, done.stderr) == ("", "passive\n")
