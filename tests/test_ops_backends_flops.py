@@ -1,4 +1,4 @@
-"""``FlopCounterMode`` counts the operators of every backend alike, and as the static convolution of the same shape."""
+"""``FlopCounterMode`` counts the operators of all backends as the static convolution of the same shape."""
 
 import pytest
 import timm
