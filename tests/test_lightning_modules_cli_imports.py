@@ -156,3 +156,11 @@ def test_wrong_key_in_a_configuration(inside):
     (inside / "x.yaml").write_text("import: {a: 1}\n")
     with pytest.raises(ArgumentError, match=r"import: got {'a': 1}; need Python files or modules"):
         import_named(["fit", "--config=x.yaml"])
+
+
+def test_a_bench_knows_what_it_imports(inside):
+    write(inside / "mine_timed.py", "mine_timed")
+    with pytest.raises(SystemExit):
+        main(["bench", "models", "--import", "mine_timed.py", "mine_timed_net", "--help"])
+    assert timm.is_model("mine_timed_net")
+    forget("mine_timed")

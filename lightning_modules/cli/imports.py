@@ -46,6 +46,13 @@ def import_named(argv: Sequence[str]) -> tuple[list[str], list[dict[str, Any]]]:
     return rest + ([f"--import={json.dumps(names)}"] if names else []), [config for _, config in configs]
 
 
+def import_first(argv: Sequence[str]) -> list[str]:
+    """Import what a command line names, and return the rest of it: for parsers that list what is registered."""
+    given, rest = _take(argv, "--import")
+    import_all([resolve(name) for name in given])
+    return rest
+
+
 def add_import(parser: argparse.ArgumentParser) -> None:
     """Add the option to a parser of argparse's."""
     help = HELP[0].lower() + HELP[1:].removesuffix(".")

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from importlib import import_module
 
+from lightning_modules.cli.imports import import_first
+
 BENCHES = {"ops": "operators", "layers": "operators", "models": "models", "selective": "selective"}
 """Which module of this package has the function of that name, loaded when it is asked for."""
 
@@ -17,6 +19,8 @@ what:
   models     whole networks: inference, and training steps
   selective  networks that close and re-use channels (SelectConv): training, inference, and the rewiring itself
 
+With --import FILE.py or --import MODULE, which may be repeated, your own networks and backends take part.
+
 examples:
   dyc bench ops --shapes mobilenetv2_32 --csv ops.csv --plot ops.png
   dyc bench layers --batches 1 32
@@ -28,6 +32,7 @@ examples:
 
 def main(argv: Sequence[str]) -> None:
     """Run ``dyc bench ...``; ``argv`` starts with the command's name."""
+    argv = import_first(argv)
     if len(argv) < 2 or argv[1] in ("-h", "--help"):
         print(USAGE, end="")
         raise SystemExit(0 if len(argv) > 1 else 2)
