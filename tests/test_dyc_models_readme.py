@@ -14,7 +14,7 @@ import dyc.models
 FOLDER = Path(dyc.models.__file__).parent
 README = (FOLDER / "README.md").read_text()
 NETWORKS = README.split("\n## ")[1]
-USE, NEW_FAMILY = re.findall(r"```python\n(.*?)```", README, re.S)
+USE, COUNTING, NEW_FAMILY = re.findall(r"```python\n(.*?)```", README, re.S)
 
 IN_THE_NEW_FAMILY = """
 import importlib.util, sys
@@ -40,6 +40,10 @@ def test_examples_of_use_run():
     assert scope["maps"].feature_info.reduction() == [2, 4, 8, 16, 32]
 
 
+def test_example_of_counting_runs():
+    exec(compile(COUNTING, "README.md", "exec"), {})  # it asserts what it says
+
+
 def test_a_new_family_is_the_file_that_it_says(tmp_path):
     (tmp_path / "tiny_cifar.py").write_text(NEW_FAMILY)
     command = [sys.executable, "-c", IN_THE_NEW_FAMILY, tmp_path / "tiny_cifar.py"]
@@ -63,7 +67,7 @@ def test_the_table_has_every_name_in_its_file():
 
 
 def test_links_lead_to_files():
-    files = {file for _, file in re.findall(r"\[([^\]]+)\]\(([^)]+)\)", README)}
+    files = {file for _, file in re.findall(r"\[([^\]]+)\]\(([^)/]+)\)", README)}  # of this folder
     assert files == {file.name for file in FOLDER.glob("*.py")}
 
 

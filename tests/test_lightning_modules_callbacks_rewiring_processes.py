@@ -47,7 +47,7 @@ def train_with_others(folder):
     torch.manual_seed(0)
     plans = []
     decide = rewiring.plan_rewiring
-    rewiring.plan_rewiring = lambda *args: plans.append(decide(*args)) or plans[-1]
+    rewiring.plan_rewiring = lambda *args, **kwargs: plans.append(decide(*args, **kwargs)) or plans[-1]
     settings = OptimizerSettings(lr=0.05)
     classifier = ImageClassifier("tiny_selective", num_classes=10, model_kwargs={"in_chans": 1}, optimizer=settings)
     callback = ChannelRewiring(gamma=GAMMA, until=1.0, seed=int(os.environ.get("LOCAL_RANK", 0)))
