@@ -75,6 +75,7 @@ LIKE_OTHERS = {
     *("hrnet_w18_small", "iformer_t", "inception_next_atto", "lcnetv2_small", "legacy_seresnet18", "mobilevitv2_050"),
     *("nextvit_small", "poolformerv2_s12", "regnetx_002", "regnetz_005", "repghostnet_050", "res2net50_14w_8s"),
     *("resnext50_32x4d", "rexnet_100", "seresnet50", "tf_efficientnet_b0", "tf_efficientnetv2_b0"),
+    *("fastvit_t8", "mixnet_s", "mobileone_s1", "regnety_002", "resnest14d", "resnet26d", "shvit_s1"),
 }
 EACH = [pytest.param(name, marks=pytest.mark.exhaustive if name in LIKE_OTHERS else ()) for name in NETWORKS]
 

@@ -67,6 +67,7 @@ def hold(found, want):
             torch.testing.assert_close(ours, exact, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.exhaustive  # processes that import everything anew
 def test_two_processes_on_the_cpu(tmp_path):
     want = gradients(network(), images(4))
     assert all(grad.abs().max() > 0 for grad in want)

@@ -77,6 +77,7 @@ def test_it_runs_as_python_would_run_it(program, tmp_path, form):
     assert "out of the way" in with_models.stderr
 
 
+@pytest.mark.exhaustive
 def test_a_script_of_timm(tmp_path, write_classes):
     write_classes(tmp_path / "data" / "validation")
     (tmp_path / "validate.py").write_text(VALIDATE)

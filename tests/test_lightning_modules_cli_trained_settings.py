@@ -35,6 +35,7 @@ def inside(trained, monkeypatch):
     return trained / "runs/dynamic/version_0"
 
 
+@pytest.mark.exhaustive  # the parser is built anew for each
 def test_both_forms_are_one_group(inside):
     config = yaml.safe_load((inside / "config.yaml").read_text())["model"]
     assert (config["dynamic"]["attention"], config["dynamic"]["num_kernels"]) == ("dy", 2)
