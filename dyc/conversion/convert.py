@@ -97,8 +97,8 @@ def make_dynamic(
         attention: A registered kind or a factory; see :func:`dyc.register_attention`.
         where: ``"depthwise"``: every depthwise convolution. ``"blocks"``: those inside the stages, without stem, head
             and classifier; a 1x1 convolution that stands alone behind the blocks, as MobileNet's last, is a head.
-            ``"all_but_stem"``: every one but the stem and those that classify; the head is among them. Or a regular
-            expression searched in the layers' names, or ``where(name, conv) -> bool``.
+            ``"all_but_stem"``: every one but those of the stem and those that classify; the head is among them. Or a
+            regular expression searched in the layers' names, or ``where(name, conv) -> bool``.
         num_kernels: Kernels per layer, ``K``.
         init: ``"copy"`` sets every kernel to the static one, times ``copy_scale`` where the attention has one;
             ``"independent"`` draws each by its true fan-in.
