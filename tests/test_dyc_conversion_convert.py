@@ -114,14 +114,19 @@ class TestRefusals:
         assert dict(model.named_modules()) == before
         return str(error.value)
 
-    def test_convolutions_that_compute_more_are_each_named(self):
+    def test_convolutions_that_compute_more_are_named(self):
         message = self.refuse(
             "test_nfnet", "^where: matches 3 layers that cannot become dynamic", where=r"stages\.0.*conv(2|3|2b)$"
         )
         layers = [n for n in conv_names(timm.create_model("test_nfnet")) if re.search(r"stages\.0.*conv(2|3|2b)$", n)]
         assert len(layers) == 3
-        for layer in layers:
-            assert f"{layer}: its class ScaledStdConv2d computes more than nn.Conv2d" in message
+        assert f"({', '.join(layers)}: its class ScaledStdConv2d computes more than nn.Conv2d" in message
+
+    def test_a_reason_is_given_once_for_all_of_its_layers(self):
+        message = self.refuse("nf_resnet26", "^where: matches 27 layers that cannot", where="all_but_stem")
+        assert len(message) < 400
+        assert message.count("computes more") == 1
+        assert " and 24 more: its class ScaledStdConv2d computes more" in message
 
     def test_another_padding_mode(self):
         model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"))
