@@ -32,4 +32,4 @@ def misspelt_arguments(model: str) -> Iterator[None]:
         if found[1] in known:  # it is taken, but by something else that this network has not
             raise
         listing = f"an argument that {model} takes: `dyc models {model} --arguments`"
-        raise unknown_name(found[1], found[1], known, listing=listing) from error
+        raise unknown_name("model.model_kwargs", found[1], known, listing=listing) from error

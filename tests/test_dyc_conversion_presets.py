@@ -7,6 +7,7 @@ import torchvision
 from torch import nn
 
 import dyc
+from dyc.conversion.presets import PRESETS
 
 
 def left(model: nn.Module, where: str) -> list[str]:
@@ -69,7 +70,7 @@ def test_all_but_stem_of_timm(name, static):
 def test_the_convolutional_classifier_of_a_resnetv2():
     with torch.device("meta"):
         model = timm.create_model("resnetv2_50")  # whose other convolutions are standardised: none can be converted
-        chosen = dyc.conversion.presets.PRESETS["all_but_stem"](
+        chosen = PRESETS["all_but_stem"](
             model, {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
         )
     assert "head.fc" not in chosen
@@ -80,6 +81,51 @@ def test_all_but_stem_of_torchvision():
     with torch.device("meta"):
         model = torchvision.models.get_model("squeezenet1_1", weights=None)
         assert left(model, "all_but_stem") == ["features.0", "classifier.1"]
+
+
+# The first convolution's module holds more of them, or (HRNet) they stand beside it.
+STEMS = {
+    "resnet26d": ["conv1.0", "conv1.3", "conv1.6"],
+    "senet154": ["conv1.0", "conv1.3", "conv1.6"],
+    "xception41": ["stem.0.conv", "stem.1.conv"],
+    "ese_vovnet19b_slim": ["stem.0.conv", "stem.1.conv", "stem.2.conv"],
+    "hgnet_tiny": ["stem.stem.0.conv", "stem.stem.1.conv", "stem.stem.2.conv"],
+    "levit_conv_128s": ["stem.conv1.linear", "stem.conv2.linear", "stem.conv3.linear", "stem.conv4.linear"],
+    "hrnet_w18_small": ["conv1", "conv2"],
+    "mobilenetv2_035": ["conv_stem"],
+}
+
+
+@pytest.mark.parametrize("name", STEMS)
+def test_all_but_stem_leaves_the_whole_stem(name):
+    with torch.device("meta"):
+        model = timm.create_model(name)
+    convs = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
+    assert sorted(convs.keys() - PRESETS["all_but_stem"](model, convs)) == STEMS[name]
+
+
+def test_all_but_stem_leaves_the_auxiliary_classifiers_of_googlenet():
+    with torch.device("meta"):
+        model = torchvision.models.get_model("googlenet", weights=None, init_weights=False)
+        assert left(model, "all_but_stem") == ["conv1.conv", "aux1.conv.conv", "aux2.conv.conv"]
+
+
+def sequential(*last: nn.Module) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), *last)
+
+
+@pytest.mark.parametrize(
+    ("model", "static"),
+    [
+        (sequential(nn.Conv2d(8, 10, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()), ["0", "4"]),
+        (sequential(nn.Conv2d(8, 10, 1), nn.BatchNorm2d(10), nn.ReLU()), ["0"]),  # a backbone
+        (sequential(nn.Conv2d(8, 10, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(10, 2)), ["0"]),
+        (sequential(nn.Conv2d(8, 10, 3)), ["0"]),
+    ],
+    ids=["classifier", "norm", "linear", "3x3"],
+)
+def test_the_last_convolution_of_a_plain_model_may_classify(model, static):
+    assert left(model, "all_but_stem") == static
 
 
 class Plain(nn.Module):

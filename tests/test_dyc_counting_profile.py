@@ -24,8 +24,11 @@ def test_parameters_and_macs_of_the_dyc_report(name):
     assert dyc.profile(timm.create_model(name, num_classes=100), (3, 32, 32)).parameters == hundred
 
 
-def test_macs_of_the_report_authors_stride():
-    """The author's published file has stride 2 in the second stage, which cannot give the printed 0.09G."""
+def test_macs_with_stride_2_in_the_second_stage():
+    """Some read stride 2 from the tuple of the author's file, which ends with it; that cannot give the printed 0.09G.
+
+    The file has stride 1 there.
+    """
     profile = dyc.profile(timm.create_model("mobilenetv2_cifar", stage2_stride=2), (3, 32, 32))
     # Without stride 1 the stage's first block has no convolution (and norm) in its shortcut.
     assert profile.parameters == 2_296_922 - (16 * 24 + 2 * 24)

@@ -7,35 +7,38 @@ import torch
 import dyc
 from dyc.models.arguments import network_arguments
 
-# One of each way to build: classes, their partials, functions, timm's networks, and conversions of all of them.
-NAMES = [
-    "mobilenetv2_cifar",
+# One of each family, and one of each way to build: classes, their partials, functions, timm's networks, conversions.
+FAMILIES = {timm.model_entrypoint(name).__module__: name for name in dyc.models.model_names()}
+OTHERS = [
     "dyc_mobilenetv2_cifar",
     "select_densenet40",
     "select_densenet121",
-    "preresnet164",
-    "dyc_mobilenetv1_025",
     "dyc_mobilenetv2_035",
     "dy_resnet10",
-    "dynet_resnet18",
-    "dynet_mobile_100",
     "dyc_fix_mobile_100",
-    "dyc_fix_shuffle_100",
-    "eam_mobilenetv1_025",
     "gap_mobilenetv1_025",
-    "eam_mobilenetv2_035",
+    "eam_mobilenetv3_small",
+    "mobilenetv2_100",
+    "vit_tiny_patch16_224",
 ]
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name in dyc.models.model_names()])
-def test_a_network_is_built_the_same_from_the_arguments_that_are_listed_as_its_defaults(name):
+@pytest.mark.parametrize("name", sorted({*FAMILIES.values(), *OTHERS}))
+def test_a_network_takes_every_argument_that_is_listed_and_is_the_same_with_the_defaults(name):
     listed = {key: each.default for key, each in network_arguments(name).items()}
-    # Of timm's classes, some are set by its functions.
-    own = {key: value for key, value in listed.items() if f"    {key}" in timm.model_entrypoint(name).__doc__}
     assert {"num_classes"} <= listed.keys()
+    assert not {"device", "dtype"} & listed.keys()
     with torch.device("meta"):
-        usual, built = timm.create_model(name), timm.create_model(name, **own)
+        usual, built = timm.create_model(name), timm.create_model(name, **listed)
     assert {k: v.shape for k, v in built.state_dict().items()} == {k: v.shape for k, v in usual.state_dict().items()}
+
+
+def test_the_defaults_are_those_of_the_network_and_not_of_its_class():
+    vit = network_arguments("vit_tiny_patch16_224")
+    assert (str(vit["embed_dim"]), vit["num_heads"].default) == ("embed_dim: int = 192", 3)
+    assert network_arguments("resnet34")["layers"].default == (3, 4, 6, 3)
+    for name in ("mobilenetv2_100", "eam_mobilenetv3_small", "dy_mobilenetv2_100"):  # their builders set these
+        assert not {"stem_size", "num_features", "fix_stem"} & network_arguments(name).keys()
 
 
 def test_the_list_has_types_and_the_networks_own_defaults():

@@ -109,7 +109,7 @@ WRONG = [
     (["ops", "--plot", "ops.gif"], "--plot: got 'ops.gif'; need a file name that ends with .png or .svg"),
     (["ops", "--csv", "x.svg", "--plot", "x.svg"], "--plot: got 'x.svg'; need a file other than that of --csv"),
     (["ops", "--plot", "."], "--plot: got '.'; need a file that does not exist yet"),
-    (["ops", "--sec", "1"], "unrecognized arguments: --sec 1"),
+    (["ops", "--sec", "1"], "--sec: there is no such option (did you mean '--seconds'?)"),
     (["layers", "--attentions", "dyd"], "--attentions: got 'dyd' (did you mean"),
     (["models", "dyc_mobilenetv2_cifr"], "MODEL: got 'dyc_mobilenetv2_cifr' (did you mean 'dyc_mobilenetv2_cifar'"),
     (["models", "--mode", "train"], "--mode: got 'train' (did you mean 'training'?); need one of"),

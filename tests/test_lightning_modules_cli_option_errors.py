@@ -22,6 +22,22 @@ FIT = ["fit", "--model.model=test_resnet", "--data.image_size=32"]
         (["--data.batch_size=abc"], "data.batch_size: got 'abc'; need int"),
         (["--wandb=no"], "wandb: got 'no'; need one of 'auto', 'online', 'offline', 'disabled'"),
         (["--trainer.logger=TensorBoardLogger"], "trainer.logger: TensorBoardLogger: the following arguments are req"),
+        (
+            ["--trainer.precision=8bit"],
+            "trainer.precision: got '8bit'; need one of 64, 32, 16, 'transformer-engine', "
+            "'transformer-engine-float16', '16-true', '16-mixed', 'bf16-true', 'bf16-mixed', '32-true', '64-true', "
+            "'bf16' or null",
+        ),
+        (
+            ["--trainer.callbacks=TemperatureAnealing"],
+            "trainer.callbacks: got 'TemperatureAnealing' (did you mean 'TemperatureAnnealing'?); "
+            "need list[Callback] or Callback or null",
+        ),
+        (
+            ["--trainer.callbacks+=lightning_modules.TemperatureAnealing"],
+            "trainer.callbacks: TemperatureAnealing: module 'lightning_modules' has no attribute 'TemperatureAnealing' "
+            "(did you mean 'TemperatureAnnealing'?)",
+        ),
         (["--trainer.callbacks+=lightning_modules.No"], "trainer.callbacks: No: module 'lightning_modules' has no"),
     ],
 )

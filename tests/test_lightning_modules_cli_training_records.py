@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from lightning.pytorch.trainer.connectors.logger_connector import result
 
 from lightning_modules import ImageClassifier
 from lightning_modules.callbacks.checkpoint import LastCheckpoint
@@ -194,13 +195,29 @@ def test_a_checkpoint_chosen_by_something_else_says_by_what():
     assert describe_checkpoint(Path("b/last.ckpt"), checkpoint).endswith("resnet18 of epoch 5, step 90")
 
 
+def warned_of_a_figure_of_one_process(first=lambda: None):
+    """Return what Lightning warns of when it takes the mean of a figure that is not the mean over all processes."""
+    metadata = result._Metadata("training_step", "x", on_step=False, on_epoch=True)
+    metadata.sync = result._Sync()
+    figure = result._ResultMetric(metadata, is_tensor=True)
+    figure.update(torch.tensor(1.0), 1)
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        first()
+        patch.setattr(result, "_distributed_is_initialized", lambda: True)
+        patch.setattr(result, "warning_cache", type(result.warning_cache)())
+        result._ResultCollection._get_cache(figure, on_step=False)
+    return shown
+
+
 def test_nothing_is_warned_of_that_is_as_it_should_be(tmp_path):
     state = {"dirpath": "elsewhere", "best_model_path": "elsewhere/last.ckpt", "best_model_score": None}
+    assert len(warned_of_a_figure_of_one_process()) == 1  # by Lightning itself
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")
         quiet()
         last = LastCheckpoint(tmp_path)
         last.load_state_dict(state)  # every run has a folder of its own
-        warnings.warn("It is recommended to use `self.log('x', ..., sync_dist=True)` when logging", stacklevel=1)
     assert shown == []
+    assert warned_of_a_figure_of_one_process(quiet) == []
     assert last.best_model_path == "elsewhere/last.ckpt"

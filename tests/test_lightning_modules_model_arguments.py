@@ -10,7 +10,7 @@ from ops import ArgumentError
 @pytest.mark.parametrize("model", ["dyc_mobilenetv2_cifar", "dyc_mobilenetv1_025", "test_resnet"])
 def test_the_argument_that_was_meant_is_named(model):
     wrong, right = ("drop_rat", "drop_rate") if model == "test_resnet" else ("num_kernel", "num_kernels")
-    start = rf"^model\.model_kwargs\.{wrong}: got '{wrong}' \(did you mean '{right}'"
+    start = rf"^model\.model_kwargs: got '{wrong}' \(did you mean '{right}'"
     with pytest.raises(ArgumentError, match=start) as error:
         ImageClassifier(model, {wrong: 2}, num_classes=10)
     assert f"`dyc models {model} --arguments`" in str(error.value)

@@ -48,14 +48,25 @@ def _refuse(model: nn.Module, picked: dict[str, nn.Module], unsupported: str) ->
     refused = reasons(model, picked)
     rest = {name: conv for name, conv in picked.items() if name not in refused}
     if refused:
-        listed = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
         count = "1 layer" if len(refused) == 1 else f"{len(refused)} layers"
-        what = f"{count} that cannot become dynamic ({listed})"
+        what = f"{count} that cannot become dynamic ({_by_reason(refused)})"
         if unsupported == "raise" or not rest:
             other = ', or pass unsupported="warn" to leave these static' if rest else ""
             raise ArgumentError("where", sentence=f"matches {what}; choose others{other}")
         warnings.warn(f"where: matches {what}; left static", stacklevel=3)
     return rest
+
+
+def _by_reason(refused: dict[str, str]) -> str:
+    """Return each reason once, after the first three of its layers and the number of the others."""
+    names: dict[str, list[str]] = {}
+    for name, reason in refused.items():
+        names.setdefault(reason, []).append(name)
+    clauses = []
+    for reason, layers in names.items():
+        more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
+        clauses.append(f"{', '.join(layers[:3])}{more}: {reason}")
+    return "; ".join(clauses)
 
 
 def _dynamic_like(conv: nn.Conv2d, **options) -> DynamicConv2d:
@@ -97,8 +108,8 @@ def make_dynamic(
         attention: A registered kind or a factory; see :func:`dyc.register_attention`.
         where: ``"depthwise"``: every depthwise convolution. ``"blocks"``: those inside the stages, without stem, head
             and classifier; a 1x1 convolution that stands alone behind the blocks, as MobileNet's last, is a head.
-            ``"all_but_stem"``: every one but the stem and those that classify; the head is among them. Or a regular
-            expression searched in the layers' names, or ``where(name, conv) -> bool``.
+            ``"all_but_stem"``: every one but those of the stem and those that classify; the head is among them. Or a
+            regular expression searched in the layers' names, or ``where(name, conv) -> bool``.
         num_kernels: Kernels per layer, ``K``.
         init: ``"copy"`` sets every kernel to the static one, times ``copy_scale`` where the attention has one;
             ``"independent"`` draws each by its true fan-in.
@@ -107,7 +118,8 @@ def make_dynamic(
             does not have keep ``"auto"``, with a warning that names them.
         attention_kwargs: Further arguments of the attention kind.
         unsupported: What happens if chosen layers cannot become dynamic: ``"raise"`` an error, or ``"warn"`` once and
-            convert the rest; both give every name and reason, as :func:`dyc.dynamic_layers` with ``static=True``.
+            convert the rest. Both give every reason with up to three of its layers; :func:`dyc.dynamic_layers` with
+            ``static=True`` gives that of each layer.
 
     Returns:
         ``model`` itself. Blocks that hold a dynamic layer can no longer be fused into one convolution: timm's
@@ -115,7 +127,7 @@ def make_dynamic(
 
     Raises:
         ArgumentError: An argument cannot be used, nothing matches ``where``, or a matching convolution cannot
-            become dynamic (each is named with the reason); the model is then unchanged.
+            become dynamic (the reasons are given); the model is then unchanged.
         BackendUnavailable: The backend has the operator of none of the layers; the model is then unchanged.
 
     Example:

@@ -8,8 +8,16 @@ from torch import nn
 _STAGES = re.compile(r"(blocks|stages?|layers?)_?\d*|s\d|features|trunk_output")
 """Names of the modules that hold a network's blocks."""
 
-_CLASSIFIERS = ("classifier", "aux_classifier", "fc", "head", "pre_logits")
+_STEMS = re.compile(r"stem\w*|\w+_stem|patch_embed|conv_?[01]")
+"""Names of the modules that hold a stem of several convolutions."""
+
+_BEFORE_BLOCKS = re.compile(r"conv_?\d")
+"""Names of a stem's further convolutions that no module holds together, as HRNet's ``conv2``."""
+
+_CLASSIFIERS = ("classifier", "aux_classifier", "aux1", "aux2", "AuxLogits", "fc", "head", "pre_logits")
 """Names of a network's own modules that classify, where no configuration says which they are."""
+
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm)
 
 
 def _depthwise(model: nn.Module, convs: Mapping[str, nn.Module]) -> set[str]:
@@ -18,7 +26,7 @@ def _depthwise(model: nn.Module, convs: Mapping[str, nn.Module]) -> set[str]:
 
 def _blocks(model: nn.Module, convs: Mapping[str, nn.Module]) -> set[str]:
     inside = {name for name in convs if _stages_of(name) and name.split(".")[0] not in _CLASSIFIERS}
-    return inside - _stem(model, convs) - _head_among_blocks(model, convs, inside)
+    return inside - _stem(model, convs) - _head_among_blocks(model, convs, inside) - _classifier(model, convs)
 
 
 def _all_but_stem(model: nn.Module, convs: Mapping[str, nn.Module]) -> set[str]:
@@ -36,9 +44,28 @@ def _said(model: nn.Module, key: str) -> set[str]:
 
 
 def _stem(model: nn.Module, convs: Mapping[str, nn.Module]) -> set[str]:
-    """Return the convolutions that see the image: what timm's configuration says, or the first one."""
+    """Return the convolutions of the stem.
+
+    These are the ones that see the image (what timm's configuration says, or the first one), what shares with them a
+    module that is named like a stem, and what stands beside them, numbered, before the blocks.
+    """
     named = _said(model, "first_conv")
-    return named if named and named <= convs.keys() else set(list(convs)[:1])
+    first = named if named and named <= convs.keys() else set(list(convs)[:1])
+    found = set(first)
+    for name in first:
+        parts = name.split(".")
+        for i, part in enumerate(parts[:-1]):
+            if _STEMS.fullmatch(part):
+                stem = ".".join(parts[: i + 1])
+                found |= {other for other in convs if other.startswith(f"{stem}.")}
+                break
+        beside = name.rpartition(".")[0]
+        blocks = next((i for i, other in enumerate(convs) if _stages_of(other)), 0)
+        for other in list(convs)[:blocks]:
+            above, _, last = other.rpartition(".")
+            if above == beside and _BEFORE_BLOCKS.fullmatch(last):
+                found.add(other)
+    return found
 
 
 def _classifier(model: nn.Module, convs: Mapping[str, nn.Module]) -> set[str]:
@@ -46,9 +73,25 @@ def _classifier(model: nn.Module, convs: Mapping[str, nn.Module]) -> set[str]:
 
     What a configuration names is known; VGG's ``pre_logits`` are the linear layers before it.
     """
-    modules = _said(model, "classifier")
-    modules = modules | {"pre_logits"} if modules else set(_CLASSIFIERS)
-    return {name for name in convs if any(f"{name}.".startswith(f"{module}.") for module in modules)}
+    said = _said(model, "classifier")
+    modules = said | {"pre_logits"} if said else set(_CLASSIFIERS)
+    found = {name for name in convs if any(f"{name}.".startswith(f"{module}.") for module in modules)}
+    return found if found or said else _unnamed_classifier(model, convs)
+
+
+def _unnamed_classifier(model: nn.Module, convs: Mapping[str, nn.Module]) -> set[str]:
+    """Return the last convolution of a model without linear layers if it is 1x1 with a bias and no norm follows it.
+
+    The last convolution of a backbone without a classifier has a norm behind it.
+    """
+    layers = dict(model.named_modules())
+    last = next(reversed(convs), "")
+    if not last or convs[last].kernel_size != (1, 1) or convs[last].bias is None:
+        return set()
+    after = list(layers.values())[list(layers).index(last) + 1 :]
+    norm = any(isinstance(module, _NORMS) for module in after)
+    linear = any(isinstance(module, nn.Linear) for module in layers.values())
+    return set() if norm or linear else {last}
 
 
 def _stages_of(name: str) -> str:

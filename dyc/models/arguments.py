@@ -1,9 +1,11 @@
 """The arguments that a network takes, with types and defaults, also those that its builder hands on as ``**kwargs``."""
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial, wraps
 from typing import Any
 
 import timm
@@ -12,6 +14,11 @@ from timm.models import list_models
 from torch import nn
 
 PLAIN = (bool, int, float, str, tuple, dict)
+
+PLACES = ("device", "dtype")
+"""Arguments of layers that are no matter of the network: the whole model is moved instead."""
+
+REFUSED = re.compile(r"(?:multiple values for(?: keyword)?|unexpected keyword) argument '(\w+)'")
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ def parameters(function: Callable, **defaults: Any) -> dict[str, Argument]:
     found = {}
     for name, each in inspect.signature(function).parameters.items():
         default = defaults.get(name, each.default)
-        if default is None or isinstance(default, PLAIN):
+        if name not in PLACES and (default is None or isinstance(default, PLAIN)):
             written = "" if each.annotation is each.empty else inspect.formatannotation(each.annotation)
             found[name] = Argument(name, written, default)
     return found
@@ -86,8 +93,8 @@ def builder_arguments(build: Callable[..., nn.Module] | str) -> tuple[dict[str, 
 def network_arguments(name: str) -> dict[str, Argument]:
     """Return what ``timm.create_model(name, ...)`` takes beside ``pretrained``, by name.
 
-    For a network of timm's, or one that is made from it, these are the arguments of its class that have plain values;
-    a network may refuse one that it sets itself.
+    For a network of timm's, or one that is made from it, these are the arguments of its class that have plain values,
+    as its builder gives them, without those that the builder does not let anyone change.
 
     Args:
         name: A network's name, with or without a tag.
@@ -104,11 +111,48 @@ def _with_classes(name: str, found: dict[str, Argument]) -> dict[str, Argument]:
     return {key: replace(each, default=classes) if key == "num_classes" else each for key, each in found.items()}
 
 
+@cache
 def _class_arguments(name: str) -> dict[str, Argument]:
-    """Return the arguments of the class of one of timm's networks."""
+    """Return the arguments of the class of one of timm's networks that its builder hands on."""
     with torch.device("meta"):
         cls = type(timm.create_model(name))
-    return parameters(cls)
+        with _received(cls) as given:
+            timm.create_model(name)
+        found = {
+            key: replace(each, default=given.get(key, each.default))
+            for key, each in {**parameters(cls, **given), **builder_arguments(cls)[0]}.items()
+            if key not in given or given[key] is None or isinstance(given[key], PLAIN)
+        }
+        while True:  # a builder tells of one argument at a time that it sets itself, before it makes any layer
+            try:
+                timm.create_model(name, **{key: each.default for key, each in found.items()})
+                return found
+            except TypeError as error:
+                refused = REFUSED.search(str(error))
+                if refused is None or refused[1] not in found:
+                    raise
+                del found[refused[1]]
+
+
+@contextmanager
+def _received(cls: type) -> Iterator[dict[str, Any]]:
+    """Yield a dictionary that fills with the arguments that the class is called with."""
+    own, original, given = "__init__" in vars(cls), cls.__init__, {}
+
+    @wraps(original)
+    def noting(self, *args, **kwargs):
+        given.update(inspect.signature(original).bind_partial(self, *args, **kwargs).arguments)
+        given.update(kwargs)  # those of **kwargs by their own names
+        original(self, *args, **kwargs)
+
+    cls.__init__ = noting
+    try:
+        yield given
+    finally:
+        if own:
+            cls.__init__ = original
+        else:
+            del cls.__init__
 
 
 def _description(name: str, build: Callable[..., nn.Module]) -> str:

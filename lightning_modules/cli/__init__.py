@@ -53,12 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         from lightning_modules.cli.parsers import PARSERS
 
         PARSERS[argv[0]]().parse_args(["--help"])  # exits, before anything that takes seconds to import
-    if argv[0] == "--install-completion":
-        from lightning_modules.cli.completion import install
-
-        install()
-        return 0
     try:
+        if argv[0] == "--install-completion":
+            from lightning_modules.cli.completion import install
+
+            install()
+            return 0
         if argv[0] not in COMMANDS:
             from ops import unknown_name  # with PyTorch, which --help need not wait for
 

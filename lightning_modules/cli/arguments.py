@@ -1,6 +1,7 @@
 """Command-line arguments: a parser whose errors are one line, types of values, and the check of a file to write."""
 
 import argparse
+import difflib
 import math
 import os
 from collections.abc import Callable, Iterable
@@ -10,13 +11,51 @@ from pathlib import Path
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, as all errors of ``dyc`` are."""
+    """A parser whose errors are one line, as all errors of ``dyc`` are, and that takes no option by its beginning."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, allow_abbrev=False, **kwargs)
 
     def error(self, message: str):
         """Raise :class:`ops.ArgumentError`."""
         from ops import ArgumentError
 
-        raise ArgumentError(message.removeprefix("argument "))
+        raise ArgumentError(unrecognized(message, self) or message.removeprefix("argument "))
+
+
+def unrecognized(message: str, parser: argparse.ArgumentParser | None) -> str | None:
+    """Return argparse's message about an option that does not exist with those that were meant; None for others."""
+    start, _, words = message.partition("unrecognized arguments: ")
+    option = next((word for word in words.split() if word.startswith("-")), "").partition("=")[0]
+    return None if start or not option else no_such_option(option, parser)
+
+
+def no_such_option(option: str, parser: argparse.ArgumentParser | None, name: str | None = None) -> str:
+    """Return the line about an option that does not exist, with those of the parser that were probably meant.
+
+    Args:
+        option: The option, with its dashes.
+        parser: The parser that does not know it.
+        name: What it is called where it was written; the option by default.
+    """
+    close = close_options(option, [key for key in (parser._option_string_actions if parser else ()) if key[:2] == "--"])
+    hint = f" (did you mean {' or '.join(map(repr, close))}?)" if close else "; see --help"
+    return f"{name or option}: there is no such option{hint}"
+
+
+def close_options(option: str, known: Iterable[str]) -> list[str]:
+    """Return the options that were probably meant: those of the same last word, then those that begin or look alike.
+
+    Example:
+        >>> close_options("--model.lr", ["--model.model", "--model.optimizer.lr", "--trainer.max_epochs"])
+        ['--model.optimizer.lr']
+        >>> close_options("--keep", ["--keep_below", "--seconds"])
+        ['--keep_below']
+    """
+    known, group, last = list(known), option.partition(".")[0], option.rpartition(".")[2]
+    same = [name for name in known if name.startswith(group + ".") and name.endswith("." + last)]
+    longer = [name for name in known if len(option) > 3 and name.startswith(option)]
+    return same[:3] or longer[:3] or difflib.get_close_matches(option, known, n=2, cutoff=0.8)
 
 
 def whole(text: str) -> int:

@@ -14,7 +14,6 @@ def parser() -> Parser:
         "cluster's shared folder is prepared. They are kept in DYC_CACHE, else in the user's cache folder, for this "
         "processor, compiler and PyTorch: build on the kind of machine that will run them. Other "
         "backends compile for each shape or device, at their first use.",
-        allow_abbrev=False,
     )
     result.add_argument(
         "backends", nargs="*", metavar="BACKEND", help="such as cpp (default: all that can be compiled ahead)"

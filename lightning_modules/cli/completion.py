@@ -6,11 +6,13 @@ PyTorch and Lightning each time, which takes seconds.
 
 import os
 import re
+import shlex
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 
 from lightning_modules.cli import COMMANDS, main
+from ops import ArgumentError
 
 SCRIPT = """# Completion of `dyc` for bash; for zsh, after: autoload -U bashcompinit && bashcompinit
 _dyc() {{
@@ -51,14 +53,22 @@ def script() -> str:
 
 
 def install() -> Path:
-    """Write the script to where bash looks for it, say so, and return its path."""
-    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share"
+    """Write the script to where bash looks for it, say so, and return its path.
+
+    Raises:
+        ArgumentError: The file cannot be written.
+    """
+    home = os.environ.get("XDG_DATA_HOME") or Path("~/.local/share").expanduser()
     path = Path(home) / "bash-completion/completions/dyc"
     text = script()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    except OSError as error:
+        reason = f"{str(path)!r} cannot be written ({error.strerror}); set XDG_DATA_HOME to a folder of yours"
+        raise ArgumentError(reason) from error
     print(
         f"written to {path}, which bash reads in new shells where its package bash-completion is installed; "
-        f"elsewhere, and in zsh after `autoload -U bashcompinit && bashcompinit`, run: source {path}"
+        f"elsewhere, and in zsh after `autoload -U bashcompinit && bashcompinit`, run: source {shlex.quote(str(path))}"
     )
     return path

@@ -1,15 +1,14 @@
 """The parsers of commands whose work needs PyTorch, apart from it, so that their ``--help`` comes at once."""
 
-import argparse
 from pathlib import Path
 
 from lightning_modules.cli.arguments import Parser, positive, share, whole, whole_or_zero
 from lightning_modules.cli.imports import add_import
 
 
-def models_parser() -> argparse.ArgumentParser:
+def models_parser() -> Parser:
     """Return the parser of ``dyc models``."""
-    result = argparse.ArgumentParser(
+    result = Parser(
         prog="dyc models",
         description="List networks with their parameters and MACs per image beside the figures that papers print.",
         epilog="A gap of = means that our count, rounded to the digits that the paper prints, is the published figure; "
@@ -42,7 +41,6 @@ def compact_parser() -> Parser:
         prog="dyc compact",
         description="Load a checkpoint of a network with selective layers, remove its closed channels, and compare: "
         "parameters, MACs, time, outputs.",
-        allow_abbrev=False,
     )
     result.add_argument(
         "--ckpt_path",

@@ -18,7 +18,7 @@ def common(
     what: str, description: str, *, seconds: float, dtypes: Iterable[str]
 ) -> tuple[Parser, argparse._ArgumentGroup]:
     """Return a parser with the options that all commands have, and its group for what is compared."""
-    parser = Parser(prog=f"dyc bench {what}", description=description, allow_abbrev=False)
+    parser = Parser(prog=f"dyc bench {what}", description=description)
     chosen = parser.add_argument_group("what is compared")
     where = parser.add_argument_group("where and how long")
     where.add_argument("--device", type=one_of(["cpu", "cuda"]), default="cpu", help="cpu (default) or cuda")
