@@ -4,6 +4,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.plugins.precision import MixedPrecision
+from torch import nn
 
 from lightning_modules import ImageClassifier, ImageData, OptimizerSettings
 from lightning_modules.callbacks import BestCheckpoint, FiniteLoss
@@ -79,6 +80,17 @@ def test_a_network_of_nans_is_never_the_best(tmp_path, epoch):
     assert len(list(tmp_path.iterdir())) == epoch
     if epoch:
         assert torch.load(best.best_model_path, weights_only=True)["epoch"] == 0
+
+
+@pytest.mark.parametrize("stage", ["val", "test"])
+def test_one_batch_of_nans_is_not_left_out_of_the_mean(stage, monkeypatch):
+    classifier = ImageClassifier(net=nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), num_classes=3)
+    logged = {}
+    monkeypatch.setattr(classifier, "log_dict", lambda values, **_: logged.update(values))
+    for value in (0.0, float("nan"), 1.0):
+        classifier._evaluate((torch.full((2, 1, 2, 2), value), torch.tensor([0, 1])), stage)
+    classifier._log_evaluation(stage)
+    assert logged[f"{stage}/loss"].isnan()
 
 
 def test_gradients_that_the_scaler_leaves_out_are_no_error():
