@@ -7,7 +7,7 @@ from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import nn
 
 from lightning_modules import ImageClassifier, ImageData, OptimizerSettings
-from lightning_modules.callbacks import BestCheckpoint, FiniteLoss
+from lightning_modules.callbacks import BestCheckpoint, FiniteLoss, LastCheckpoint
 from lightning_modules.cli import main
 from ops import ArgumentError
 
@@ -18,7 +18,7 @@ def fit(*callbacks, lr=0.01, **options):
     trainer = Trainer(
         callbacks=list(callbacks),
         logger=False,
-        enable_checkpointing=any(isinstance(c, BestCheckpoint) for c in callbacks),
+        enable_checkpointing=any(isinstance(c, BestCheckpoint | LastCheckpoint) for c in callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,
         accelerator="cpu",
@@ -70,6 +70,13 @@ def test_devices_that_would_be_waited_for_are_looked_at_together(monkeypatch):
 def test_weights_that_the_last_step_spoilt_are_seen_by_validation():
     with pytest.raises(ArgumentError, match=r"the validation loss is nan in epoch 1; .*gradient_clip_val is off"):
         fit(Spoil(0, 3, before=False), FiniteLoss())
+
+
+@pytest.mark.parametrize("options", [{"limit_val_batches": 0}, {"check_val_every_n_epoch": 2}])
+def test_weights_that_the_last_step_spoilt_are_seen_without_a_validation(tmp_path, options):
+    with pytest.raises(ArgumentError, match=r"weights are not finite after epoch 1; lower the learning rate \(0\.01\)"):
+        fit(Spoil(0, 3, before=False), FiniteLoss(), LastCheckpoint(tmp_path), max_epochs=1, **options)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("epoch", [0, 1])

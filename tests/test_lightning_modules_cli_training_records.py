@@ -8,6 +8,7 @@ import warnings
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,8 +17,9 @@ import yaml
 from lightning_modules import ImageClassifier
 from lightning_modules.callbacks.checkpoint import LastCheckpoint
 from lightning_modules.cli import main
-from lightning_modules.cli.evaluations import describe_checkpoint, record_evaluation
+from lightning_modules.cli.evaluations import check_finite, describe_checkpoint, record_evaluation
 from lightning_modules.cli.training import quiet
+from ops import ArgumentError
 
 FIT = [
     "fit",
@@ -174,6 +176,34 @@ def test_an_evaluation_says_what_it_evaluates_and_keeps_what_it_finds(trained):
     tested = {row["network"]: row for row in csv.DictReader(before.decode().splitlines())}
     assert found[0]["top1"] == tested["best on validation"]["test/top1"]
     assert (folder / version / "test.csv").read_bytes() == before
+
+
+def test_a_network_of_nans_has_no_accuracy_and_predicts_no_class(trained, tmp_path, monkeypatch, capsys):
+    checkpoint = torch.load(trained[0] / "runs/my run/version_0/checkpoints/last.ckpt", weights_only=True)
+    for value in checkpoint["state_dict"].values():
+        if value.is_floating_point():
+            value.fill_(float("nan"))
+    torch.save(checkpoint, tmp_path / "nan.ckpt")
+    monkeypatch.chdir(tmp_path)
+    options = ["--ckpt_path=nan.ckpt", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+    for command, key in (("test", "test/loss"), ("validate", "val/loss")):
+        assert main([command, *options]) == 2
+        shown = capsys.readouterr()
+        assert f"dyc {command}: error: ckpt_path: outputs of nan.ckpt are not finite ({key} is nan); " in shown.err
+        assert "top-1" not in shown.out
+    assert not Path("evaluations.csv").exists()
+    assert main(["predict", *options, "--trainer.limit_predict_batches=1"]) == 0
+    assert "16 of 16 images have no class, as their probabilities are not finite" in capsys.readouterr().err
+    found = rows(tmp_path / "runs/run/version_0/predictions.csv")
+    assert {value for row in found for key, value in row.items() if key != "image"} == {""}
+
+
+@pytest.mark.parametrize("label", ["best on validation", "last epoch"])
+def test_the_summary_refuses_a_loss_that_is_not_finite(label):
+    trainer = SimpleNamespace(precision="32-true")
+    check_finite({"test/loss": 0.5, "test/top1": float("nan")}, label, trainer)
+    with pytest.raises(ArgumentError, match=rf"outputs of {label} are not finite \(test/loss is inf\)"):
+        check_finite({"test/top1": 0.5, "test/loss": float("inf")}, label, trainer)
 
 
 def test_a_checkpoint_that_is_in_no_run_is_recorded_beside_it_if_that_can_be_written(tmp_path):

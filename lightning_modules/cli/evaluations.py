@@ -1,6 +1,7 @@
 """What an evaluation found: as a table, and in a file beside the run that it is about."""
 
 import csv
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from lightning_modules.cli.tables import Table
 from lightning_modules.runs import CHECKPOINTS
+from ops import ArgumentError
 
 FIGURES = {"top1": "top-1", "top5": "top-5", "loss": "loss"}
 """What is measured: its key after the split's name, and its title."""
@@ -26,6 +28,15 @@ def results_table(title: str, results: Mapping[str, Mapping[str, float]]) -> Tab
     for label, row in plain.items():
         table.rows.append([label, *(f"{row[key]:.4f}" if key == "loss" else f"{row[key]:.2%}" for key in keys)])
     return table
+
+
+def check_finite(figures: Mapping[str, float], network: str, trainer: Any) -> None:
+    """Raise ArgumentError if the loss among the figures of a network is NaN or infinite: its accuracy means nothing."""
+    for key, value in figures.items():
+        if key.rpartition("/")[2] == "loss" and not math.isfinite(value):
+            reasons = f"its weights, images of this split, or trainer.precision {trainer.precision} are the reason"
+            sentence = f"outputs of {network} are not finite ({key} is {float(value):g}); {reasons}"
+            raise ArgumentError("ckpt_path", sentence=sentence)
 
 
 def describe_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> str:
@@ -69,9 +80,10 @@ def report_evaluation(cli: Any, split: str) -> None:
     """
     trainer, data = cli.trainer, cli.datamodule
     figures = {key.rpartition("/")[2]: float(value) for key, value in trainer.callback_metrics.items()}
+    path = Path(cli.config[cli.subcommand]["ckpt_path"])
+    check_finite(trainer.callback_metrics, str(path), trainer)
     if not trainer.is_global_zero:
         return
-    path = Path(cli.config[cli.subcommand]["ckpt_path"])
     title = f"{data.dataset_name}: {SPLITS[split]} split"
     print(f"\n{results_table(title, {cli.model.model_name: figures})}\n")
     if trainer.fast_dev_run:
