@@ -9,6 +9,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 
 class PredictionTable(BasePredictionWriter):
@@ -59,6 +60,10 @@ class PredictionTable(BasePredictionWriter):
                     pairs = [""] * len(pairs)
                 writer.writerow([self._items[self._written], *pairs])
                 self._written += 1
+        if trainer.received_sigterm and not trainer.predict_loop.batch_progress.is_last_batch:
+            # Lightning looks for it in the loops of training and evaluation alone.
+            print(f"interrupted; {self.path} has the first {self._written} images", flush=True)
+            raise SIGTERMException
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say how many images have no class, if any."""

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
 from lightning_modules.cli.evaluations import check_finite, results_table
+from lightning_modules.cli.interruption import stop_if_told
 from lightning_modules.cli.next_commands import next_commands
 from lightning_modules.cli.saved_config import CONFIG
 
@@ -53,7 +54,9 @@ def _wrote(callback: Any) -> bool:
 
 def _test(cli: Any, path: str | None) -> dict[str, float]:
     options = {"ckpt_path": path, "verbose": False, "weights_only": True}
-    return cli.trainer.test(cli.model, datamodule=cli.datamodule, **options)[0]
+    found = cli.trainer.test(cli.model, datamodule=cli.datamodule, **options)[0]
+    stop_if_told(cli.trainer)
+    return found
 
 
 def _test_best(cli: Any, path: str) -> dict[str, float]:
