@@ -63,7 +63,7 @@ class ImageClassifier(LightningModule):
         model_kwargs: dict[str, Any] | None = None,
         num_classes: int | None = None,
         pretrained: bool = False,
-        dynamic: DynamicSettings | str | None = None,
+        dynamic: DynamicSettings | str | bool | None = None,
         selective: SelectiveSettings | bool | None = None,
         optimizer: OptimizerSettings = OptimizerSettings(),  # noqa: B008  (frozen)
         schedule: ScheduleSettings = ScheduleSettings(),  # noqa: B008
