@@ -222,6 +222,17 @@ def test_a_checkpoint_chosen_by_something_else_says_by_what():
     checkpoint = {"hyper_parameters": {"model": "resnet18"}, "epoch": 4, "global_step": 90, "callbacks": {"x": state}}
     assert describe_checkpoint(Path("b/low.ckpt"), checkpoint).endswith("of epoch 5, step 90; the best by val/loss")
     assert describe_checkpoint(Path("b/last.ckpt"), checkpoint).endswith("resnet18 of epoch 5, step 90")
+    checkpoint["hyper_parameters"] |= {"dynamic": {"attention": "dy", "where": "blocks"}, "selective": {}}
+    assert "resnet18 (dy, blocks) (selective) of epoch" in describe_checkpoint(Path("b/last.ckpt"), checkpoint)
+
+
+def test_an_evaluation_and_an_epoch_report_say_what_is_made_of_the_network(tmp_path):
+    options = ["--model.dynamic.attention=dy", "--model.dynamic.where=layer4.*conv2", "--trainer.max_epochs=1"]
+    shown = run(tmp_path, *FIT, *options)
+    assert re.search(r"^test_resnet \(dy, layer4\.\*conv2\): .*, 1 dynamic layer, on cpu", shown, re.MULTILINE)
+    shown = run(tmp_path, "test", "--ckpt_path=last", "--trainer.accelerator=cpu", "--trainer.limit_test_batches=1")
+    assert "last.ckpt: test_resnet (dy, layer4.*conv2) of epoch 1" in shown
+    assert len(re.findall(r"^ *test_resnet \(dy, layer4\.\*conv2\) ", shown, re.MULTILINE)) == 1
 
 
 def test_nothing_is_warned_of_that_is_as_it_should_be(tmp_path):

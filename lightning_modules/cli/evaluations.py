@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_modules.cli.tables import Table
+from lightning_modules.network_source import title_of
 from lightning_modules.runs import CHECKPOINTS
 from ops import ArgumentError
 
@@ -41,7 +42,7 @@ def check_finite(figures: Mapping[str, float], network: str, trainer: Any) -> No
 
 def describe_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> str:
     """Say which network a checkpoint holds: of which run, epoch and step, and by what it is the best, if it is."""
-    name, epoch, step = checkpoint["hyper_parameters"]["model"], checkpoint["epoch"] + 1, checkpoint["global_step"]
+    name, epoch, step = title_of(checkpoint["hyper_parameters"]), checkpoint["epoch"] + 1, checkpoint["global_step"]
     text = f"{path}: {name} of epoch {epoch}, step {step}"
     for state in checkpoint.get("callbacks", {}).values():
         monitor = state.get("monitor") if isinstance(state, dict) else None
@@ -85,7 +86,7 @@ def report_evaluation(cli: Any, split: str) -> None:
     if not trainer.is_global_zero:
         return
     title = f"{data.dataset_name}: {SPLITS[split]} split"
-    print(f"\n{results_table(title, {cli.model.model_name: figures})}\n")
+    print(f"\n{results_table(title, {cli.model.source.title: figures})}\n")
     if trainer.fast_dev_run:
         return
     facts = {"split": SPLITS[split], "data": data.dataset_name, "image_size": data.image_size, "checkpoint": path}
