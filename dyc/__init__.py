@@ -4,8 +4,9 @@
 """
 
 # ruff: noqa: E402
-from dyc.own_packages import check_packages
+from dyc.own_packages import check_packages, warn_of_others
 
+warn_of_others("lightning_modules")
 check_packages("ops")  # before anything imports it
 
 from dyc import models

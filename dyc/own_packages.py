@@ -4,6 +4,7 @@ Only the standard library is imported here: the answer must come before anything
 """
 
 import sys
+import warnings
 from importlib.machinery import ModuleSpec
 from importlib.metadata import packages_distributions
 from importlib.util import find_spec
@@ -35,7 +36,7 @@ def foreign_package(name: str, home: Path = HOME) -> str | None:
     if spec.origin is None or not _same(Path(spec.origin), own):
         found, kind = _place(spec)
         return (
-            f"{name}: got {found}{kind}, which Python found before the package of the same name that dyc needs, in"
+            f"{name}: got {found}{kind}, which Python found before the package of the same name that comes with dyc, in"
             f" {home}; rename yours, or start Python where it is not on the path ({found.parent} is in sys.path)"
         )
     if own.exists() and OFFERS[name] not in own.read_bytes():
@@ -66,3 +67,11 @@ def check_packages(*names: str) -> None:
         problem = foreign_package(name)
         if problem is not None:
             raise ImportError(problem, name=name)
+
+
+def warn_of_others(*names: str, home: Path = HOME) -> None:
+    """Warn in one line of each package of ours that another one hides, where ``dyc`` itself works without it."""
+    for name in names:
+        problem = foreign_package(name, home) if (home / name).is_dir() else None
+        if problem is not None:
+            warnings.warn(problem, stacklevel=3)

@@ -63,7 +63,7 @@ class ImageClassifier(LightningModule):
         model_kwargs: dict[str, Any] | None = None,
         num_classes: int | None = None,
         pretrained: bool = False,
-        dynamic: DynamicSettings | str | None = None,
+        dynamic: DynamicSettings | str | bool | None = None,
         selective: SelectiveSettings | bool | None = None,
         optimizer: OptimizerSettings = OptimizerSettings(),  # noqa: B008  (frozen)
         schedule: ScheduleSettings = ScheduleSettings(),  # noqa: B008
@@ -122,7 +122,8 @@ class ImageClassifier(LightningModule):
         self.metrics = nn.ModuleDict(
             {stage: MetricCollection(accuracies).clone(prefix=f"{stage}/") for stage in ("val", "test")}
         )
-        self.losses = nn.ModuleDict({stage: MeanMetric() for stage in ("val", "test")})
+        # The default of torchmetrics leaves NaNs out of the mean, and a broken network would look well.
+        self.losses = nn.ModuleDict({stage: MeanMetric(nan_strategy="disable") for stage in ("val", "test")})
         self.train_top1 = Accuracy(num_classes)
 
     def configure_model(self) -> None:

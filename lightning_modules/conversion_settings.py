@@ -1,5 +1,6 @@
 """Groups of settings that make a network dynamic or selective, and what a checkpoint says about them."""
 
+import warnings
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -138,18 +139,21 @@ def settings_of(group: str, value: Any) -> Any:
 
     Args:
         group: ``"dynamic"`` or ``"selective"``.
-        value: The settings, their fields by name, None, or the short form: an attention's name, True or False.
+        value: The settings, their fields by name, None or False, or the short form: an attention's name, or True.
     """
     cls = GROUPS[group]
-    if value is None or isinstance(value, cls):
+    if isinstance(value, cls):
         return value
+    if value is None or value is False:
+        return None
     if group == "dynamic" and isinstance(value, str):
         return cls(attention=value)
-    if group == "selective" and isinstance(value, bool):
-        return cls() if value else None
+    if group == "selective" and value is True:
+        return cls()
     if not isinstance(value, dict):
         short = "the name of an attention" if group == "dynamic" else "True"
-        raise ArgumentError(f"model.{group}", repr(value), f"{short}, {cls.__name__}(...) or None")
+        settings = f"settings by name ({cls.__name__} in Python)"
+        raise ArgumentError(f"model.{group}", repr(value), f"{short}, {settings}, or null (None in Python)")
     check_fields(group, value)
     return cls(**value)
 
@@ -173,17 +177,26 @@ def convert(net: nn.Module, groups: dict[str, Any]) -> nn.Module:
         if settings is None:
             continue
         try:
-            settings.apply(net)
+            with warnings.catch_warnings(record=True) as found:
+                warnings.simplefilter("always")
+                settings.apply(net)
         except ArgumentError as error:
-            raise ArgumentError(_named(group, settings, error)) from error
+            raise ArgumentError(_named(group, settings, error.argument, str(error))) from error
+        for each in found:  # they name an argument of the group, too
+            text = str(each.message)
+            if (argument := text.partition(":")[0]) in vars(settings):
+                text = _named(group, settings, argument, text)
+            warnings.warn_explicit(text, each.category, each.filename, each.lineno)
     return net
 
 
-def _named(group: str, settings: Any, error: ArgumentError) -> str:
-    text, prefix = str(error), f"model.{group}"
-    if error.argument in getattr(settings, "attention_kwargs", {}):
+def _named(group: str, settings: Any, argument: str, text: str) -> str:
+    prefix = f"model.{group}"
+    if "attention_kwargs={'zero_init': True}" in text:  # as Python writes it
+        text += f"; on the command line --{prefix}.attention_kwargs.zero_init true"
+    if argument in getattr(settings, "attention_kwargs", {}):
         return f"{prefix}.attention_kwargs.{text}"
-    if error.argument in {each.name for each in fields(settings)}:
+    if argument in vars(settings):
         return f"{prefix}.{text}"
     return f"{prefix}: {text.removeprefix('model: ')}"
 

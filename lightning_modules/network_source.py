@@ -1,5 +1,6 @@
 """Where a classifier's network comes from: a timm name or the user's own module, and what is made of it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -45,7 +46,7 @@ class NetworkSource:
     @property
     def title(self) -> str:
         """The network's name, and what is made of it."""
-        return self.name + "".join(f" ({settings})" for settings in self.conversions.values() if settings)
+        return title_of(self.hparams())
 
     @property
     def tags(self) -> list[str]:
@@ -72,6 +73,12 @@ class NetworkSource:
         """Raise ArgumentError unless the same is made of the network as of a checkpoint's."""
         for group, settings in self.conversions.items():
             check_same(group, settings, hparams.get(group))
+
+
+def title_of(hparams: Mapping[str, Any]) -> str:
+    """Return a network's name, and what is made of it, from the arguments that a checkpoint keeps."""
+    conversions = [settings_of(group, hparams.get(group)) for group in GROUPS]
+    return hparams["model"] + "".join(f" ({settings})" for settings in conversions if settings)
 
 
 def classes_of(data: Any) -> int:

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 from support.processes import run
 
-from dyc.own_packages import HOME, OFFERS, check_packages, foreign_package
+from dyc.own_packages import HOME, OFFERS, check_packages, foreign_package, warn_of_others
 
 ROOT = Path(__file__).parents[1]
 
@@ -70,11 +70,25 @@ def test_a_distribution_that_was_installed_over_ours(shadowed):
     assert "install each into an environment of its own" in line
 
 
+def test_a_package_that_dyc_does_without_is_only_warned_of(shadowed, monkeypatch, recwarn):
+    warn_of_others("lightning_modules")
+    assert not recwarn
+    monkeypatch.delitem(sys.modules, "lightning_modules", raising=False)
+    (shadowed / "lightning_modules").mkdir()
+    (shadowed / "lightning_modules" / "__init__.py").write_text("raise SystemExit('was imported')")
+    with pytest.warns(UserWarning, match=r"^lightning_modules: got .*that comes with dyc, in .*; rename yours"):
+        warn_of_others("lightning_modules")
+    warn_of_others("lightning_modules", home=shadowed.parent)  # where ours is not installed, none is hidden
+    assert not recwarn
+
+
 def test_the_import_of_dyc_says_it(tmp_path):
-    (tmp_path / "ops").mkdir()
-    (tmp_path / "ops" / "__init__.py").touch()
+    for name in ("ops", "lightning_modules"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
     code = "import sys\ntry: import dyc\nexcept ImportError as error: print(error)\nprint('torch' in sys.modules)"
     done = run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=tmp_path)
     line, torch_was_loaded = done.stdout.splitlines()
     assert line.startswith(f"ops: got {tmp_path / 'ops'}, which Python found before")
     assert torch_was_loaded == "False"
+    assert f"UserWarning: lightning_modules: got {tmp_path / 'lightning_modules'}, which Python found" in done.stderr

@@ -4,9 +4,10 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.plugins.precision import MixedPrecision
+from torch import nn
 
 from lightning_modules import ImageClassifier, ImageData, OptimizerSettings
-from lightning_modules.callbacks import BestCheckpoint, FiniteLoss
+from lightning_modules.callbacks import BestCheckpoint, FiniteLoss, LastCheckpoint
 from lightning_modules.cli import main
 from ops import ArgumentError
 
@@ -17,7 +18,7 @@ def fit(*callbacks, lr=0.01, **options):
     trainer = Trainer(
         callbacks=list(callbacks),
         logger=False,
-        enable_checkpointing=any(isinstance(c, BestCheckpoint) for c in callbacks),
+        enable_checkpointing=any(isinstance(c, BestCheckpoint | LastCheckpoint) for c in callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,
         accelerator="cpu",
@@ -71,6 +72,13 @@ def test_weights_that_the_last_step_spoilt_are_seen_by_validation():
         fit(Spoil(0, 3, before=False), FiniteLoss())
 
 
+@pytest.mark.parametrize("options", [{"limit_val_batches": 0}, {"check_val_every_n_epoch": 2}])
+def test_weights_that_the_last_step_spoilt_are_seen_without_a_validation(tmp_path, options):
+    with pytest.raises(ArgumentError, match=r"weights are not finite after epoch 1; lower the learning rate \(0\.01\)"):
+        fit(Spoil(0, 3, before=False), FiniteLoss(), LastCheckpoint(tmp_path), max_epochs=1, **options)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("epoch", [0, 1])
 def test_a_network_of_nans_is_never_the_best(tmp_path, epoch):
     best = BestCheckpoint(tmp_path)
@@ -79,6 +87,17 @@ def test_a_network_of_nans_is_never_the_best(tmp_path, epoch):
     assert len(list(tmp_path.iterdir())) == epoch
     if epoch:
         assert torch.load(best.best_model_path, weights_only=True)["epoch"] == 0
+
+
+@pytest.mark.parametrize("stage", ["val", "test"])
+def test_one_batch_of_nans_is_not_left_out_of_the_mean(stage, monkeypatch):
+    classifier = ImageClassifier(net=nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), num_classes=3)
+    logged = {}
+    monkeypatch.setattr(classifier, "log_dict", lambda values, **_: logged.update(values))
+    for value in (0.0, float("nan"), 1.0):
+        classifier._evaluate((torch.full((2, 1, 2, 2), value), torch.tensor([0, 1])), stage)
+    classifier._log_evaluation(stage)
+    assert logged[f"{stage}/loss"].isnan()
 
 
 def test_gradients_that_the_scaler_leaves_out_are_no_error():

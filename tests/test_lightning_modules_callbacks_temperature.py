@@ -5,10 +5,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from torch import nn
 
 from dyc import DynamicConv2d
 from dyc.dynamic_model import iter_temperatures
 from lightning_modules import ImageClassifier, ImageData, TemperatureAnnealing
+from lightning_modules.callbacks import AttentionMonitor
 from ops import ArgumentError
 
 
@@ -123,3 +125,15 @@ def test_temperature_of_a_checkpoint_is_the_one_it_was_trained_to(tmp_path):
 def test_wrong_arguments_are_named(kwargs, argument):
     with pytest.raises(ArgumentError, match=f"TemperatureAnnealing.{argument}: got .*; need"):
         TemperatureAnnealing(**kwargs)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "callbacks", "warned"),
+    [(30.0, [], True), (1.0, [], False), (30.0, [TemperatureAnnealing()], False), (None, [], False)],
+)
+def test_a_temperature_that_nothing_lowers_is_warned_of(recwarn, temperature, callbacks, warned):
+    net = nn.Conv2d(4, 4, 1) if temperature is None else DynamicConv2d(4, 4, 1, temperature=temperature)
+    AttentionMonitor().on_train_start(SimpleNamespace(callbacks=callbacks), net)
+    found = [str(each.message) for each in recwarn if "softmax temperature starts at 30" in str(each.message)]
+    assert len(found) == warned
+    assert all("--trainer.callbacks+=lightning_modules.TemperatureAnnealing" in text for text in found)

@@ -135,6 +135,11 @@ def test_command_line_comes_in_any_form(inside):
         ("json.py", "", r"import: got '.*json\.py', but there is a module 'json' already; need another file name"),
         ("mine_wrong.py", "\nx = y\n", r"import: '.*' cannot be imported: NameError: .*'y'.*mine_wrong\.py, line 2\)"),
         ("mine_syntax.py", "def\n", r"import: '.*' cannot be imported: SyntaxError: .*mine_syntax\.py, line 1\)"),
+        ("mine.dotted.py", "", r"import: got '.*mine\.dotted\.py', whose name would be .*; need another file name"),
+        (".py", "", r"import: got '.*', whose name would be .*; need another file name"),
+        ("mine_exit.py", "import sys\nsys.exit(3)\n", r"cannot be imported: SystemExit: 3 \(.*mine_exit\.py, line 2\)"),
+        ("mine_quit.py", "\nraise SystemExit\n", r"cannot be imported: SystemExit \(.*mine_quit\.py, line 2\)"),
+        ("mine_inner.py", "import json\njson.loads('')\n", r"JSONDecodeError: .*mine_inner\.py, line 2\)"),
         ("mine_lacking.py", "import no_such\n", "cannot be imported: ModuleNotFoundError: No module named 'no_such'"),
     ],
 )

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 from support.processes import HANGS
 
+from lightning_modules import ImageClassifier
 from lightning_modules.cli import main, training
 from lightning_modules.resume import epochs_behind
 
@@ -85,6 +86,42 @@ def test_ctrl_c_keeps_the_last_epoch_and_goes_on_as_an_interrupt(stop, capsys):
     stop(signal.SIGINT, 1, 1, KeyboardInterrupt)
     assert f"interrupted; resume with --ckpt_path {LAST.resolve()}" in capsys.readouterr().out
     assert torch.load(LAST, weights_only=True)["global_step"] == 4
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A checkpoint of a network that was not trained."""
+    classifier = ImageClassifier("test_resnet", {"in_chans": 1}, num_classes=10)
+    trainer = Trainer(logger=False, accelerator="cpu", enable_checkpointing=False, enable_progress_bar=False)
+    trainer.strategy.connect(classifier)
+    trainer.save_checkpoint(tmp_path / "x.ckpt", weights_only=True)
+    return tmp_path / "x.ckpt"
+
+
+@pytest.mark.parametrize(("command", "batch"), [("predict", 1), ("predict", 2), ("test", 2), ("validate", 0)])
+def test_sigterm_stops_every_command(stop, checkpoint, monkeypatch, capsys, command, batch):
+    """The last batch is number 2: no loop looks for the signal after it."""
+    step = {"predict": "predict_step", "test": "test_step", "validate": "validation_step"}[command]
+    original, done = getattr(ImageClassifier, step), []
+
+    def signalled(classifier, images, batch_idx):
+        done.append(batch_idx)
+        if batch_idx == batch:
+            signal.raise_signal(signal.SIGTERM)
+        return original(classifier, images, batch_idx)
+
+    monkeypatch.setattr(ImageClassifier, step, signalled)
+    options = ["--data.dataset=digits", "--data.batch_size=8", "--data.image_size=32", "--trainer.accelerator=cpu"]
+    limit = f"--trainer.limit_{command.replace('validate', 'val')}_batches=3"
+    with pytest.raises(SystemExit) as stopped:
+        main([command, f"--ckpt_path={checkpoint}", *options, limit, "--trainer.enable_progress_bar=false"])
+    assert stopped.value.code == 143
+    assert done == list(range(batch + 1))
+    if command == "predict":
+        table = Path("runs/run/version_0/predictions.csv")
+        assert len(table.read_text().splitlines()) == 1 + 8 * (batch + 1)
+        said = f"interrupted; {table} has the first 16 images" if batch == 1 else f"predictions: {table}"
+        assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -1,9 +1,18 @@
 """``--model.dynamic NAME`` beside ``--model.dynamic.where``, on the command line and in YAML files."""
 
-import pytest
+import sys
 
+import pytest
+import yaml
+
+from lightning_modules import ImageClassifier, ImageData
+from lightning_modules.cli.option_errors import OneLineParser
 from lightning_modules.cli.short_forms import expand
+from lightning_modules.cli.training import DycCLI
+from lightning_modules.conversion_settings import settings_of
 from ops import ArgumentError
+
+ODCONV = {"attention": "odconv", "attention_kwargs": {"zero_init": True}}
 
 
 @pytest.mark.parametrize(
@@ -16,6 +25,10 @@ from ops import ArgumentError
         ("--model.dynamic.where=x", ["dy"], "--model.dynamic.attention=dy --model.dynamic.where=x"),
         ("--model.dynamic.where=x", [{"attention": "dy"}], "--model.dynamic.where=x"),
         ("--model.dynamic.attention odconv", ["dy"], "--model.dynamic.attention=odconv"),
+        ("--model.dynamic dy", [ODCONV], "--model.dynamic.attention_kwargs={} --model.dynamic.attention=dy"),
+        ("--model.dynamic odconv", [ODCONV], "--model.dynamic.attention=odconv"),
+        ("--model.dynamic dy", [ODCONV, "dyc"], "--model.dynamic.attention=dy"),
+        ("--model.dynamic dyc", [False], "--model.dynamic.attention=dyc"),
         ('--model.dynamic={"attention":"dy"}', [], '--model.dynamic={"attention":"dy"}'),
         ("--model.dynamic.where *[56]: ", [], "--model.dynamic.where=*[56]:"),
         ("--model.selective true", [], "--model.selective=true"),
@@ -54,3 +67,32 @@ def test_forms(argv, written, expected):
 def test_unknown_fields_are_named(argv, written, message):
     with pytest.raises(ArgumentError, match=message):
         expand(argv, [{"model": written}])
+
+
+@pytest.mark.parametrize(
+    ("content", "argv", "attention", "kwargs"),
+    [
+        ("dynamic: false", [], None, None),
+        ("dynamic: false", ["--model.dynamic.where=blocks"], "dyc", {}),
+        ("dynamic: {attention: odconv, attention_kwargs: {zero_init: true}}", ["--model.dynamic=dy"], "dy", {}),
+        (
+            "dynamic: {attention: odconv, attention_kwargs: {zero_init: true}}",
+            ["--model.dynamic=dy", "--model.dynamic.attention_kwargs.reduction=8"],
+            "dy",
+            {"reduction": 8},
+        ),
+    ],
+)
+def test_the_parser_reads_what_was_meant(tmp_path, monkeypatch, content, argv, attention, kwargs):
+    (tmp_path / "x.yaml").write_text(f"model: {{model: test_resnet, {content}}}\n")
+    argv = ["fit", f"--config={tmp_path / 'x.yaml'}", *argv]
+    monkeypatch.setattr("sys.argv", ["dyc", *expand(argv, [yaml.safe_load((tmp_path / "x.yaml").read_text())])])
+    monkeypatch.setattr(
+        DycCLI, "_parse_ckpt_path", lambda cli: found.append(cli.config["fit"]["model"]["dynamic"]) or sys.exit()
+    )
+    found = []
+    with pytest.raises(SystemExit):
+        DycCLI(ImageClassifier, ImageData, parser_class=OneLineParser)
+    settings = settings_of("dynamic", found[0] and vars(found[0]))
+    assert (settings and settings.attention) == attention
+    assert (settings and settings.attention_kwargs) == kwargs

@@ -8,6 +8,7 @@ import warnings
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,8 +18,9 @@ from lightning.pytorch.trainer.connectors.logger_connector import result
 from lightning_modules import ImageClassifier
 from lightning_modules.callbacks.checkpoint import LastCheckpoint
 from lightning_modules.cli import main
-from lightning_modules.cli.evaluations import describe_checkpoint, record_evaluation
+from lightning_modules.cli.evaluations import check_finite, describe_checkpoint, record_evaluation
 from lightning_modules.cli.training import quiet
+from ops import ArgumentError
 
 FIT = [
     "fit",
@@ -177,6 +179,34 @@ def test_an_evaluation_says_what_it_evaluates_and_keeps_what_it_finds(trained):
     assert (folder / version / "test.csv").read_bytes() == before
 
 
+def test_a_network_of_nans_has_no_accuracy_and_predicts_no_class(trained, tmp_path, monkeypatch, capsys):
+    checkpoint = torch.load(trained[0] / "runs/my run/version_0/checkpoints/last.ckpt", weights_only=True)
+    for value in checkpoint["state_dict"].values():
+        if value.is_floating_point():
+            value.fill_(float("nan"))
+    torch.save(checkpoint, tmp_path / "nan.ckpt")
+    monkeypatch.chdir(tmp_path)
+    options = ["--ckpt_path=nan.ckpt", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+    for command, key in (("test", "test/loss"), ("validate", "val/loss")):
+        assert main([command, *options]) == 2
+        shown = capsys.readouterr()
+        assert f"dyc {command}: error: ckpt_path: outputs of nan.ckpt are not finite ({key} is nan); " in shown.err
+        assert "top-1" not in shown.out
+    assert not Path("evaluations.csv").exists()
+    assert main(["predict", *options, "--trainer.limit_predict_batches=1"]) == 0
+    assert "16 of 16 images have no class, as their probabilities are not finite" in capsys.readouterr().err
+    found = rows(tmp_path / "runs/run/version_0/predictions.csv")
+    assert {value for row in found for key, value in row.items() if key != "image"} == {""}
+
+
+@pytest.mark.parametrize("label", ["best on validation", "last epoch"])
+def test_the_summary_refuses_a_loss_that_is_not_finite(label):
+    trainer = SimpleNamespace(precision="32-true")
+    check_finite({"test/loss": 0.5, "test/top1": float("nan")}, label, trainer)
+    with pytest.raises(ArgumentError, match=rf"outputs of {label} are not finite \(test/loss is inf\)"):
+        check_finite({"test/top1": 0.5, "test/loss": float("inf")}, label, trainer)
+
+
 def test_a_checkpoint_that_is_in_no_run_is_recorded_beside_it_if_that_can_be_written(tmp_path):
     facts = {"split": "test", "checkpoint": "x.ckpt", "top1": 0.5}
     assert record_evaluation(tmp_path / "x.ckpt", facts) == f"written to {tmp_path / 'evaluations.csv'}"
@@ -193,6 +223,17 @@ def test_a_checkpoint_chosen_by_something_else_says_by_what():
     checkpoint = {"hyper_parameters": {"model": "resnet18"}, "epoch": 4, "global_step": 90, "callbacks": {"x": state}}
     assert describe_checkpoint(Path("b/low.ckpt"), checkpoint).endswith("of epoch 5, step 90; the best by val/loss")
     assert describe_checkpoint(Path("b/last.ckpt"), checkpoint).endswith("resnet18 of epoch 5, step 90")
+    checkpoint["hyper_parameters"] |= {"dynamic": {"attention": "dy", "where": "blocks"}, "selective": {}}
+    assert "resnet18 (dy, blocks) (selective) of epoch" in describe_checkpoint(Path("b/last.ckpt"), checkpoint)
+
+
+def test_an_evaluation_and_an_epoch_report_say_what_is_made_of_the_network(tmp_path):
+    options = ["--model.dynamic.attention=dy", "--model.dynamic.where=layer4.*conv2", "--trainer.max_epochs=1"]
+    shown = run(tmp_path, *FIT, *options)
+    assert re.search(r"^test_resnet \(dy, layer4\.\*conv2\): .*, 1 dynamic layer, on cpu", shown, re.MULTILINE)
+    shown = run(tmp_path, "test", "--ckpt_path=last", "--trainer.accelerator=cpu", "--trainer.limit_test_batches=1")
+    assert "last.ckpt: test_resnet (dy, layer4.*conv2) of epoch 1" in shown
+    assert len(re.findall(r"^ *test_resnet \(dy, layer4\.\*conv2\) ", shown, re.MULTILINE)) == 1
 
 
 def warned_of_a_figure_of_one_process(first=lambda: None):

@@ -11,6 +11,7 @@ from lightning_modules import DynamicSettings, ImageClassifier, ImageData, Selec
 from ops import ArgumentError
 
 EFFICIENT = {"num_classes": 10, "model_kwargs": {"in_chans": 1}}
+NOTHING = {"dynamic": None, "selective": None}
 
 
 def trained(classifier, path):
@@ -119,6 +120,8 @@ def test_names_for_logs():
         ({"dynamic": {"temperature": 0}}, r"model\.dynamic\.temperature: got 0"),
         ({"dynamic": {"init": "copi"}}, r"model\.dynamic\.init: got 'copi' \(did you mean 'copy'"),
         ({"dynamic": "condconv"}, r"model\.dynamic\.init: got 'copy' for attention 'condconv'"),
+        ({"dynamic": "odconv"}, r"on the command line --model\.dynamic\.attention_kwargs\.zero_init true$"),
+        ({"dynamic": True}, r"model\.dynamic: got True; need .*, settings by name .*, or null \(None in Python\)"),
         ({"dynamic": {"backend": "eagr"}}, r"model\.dynamic\.backend: got 'eagr'"),
         ({"dynamic": {"attention_kwargs": {"red": 2}}}, r"model\.dynamic\.attention_kwargs: got"),
         ({"dynamic": {"where": lambda name, conv: True}}, r"model\.dynamic\.where: got <function"),
@@ -131,6 +134,17 @@ def test_names_for_logs():
 def test_wrong_settings_are_named(options, message):
     with pytest.raises(ArgumentError, match=message):
         ImageClassifier("test_efficientnet", **EFFICIENT, **options)
+
+
+@pytest.mark.parametrize("off", [None, False])
+def test_off_has_two_words(off):
+    assert ImageClassifier("test_resnet", dynamic=off, selective=off).source.conversions == NOTHING
+
+
+def test_warnings_name_the_group(recwarn):
+    ImageClassifier("test_resnet", **EFFICIENT, selective=True)
+    messages = [str(each.message) for each in recwarn if "left as they are" in str(each.message)]
+    assert [message.partition(": ")[0] for message in messages] == ["model.selective.where"]
 
 
 @pytest.mark.parametrize(

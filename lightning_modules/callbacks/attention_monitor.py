@@ -3,10 +3,12 @@
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from dyc import attention_statistics
 from dyc.dynamic_model import iter_temperatures
+from lightning_modules.callbacks.temperature import TemperatureAnnealing
 
 
 class AttentionMonitor(Callback):
@@ -15,6 +17,7 @@ class AttentionMonitor(Callback):
     Logs ``attention/temperature``, ``attention/entropy`` and ``attention/variation`` (means over the layers), and
     ``attention/entropy/LAYER``. An entropy of 1 is uniform attention, 0 is one kernel; a variation of 0 means that
     the input is ignored (see :class:`dyc.analysis.AttentionStatistics`). A static network logs nothing.
+    When training starts, a warning tells of a temperature above 1 without :class:`TemperatureAnnealing`.
 
     Args:
         images: Number of images to look at.
@@ -23,6 +26,15 @@ class AttentionMonitor(Callback):
     def __init__(self, images: int = 64):
         self.images = images
         self._sample: Tensor | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Warn of a temperature at which all kernels get nearly the same weight, and that nothing lowers."""
+        highest = max((t.item() for t in iter_temperatures(pl_module)), default=1.0)
+        if highest > 1 and not any(isinstance(each, TemperatureAnnealing) for each in trainer.callbacks):
+            rank_zero_warn(
+                f"the softmax temperature starts at {highest:g}, where attention is nearly uniform, and stays there "
+                "unless you lower it: --trainer.callbacks+=lightning_modules.TemperatureAnnealing"
+            )
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0

@@ -29,12 +29,13 @@ class EpochReport(Callback):
         """Print what is trained: parameters, MACs at the size of the data, layers, device and precision."""
         net, data = pl_module.net, trainer.datamodule
         counts = profile(net, (pl_module.in_chans, data.image_size, data.image_size))
-        selective = len(list(iter_selective(net)))
+        found = [("dynamic", len(list(iter_dynamic(net)))), ("selective", len(list(iter_selective(net))))]
+        layers = [f"{n} {kind} layer{'' if n == 1 else 's'}" for kind, n in found if n or kind == "dynamic"]
         self._print(
             trainer,
-            f"{pl_module.model_name}: {counts.parameters:,} parameters, {counts.macs:,} MACs at "
-            f"{data.image_size}x{data.image_size}, {len(list(iter_dynamic(net)))} dynamic layers, "
-            f"{f'{selective} selective layers, ' if selective else ''}on {pl_module.device} at {trainer.precision}",
+            f"{pl_module.source.title}: {counts.parameters:,} parameters, {counts.macs:,} MACs at "
+            f"{data.image_size}x{data.image_size}, {', '.join(layers)}, "
+            f"on {pl_module.device} at {trainer.precision}",
         )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -11,7 +11,7 @@ from ops import ArgumentError
 
 
 class FiniteLoss(Callback):
-    """End the training with an error when the loss of a batch, or of a validation, is NaN or infinite.
+    """End the training with an error when the loss of a batch or of a validation, or a weight, is NaN or infinite.
 
     On the CPU each batch is looked at at once. Other devices would have to be waited for: there the batches are looked
     at together, every ``every`` batches and at the end of an epoch. All processes end together. Gradients of
@@ -21,7 +21,7 @@ class FiniteLoss(Callback):
         every: Batches between two looks on devices other than the CPU.
 
     Raises:
-        ArgumentError: The loss is not finite; names the batch, the learning rate, the precision and the clipping.
+        ArgumentError: The loss or a weight is not finite; names the place, learning rate, precision and clipping.
     """
 
     def __init__(self, every: int = 50):
@@ -53,12 +53,23 @@ class FiniteLoss(Callback):
         if fits and loss is not None and not loss.isfinite():
             raise _error(trainer, "validation", loss, f"epoch {trainer.current_epoch + 1}")
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at the weights before checkpoints are written: no validation may follow the last step."""
+        finite = torch.stack([p.isfinite().all() for p in pl_module.parameters()]).all()
+        if not trainer.strategy.reduce(finite.float(), reduce_op="mean").eq(1):
+            weights = f"weights are not finite after epoch {trainer.current_epoch + 1}"
+            raise ArgumentError("model.optimizer.lr", sentence=f"{weights}; {_advice(trainer)}")
+
 
 def _error(trainer: Trainer, kind: str, loss: Tensor, where: str) -> ArgumentError:
+    sentence = f"the {kind} loss is {loss.item():g} in {where}; {_advice(trainer)}"
+    return ArgumentError("model.optimizer.lr", sentence=sentence)
+
+
+def _advice(trainer: Trainer) -> str:
     rate = max(group.get("initial_lr", group["lr"]) for group in trainer.optimizers[0].param_groups)
     clipping = "is off" if trainer.gradient_clip_val is None else f"is {trainer.gradient_clip_val:g}"
-    return ArgumentError(
-        "model.optimizer.lr",
-        sentence=f"the {kind} loss is {loss.item():g} in {where}; lower the learning rate ({rate:g}), clip gradients "
-        f"(trainer.gradient_clip_val {clipping}), or use another trainer.precision than {trainer.precision}",
+    return (
+        f"lower the learning rate ({rate:g}), clip gradients (trainer.gradient_clip_val {clipping}), or use another "
+        f"trainer.precision than {trainer.precision}"
     )

@@ -1,16 +1,21 @@
 """Write what ``predict`` finds as a table."""
 
 import csv
+import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 
 class PredictionTable(BasePredictionWriter):
     """Write a CSV with one row per image: its path or number, and its most probable classes with probabilities.
+
+    Where the probabilities of an image are not finite, its row has its name alone.
 
     Args:
         path: The file.
@@ -21,11 +26,12 @@ class PredictionTable(BasePredictionWriter):
         super().__init__(write_interval="batch")
         self.path, self.top = Path(path), top
         self._items: list[str] = []
-        self._written = 0
+        self._written = self._not_finite = 0
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the head of the table."""
-        self._items, self._written = trainer.datamodule.predict_items(), 0
+        self._items = trainer.datamodule.predict_items()
+        self._written = self._not_finite = 0
         self.top = min(self.top, pl_module.num_classes)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         columns = [f"{kind}{k}" for k in range(1, self.top + 1) for kind in ("class", "probability")]
@@ -49,5 +55,18 @@ class PredictionTable(BasePredictionWriter):
             writer = csv.writer(file)
             for row in zip(classes.tolist(), probabilities.tolist()):
                 pairs = [value for k, p in zip(*row) for value in (names[k], f"{p:.6f}")]
+                if not all(map(math.isfinite, row[1])):  # NaN sorts first
+                    self._not_finite += 1
+                    pairs = [""] * len(pairs)
                 writer.writerow([self._items[self._written], *pairs])
                 self._written += 1
+        if trainer.received_sigterm and not trainer.predict_loop.batch_progress.is_last_batch:
+            # Lightning looks for it in the loops of training and evaluation alone.
+            print(f"interrupted; {self.path} has the first {self._written} images", flush=True)
+            raise SIGTERMException
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say how many images have no class, if any."""
+        if self._not_finite:
+            what = f"{self._not_finite} of {self._written} images have no class, as their probabilities are not finite"
+            print(f"{what}: the network, or its precision ({trainer.precision}), is the reason", file=sys.stderr)

@@ -1,13 +1,16 @@
 """What an evaluation found: as a table, and in a file beside the run that it is about."""
 
 import csv
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning_modules.cli.tables import Table
+from lightning_modules.network_source import title_of
 from lightning_modules.runs import CHECKPOINTS
+from ops import ArgumentError
 
 FIGURES = {"top1": "top-1", "top5": "top-5", "loss": "loss"}
 """What is measured: its key after the split's name, and its title."""
@@ -28,9 +31,18 @@ def results_table(title: str, results: Mapping[str, Mapping[str, float]]) -> Tab
     return table
 
 
+def check_finite(figures: Mapping[str, float], network: str, trainer: Any) -> None:
+    """Raise ArgumentError if the loss among the figures of a network is NaN or infinite: its accuracy means nothing."""
+    for key, value in figures.items():
+        if key.rpartition("/")[2] == "loss" and not math.isfinite(value):
+            reasons = f"its weights, images of this split, or trainer.precision {trainer.precision} are the reason"
+            sentence = f"outputs of {network} are not finite ({key} is {float(value):g}); {reasons}"
+            raise ArgumentError("ckpt_path", sentence=sentence)
+
+
 def describe_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> str:
     """Say which network a checkpoint holds: of which run, epoch and step, and by what it is the best, if it is."""
-    name, epoch, step = checkpoint["hyper_parameters"]["model"], checkpoint["epoch"] + 1, checkpoint["global_step"]
+    name, epoch, step = title_of(checkpoint["hyper_parameters"]), checkpoint["epoch"] + 1, checkpoint["global_step"]
     text = f"{path}: {name} of epoch {epoch}, step {step}"
     for state in checkpoint.get("callbacks", {}).values():
         monitor = state.get("monitor") if isinstance(state, dict) else None
@@ -69,11 +81,12 @@ def report_evaluation(cli: Any, split: str) -> None:
     """
     trainer, data = cli.trainer, cli.datamodule
     figures = {key.rpartition("/")[2]: float(value) for key, value in trainer.callback_metrics.items()}
+    path = Path(cli.config[cli.subcommand]["ckpt_path"])
+    check_finite(trainer.callback_metrics, str(path), trainer)
     if not trainer.is_global_zero:
         return
-    path = Path(cli.config[cli.subcommand]["ckpt_path"])
     title = f"{data.dataset_name}: {SPLITS[split]} split"
-    print(f"\n{results_table(title, {cli.model.model_name: figures})}\n")
+    print(f"\n{results_table(title, {cli.model.source.title: figures})}\n")
     if trainer.fast_dev_run:
         return
     facts = {"split": SPLITS[split], "data": data.dataset_name, "image_size": data.image_size, "checkpoint": path}

@@ -9,7 +9,8 @@ from typing import Any
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
-from lightning_modules.cli.evaluations import results_table
+from lightning_modules.cli.evaluations import check_finite, results_table
+from lightning_modules.cli.interruption import stop_if_told
 from lightning_modules.cli.next_commands import next_commands
 from lightning_modules.cli.saved_config import CONFIG
 
@@ -28,6 +29,8 @@ def print_summary(cli: Any) -> None:
         results[BEST] = _test_best(cli, saved["best"])
     # Last, so that the network in memory afterwards is the one that training ended with.
     results[LAST] = _test(cli, saved.get("last"))
+    for label, figures in results.items():
+        check_finite(figures, f"the network ({label})", trainer)
     if not trainer.is_global_zero:
         return
     results = {label: results[label] for label in KEYS if label in results}
@@ -51,7 +54,9 @@ def _wrote(callback: Any) -> bool:
 
 def _test(cli: Any, path: str | None) -> dict[str, float]:
     options = {"ckpt_path": path, "verbose": False, "weights_only": True}
-    return cli.trainer.test(cli.model, datamodule=cli.datamodule, **options)[0]
+    found = cli.trainer.test(cli.model, datamodule=cli.datamodule, **options)[0]
+    stop_if_told(cli.trainer)
+    return found
 
 
 def _test_best(cli: Any, path: str) -> dict[str, float]:

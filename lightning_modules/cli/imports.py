@@ -151,23 +151,28 @@ def import_all(names: Sequence[str], reason: str = "") -> None:
             sys.path.append(os.getcwd())  # last: a folder of the user's hides no installed package
         try:
             importlib.import_module(module)
-        except Exception as error:  # whatever the user's code raises
+        except (Exception, SystemExit) as error:  # whatever the user's code raises, a script's sys.exit() too
             raise refused(sentence=_failure(name, reason, error)) from error
 
 
 def _failure(name: str, reason: str, error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
         return f"no module {name!r} is found{_shown(reason)}; a file's name ends with .py"
-    frame = traceback.extract_tb(error.__traceback__)[-1]
+    frames = traceback.extract_tb(error.__traceback__)
+    frame = next((each for each in reversed(frames) if each.filename == name), frames[-1])  # the user's own line
     place = f"{frame.filename}, line {frame.lineno}"
     if isinstance(error, SyntaxError):
         place = f"{error.filename}, line {error.lineno}"
         error = SyntaxError(error.msg)
-    return f"{name!r} cannot be imported{_shown(reason)}: {type(error).__name__}: {error} ({place})"
+    said = " ".join(str(error).split())
+    said = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return f"{name!r} cannot be imported{_shown(reason)}: {said} ({place})"
 
 
 def _module_of(path: Path) -> str:
     """Return the name under which a file is imported: its own, so that ``my_models.MyCallback`` is found in it."""
+    if "." in path.stem:
+        raise refused(f"{str(path)!r}, whose name would be read as a package and a module", "another file name")
     importlib.invalidate_caches()  # the file may be younger than the process
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))  # last: its neighbours can be imported, but hide nothing

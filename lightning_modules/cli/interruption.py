@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 
@@ -23,3 +24,9 @@ def told_by_exit_status() -> Iterator[None]:
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         raise
+
+
+def stop_if_told(trainer: Trainer) -> None:
+    """Raise what SIGTERM raises in a loop of Lightning's, if it came where no loop looked: in the last batch, say."""
+    if trainer.received_sigterm:
+        raise SIGTERMException

@@ -66,6 +66,7 @@ def _joined(argv: Sequence[str], option: str) -> Iterator[str]:
 
 def _expand(argv: Sequence[str], group: str, written: Sequence[Any]) -> list[str]:
     option, found, fields = f"--model.{group}", [], []
+    before = _merged(written)
     for argument in _joined(argv, option):
         name, _, value = argument.partition("=")
         if name.startswith(f"{option}.") and name != f"{option}.help":
@@ -74,6 +75,9 @@ def _expand(argv: Sequence[str], group: str, written: Sequence[Any]) -> list[str
             fields.append(field)
         if name == option:
             argument = _full(group, value)
+            another = argument.startswith(f"{option}.attention=") and value != before.get("attention", value)
+            if another and before.get("attention_kwargs"):  # they are those of the file's attention
+                found.append(f"{option}.attention_kwargs={{}}")
         found.append(argument)
     first = next((k for k, argument in enumerate(found) if argument.startswith(f"{option}.")), None)
     if fields and group == "selective":
@@ -82,6 +86,17 @@ def _expand(argv: Sequence[str], group: str, written: Sequence[Any]) -> list[str
     if fields and isinstance(short, str) and not any(each.startswith(f"{option}.attention=") for each in found):
         found.insert(first, f"{option}.attention={short}")
     return found
+
+
+def _merged(written: Sequence[Any]) -> dict[str, Any]:
+    """Return the fields that configuration files give a group, one after the other."""
+    fields: dict[str, Any] = {}
+    for value in written:
+        if isinstance(value, dict):
+            fields |= value
+        else:
+            fields = {"attention": value} if isinstance(value, str) else {}
+    return fields
 
 
 def _full(group: str, value: str) -> str:

@@ -33,7 +33,7 @@ from lightning_modules.cli.evaluations import describe_checkpoint, report_evalua
 from lightning_modules.cli.fit_summary import print_summary
 from lightning_modules.cli.imports import HELP as IMPORT_HELP
 from lightning_modules.cli.imports import import_from_run, import_named
-from lightning_modules.cli.interruption import told_by_exit_status
+from lightning_modules.cli.interruption import stop_if_told, told_by_exit_status
 from lightning_modules.cli.option_errors import OneLineParser, one_line
 from lightning_modules.cli.saved_config import SaveRunConfig
 from lightning_modules.cli.short_forms import expand
@@ -215,6 +215,7 @@ class DycCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Test the network of the last epoch and the best one, and say where everything is."""
+        stop_if_told(self.trainer)
         if not self.trainer.fast_dev_run:
             print_summary(self)
 
@@ -231,10 +232,12 @@ class DycCLI(LightningCLI):
             print(describe_checkpoint(Path(options["ckpt_path"]), self.checkpoint))
         run(**options, verbose=False)
         report_evaluation(self, split)
+        stop_if_told(self.trainer)
 
     def after_predict(self) -> None:
         """Say where the predictions are."""
         print(f"predictions: {self.folder / 'predictions.csv'}")
+        stop_if_told(self.trainer)
 
 
 _claimed: list[tuple[Path, Path]] = []
