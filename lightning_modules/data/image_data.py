@@ -224,6 +224,10 @@ class ImageData(LightningDataModule):
         """Whether validation and test are the same samples, so that the best checkpoint was chosen on the test set."""
         return self.splits is not None and self.splits.val is self.splits.test
 
+    def evaluated_split(self, stage: str) -> str:
+        """Return which split ``validate`` or ``test`` reads, ``validation`` or ``test``: each may stand in for both."""
+        return "test" if self._opened.used_in(stage, self.val_fraction) == {"test"} else "validation"
+
     @property
     def last_batch_size(self) -> int | None:
         """Images of an epoch's last training batch on this device; None before the data is set up."""
