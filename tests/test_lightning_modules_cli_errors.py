@@ -53,7 +53,9 @@ def test_a_damaged_image_is_one_line_also_from_a_worker(tmp_path, dyc, write_cla
     status, lines = dyc(*FIT, "--trainer.accelerator=cpu", *data)
     assert status == 2
     (line,) = lines
-    assert line.startswith(f"dyc fit: error: data.root: got '{path}', which is damaged")
+    assert line.startswith(
+        f"dyc fit: error: data.root: got '{path}', which is not an image, or is damaged; need images only"
+    )
     assert line.endswith("(--data.skip_damaged true leaves out what cannot be read)")
 
 
