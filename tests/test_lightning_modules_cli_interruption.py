@@ -1,17 +1,21 @@
 """A training that a signal stops: what it leaves, what it says, and how shells and queues know."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.trainer.states import TrainerFn
 from support.processes import HANGS
 
+from lightning_modules.callbacks import LastCheckpoint
 from lightning_modules.cli import main, training
 from lightning_modules.resume import epochs_behind
 
@@ -85,6 +89,20 @@ def test_ctrl_c_keeps_the_last_epoch_and_goes_on_as_an_interrupt(stop, capsys):
     stop(signal.SIGINT, 1, 1, KeyboardInterrupt)
     assert f"interrupted; resume with --ckpt_path {LAST.resolve()}" in capsys.readouterr().out
     assert torch.load(LAST, weights_only=True)["global_step"] == 4
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_full_disk_names_a_checkpoint_only_where_there_is_one(tmp_path, capsys, there):
+    last, state = LastCheckpoint(tmp_path), SimpleNamespace(fn=TrainerFn.FITTING)
+    if there:
+        (tmp_path / "last.ckpt").touch()
+    trainer = SimpleNamespace(state=state, ckpt_path=None)
+    last.on_exception(trainer, None, OSError(errno.ENOSPC, "No space left on device", "metrics.csv"))
+    expected = f"resume with --ckpt_path {tmp_path / 'last.ckpt'}\n" if there else "before the first checkpoint\n"
+    assert capsys.readouterr().out.endswith(expected)
+    state.fn = TrainerFn.PREDICTING
+    last.on_exception(trainer, None, OSError(errno.ENOSPC, "No space left on device", "predictions.csv"))
+    assert not capsys.readouterr().out
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

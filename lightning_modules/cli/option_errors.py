@@ -11,6 +11,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from ops import ArgumentError
 
 CLASS = re.compile(r"Problem with given class_path '([^']+)':\s*([^\n]+)")
+REQUIRED = re.compile(r"the following arguments are required: (.*)")
 KEY = re.compile(r'Parser key "([^"]+)":\s*')
 TYPES = re.compile(r"Subtypes: \[(.*)\]")
 VALUE = re.compile(r"Given value: (.*)")
@@ -45,6 +46,9 @@ def one_line(message: str, parser: argparse.ArgumentParser | None = None) -> str
     key = KEY.match(message)
     name, message = (f"{key[1]}: ", message[key.end() :]) if key else ("", message)
     if found := CLASS.search(message):
+        if (needed := REQUIRED.match(found[2])) and key:
+            options = " and ".join(f"--{key[1]}.{argument.strip()}" for argument in needed[1].split(","))
+            return f"{name}{found[1].rpartition('.')[2]} needs more; give {options}"
         return f"{name}{found[1].rpartition('.')[2]}: {found[2]}"
     if expected := EXPECTED.match(message):
         return f"{name}got {expected[2]!r}; need {_types(expected[1])}"
