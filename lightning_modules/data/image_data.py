@@ -64,8 +64,8 @@ class ImageData(LightningDataModule):
         seed: Seed of the validation hold-out and of the order of samples; by default that of ``seed_everything``, or 0.
         in_memory: Decode all images once and keep them, as the sets that are known (``folder``, ``hfds/``). Without
             ``image_size``, they must be squares of one size; with it, they are resized and cropped to their middle.
-        skip_damaged: Decode every image once before it is used, and leave out what cannot be read (``folder``,
-            ``hfds/``, ``predict_folder``). Shards always leave out what is damaged.
+        skip_damaged: Decode every image once before it is used, and leave out those that are damaged or of a kind
+            that is not read (``folder``, ``hfds/``, ``predict_folder``). Shards always leave out what is damaged.
 
     Raises:
         ArgumentError: An argument cannot be used, or the data is missing, empty or damaged.
