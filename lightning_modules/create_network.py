@@ -1,5 +1,6 @@
 """Build a timm network by name and check that it fits the data, before any time is spent on training."""
 
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -30,6 +31,10 @@ def build_network(
 ) -> nn.Module:
     """Create the network; what the model refuses is reported as an error of ``model.model_kwargs``."""
     kwargs = {"in_chans": in_chans, **model_kwargs}
+    path = kwargs.get("checkpoint_path")
+    if path and not Path(path).is_file():  # timm would print a line of its own
+        got = f"{str(path)!r}, which does not exist"
+        raise ArgumentError("model.model_kwargs.checkpoint_path", got, "a file of weights")
     try:
         with misspelt_arguments(name):
             return timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **kwargs)

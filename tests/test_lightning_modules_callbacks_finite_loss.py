@@ -8,6 +8,7 @@ from torch import nn
 
 from lightning_modules import ImageClassifier, ImageData, OptimizerSettings
 from lightning_modules.callbacks import BestCheckpoint, FiniteLoss, LastCheckpoint
+from lightning_modules.callbacks.finite_loss import LossNotFinite
 from lightning_modules.cli import main
 from ops import ArgumentError
 
@@ -65,6 +66,20 @@ def test_devices_that_would_be_waited_for_are_looked_at_together(monkeypatch):
     with pytest.raises(ArgumentError, match="in batch 2 of epoch 2"):
         fit(Spoil(1, 1), FiniteLoss(every=3))
     assert [count for count in stacked if count <= 3][:2] == [3, 1]  # of four batches
+
+
+def test_the_last_batches_before_max_steps_are_looked_at(monkeypatch):
+    monkeypatch.setattr(ImageClassifier, "device", torch.device("meta"))
+    with pytest.raises(LossNotFinite, match="the training loss is nan in batch 1 of epoch 2; "):
+        fit(Spoil(1, 0), FiniteLoss(every=50), max_steps=6)
+
+
+def test_full_precision_is_not_what_to_change():
+    with pytest.raises(ArgumentError) as error:
+        fit(Spoil(0, 0), FiniteLoss())
+    assert str(error.value).endswith(
+        "; lower the learning rate (0.01) or clip gradients (trainer.gradient_clip_val is off)"
+    )
 
 
 def test_weights_that_the_last_step_spoilt_are_seen_by_validation():

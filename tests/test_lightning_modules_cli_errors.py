@@ -4,9 +4,11 @@ import errno
 import sys
 
 import pytest
+import torch
 from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from lightning_modules.callbacks.finite_loss import LossNotFinite
 from lightning_modules.cli import main
 from lightning_modules.cli import models as models_command
 from lightning_modules.cli.errors import user_error
@@ -51,7 +53,9 @@ def test_a_damaged_image_is_one_line_also_from_a_worker(tmp_path, dyc, write_cla
     status, lines = dyc(*FIT, "--trainer.accelerator=cpu", *data)
     assert status == 2
     (line,) = lines
-    assert line.startswith(f"dyc fit: error: data.root: got '{path}', which is damaged")
+    assert line.startswith(
+        f"dyc fit: error: data.root: got '{path}', which is not an image, or is damaged; need images only"
+    )
     assert line.endswith("(--data.skip_damaged true leaves out what cannot be read)")
 
 
@@ -66,6 +70,7 @@ def test_a_damaged_image_is_one_line_also_from_a_worker(tmp_path, dyc, write_cla
         (["--trainer.accelerator=gpus"], "trainer.accelerator: got 'gpus' (You selected an invalid accelerator name"),
         (["--trainer.accelerator=cpu", "--trainer.strategy=ddq"], "trainer: You selected an invalid strategy name"),
         (["--trainer.accelerator=cpu", "--trainer.devices=0"], "trainer"),
+        (["--trainer.accumulate_grad_batches=0"], "trainer.accumulate_grad_batches: got 0; need at least 1"),
     ],
 )
 def test_what_the_trainer_refuses(dyc, tmp_path, monkeypatch, options, message):
@@ -95,7 +100,7 @@ FULL = OSError(errno.ENOSPC, "No space left on device", "runs/metrics.csv")
 CAUSES = {
     "argument": (ArgumentError("a", 1, "2"), "a: got 1; need 2"),
     "worker": (ArgumentError(WORKER), "data.root: got 'x'; need y"),
-    "full_disk": (FULL, "No space left on device for 'runs/metrics.csv'; free some space, and resume with"),
+    "full_disk": (FULL, "No space left on device for 'runs/metrics.csv'; free some space"),
     "lightning": (MisconfigurationException("No such\n thing"), "trainer: No such thing"),
     "fault": (ZeroDivisionError("division by zero"), None),
     "other_file": (FileNotFoundError(errno.ENOENT, "No such file", "x"), None),
@@ -111,6 +116,29 @@ def test_user_error(error, line, wrapped):
         error = outer
     found = user_error(error)
     assert found is None if line is None else found.startswith(line) and "\n" not in found
+
+
+@pytest.mark.parametrize(
+    ("rank", "joined", "error", "silent"),
+    [
+        (None, False, ArgumentError("a", 1, "2"), False),
+        ("0", True, LossNotFinite("a", 1, "2"), False),
+        ("1", True, LossNotFinite("a", 1, "2"), True),
+        ("1", False, ArgumentError("a", 1, "2"), True),
+        ("1", True, ArgumentError("a", 1, "2"), False),  # an image that this process alone has read
+    ],
+)
+def test_one_process_speaks_for_all(monkeypatch, capsys, rank, joined, error, silent):
+    def fail(argv):
+        raise error
+
+    monkeypatch.setattr(models_command, "main", fail)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: joined)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    assert main(["models"]) == 2
+    assert capsys.readouterr().err == ("" if silent else "dyc models: error: a: got 1; need 2\n")
 
 
 def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch):

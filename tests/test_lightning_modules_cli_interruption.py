@@ -1,18 +1,22 @@
 """A training that a signal stops: what it leaves, what it says, and how shells and queues know."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from support.processes import HANGS
 
 from lightning_modules import ImageClassifier
+from lightning_modules.callbacks import LastCheckpoint
 from lightning_modules.cli import main, training
 from lightning_modules.resume import epochs_behind
 
@@ -122,6 +126,20 @@ def test_sigterm_stops_every_command(stop, checkpoint, monkeypatch, capsys, comm
         assert len(table.read_text().splitlines()) == 1 + 8 * (batch + 1)
         said = f"interrupted; {table} has the first 16 images" if batch == 1 else f"predictions: {table}"
         assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_full_disk_names_a_checkpoint_only_where_there_is_one(tmp_path, capsys, there):
+    last, state = LastCheckpoint(tmp_path), SimpleNamespace(fn=TrainerFn.FITTING)
+    if there:
+        (tmp_path / "last.ckpt").touch()
+    trainer = SimpleNamespace(state=state, ckpt_path=None)
+    last.on_exception(trainer, None, OSError(errno.ENOSPC, "No space left on device", "metrics.csv"))
+    expected = f"resume with --ckpt_path {tmp_path / 'last.ckpt'}\n" if there else "before the first checkpoint\n"
+    assert capsys.readouterr().out.endswith(expected)
+    state.fn = TrainerFn.PREDICTING
+    last.on_exception(trainer, None, OSError(errno.ENOSPC, "No space left on device", "predictions.csv"))
+    assert not capsys.readouterr().out
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

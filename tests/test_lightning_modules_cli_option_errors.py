@@ -21,7 +21,6 @@ FIT = ["fit", "--model.model=test_resnet", "--data.image_size=32"]
         (["--trainer.max_epochs=abc"], "trainer.max_epochs: got 'abc'; need int or null"),
         (["--data.batch_size=abc"], "data.batch_size: got 'abc'; need int"),
         (["--wandb=no"], "wandb: got 'no'; need one of 'auto', 'online', 'offline', 'disabled'"),
-        (["--trainer.logger=TensorBoardLogger"], "trainer.logger: TensorBoardLogger: the following arguments are req"),
         (
             ["--trainer.precision=8bit"],
             "trainer.precision: got '8bit'; need one of 64, 32, 16, 'transformer-engine', "
@@ -37,6 +36,14 @@ FIT = ["fit", "--model.model=test_resnet", "--data.image_size=32"]
             ["--trainer.callbacks+=lightning_modules.TemperatureAnealing"],
             "trainer.callbacks: TemperatureAnealing: module 'lightning_modules' has no attribute 'TemperatureAnealing' "
             "(did you mean 'TemperatureAnnealing'?)",
+        ),
+        (
+            ["--trainer.logger=TensorBoardLogger"],
+            "trainer.logger: TensorBoardLogger needs more; give --trainer.logger.save_dir",
+        ),
+        (
+            ["--trainer.logger+=TensorBoardLogger"],
+            "trainer.logger: TensorBoardLogger needs more; give --trainer.logger.save_dir",
         ),
         (["--trainer.callbacks+=lightning_modules.No"], "trainer.callbacks: No: module 'lightning_modules' has no"),
     ],

@@ -18,7 +18,12 @@ from lightning.pytorch.trainer.connectors.logger_connector import result
 from lightning_modules import ImageClassifier
 from lightning_modules.callbacks.checkpoint import LastCheckpoint
 from lightning_modules.cli import main
-from lightning_modules.cli.evaluations import check_finite, describe_checkpoint, record_evaluation
+from lightning_modules.cli.evaluations import (
+    CHOSEN_ON_TEST,
+    check_finite,
+    describe_checkpoint,
+    record_evaluation,
+)
 from lightning_modules.cli.training import quiet
 from ops import ArgumentError
 
@@ -164,15 +169,16 @@ def test_an_evaluation_says_what_it_evaluates_and_keeps_what_it_finds(trained):
     best, last = (version / f"checkpoints/{name}.ckpt" for name in ("best", "last"))
     shown = run(folder, "test", f"--ckpt_path={best}", "--trainer.limit_test_batches=1")
     assert f"{best}: test_resnet of epoch 1, step 2; the best by val/top1 (100.00%)\n" in shown
-    assert "digits: test split" in shown
+    assert "digits: test split, 16 of 360 images" in shown
+    assert CHOSEN_ON_TEST not in shown  # a share of the training images was held out
     assert f"written to {version / 'evaluations.csv'}" in shown
     shown = run(folder, "validate", f"--ckpt_path={last}", "--trainer.limit_val_batches=1")
     assert f"{last}: test_resnet of epoch 2, step 4\n" in shown
     assert shown.count("top-1") == 1  # one table, not Lightning's as well
     found = rows(folder / version / "evaluations.csv")
-    assert [(row["split"], row["epoch"], row["data"]) for row in found] == [
-        ("test", "1", "digits"),
-        ("validation", "2", "digits"),
+    assert [(row["split"], row["epoch"], row["data"], row["images"]) for row in found] == [
+        ("test", "1", "digits", "16"),
+        ("validation", "2", "digits", "16"),
     ]
     tested = {row["network"]: row for row in csv.DictReader(before.decode().splitlines())}
     assert found[0]["top1"] == tested["best on validation"]["test/top1"]
@@ -205,6 +211,30 @@ def test_the_summary_refuses_a_loss_that_is_not_finite(label):
     check_finite({"test/loss": 0.5, "test/top1": float("nan")}, label, trainer)
     with pytest.raises(ArgumentError, match=rf"outputs of {label} are not finite \(test/loss is inf\)"):
         check_finite({"test/top1": 0.5, "test/loss": float("inf")}, label, trainer)
+
+
+def test_a_network_that_was_chosen_on_the_images_of_its_test_says_so(tmp_path, write_classes):
+    for split in ("train", "val"):
+        write_classes(tmp_path / "images" / split)
+    folder = ["--data.dataset=folder", "--data.root=images", "--data.num_workers=0", "--data.val_fraction=0"]
+    run(tmp_path, *FIT, *folder, "--trainer.max_epochs=1", "--data.batch_size=4", "--trainer.enable_progress_bar=false")
+    quietly = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+    shown = run(tmp_path, "test", "--ckpt_path=best", *quietly)
+    assert "images: validation split\n" in shown  # the folder that there is
+    assert CHOSEN_ON_TEST in shown
+    assert CHOSEN_ON_TEST not in run(tmp_path, "test", "--ckpt_path=last", *quietly)
+    (tmp_path / "images" / "val").rename(tmp_path / "images" / "test")
+    (tmp_path / "images").rename(tmp_path / "others")
+    shown = run(tmp_path, "validate", "--ckpt_path=best", "--data.root=others", *quietly)
+    assert "others: test split\n" in shown
+    assert CHOSEN_ON_TEST not in shown
+    found = rows(tmp_path / "runs/run/version_0/evaluations.csv")
+    assert [(row["split"], row["data"]) for row in found] == [
+        ("validation", "images"),
+        ("validation", "images"),
+        ("test", "others"),
+    ]
+    assert {row["images"] for row in found} == {str(len(list((tmp_path / "others" / "test").rglob("*.png"))))}
 
 
 def test_a_checkpoint_that_is_in_no_run_is_recorded_beside_it_if_that_can_be_written(tmp_path):

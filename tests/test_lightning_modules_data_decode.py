@@ -53,14 +53,19 @@ def two_frames(path: Path) -> None:
     first.save(path, save_all=True, append_images=[second])
 
 
-def tiff_of_12_bits(path: Path) -> None:
-    """Write the values 0, 4095, 2048 and 16 in 12 bits each."""
+def tiff(path: Path, bits: int, count: int, data: bytes, sample_format: int = 1) -> None:
+    """Write a row of grey pixels that Pillow cannot write."""
     tags = TiffImagePlugin.ImageFileDirectory_v2()
-    data = bytes([0x00, 0x0F, 0xFF, 0x80, 0x00, 0x10])
-    for tag, value in ((256, 4), (257, 1), (258, 12), (259, 1), (262, 1), (277, 1), (278, 1), (279, len(data))):
+    for tag, value in ((256, count), (257, 1), (258, bits), (259, 1), (262, 1), (277, 1), (278, 1), (279, len(data))):
         tags[tag] = value
     tags[273] = 0  # the first byte after the tags
+    tags[339] = sample_format
     path.write_bytes(struct.pack("<2sHI", b"II", 42, 8) + tags.tobytes(8) + data)
+
+
+def tiff_of_12_bits(path: Path) -> None:
+    """Write the values 0, 4095, 2048 and 16 in 12 bits each."""
+    tiff(path, 12, 4, bytes([0x00, 0x0F, 0xFF, 0x80, 0x00, 0x10]))
 
 
 def turned(path: Path) -> None:
@@ -96,6 +101,11 @@ READ = {
         "0.png",
         lambda p: save(p, grey_16([0, 257, 32896, 65535])),
         [[BLACK, (1,) * 3, (128,) * 3, WHITE]],
+    ),
+    "16 bits, transparent grey of a PNG": (
+        "0.png",
+        lambda p: save(p, grey_16([0, 257, 65535]), transparency=257),
+        [[BLACK, WHITE, WHITE]],
     ),
     "16 bits, grey TIFF": (
         "0.tif",
@@ -153,7 +163,7 @@ def test_damaged_exif_turns_nothing(tmp_path):
 
 REFUSED = {
     "32-bit floats": (np.asarray([[0.5]], np.float32), "floating-point numbers (Pillow's mode F)"),
-    "32-bit integers": (np.asarray([[70000]], np.int32), "integers, signed or of 32 bits (Pillow's mode I)"),
+    "32-bit integers": (np.asarray([[70000]], np.int32), "signed integers"),
 }
 
 
@@ -164,6 +174,37 @@ def test_pixels_whose_range_is_unknown_are_refused_by_name(tmp_path, pixels, kin
         read_image(tmp_path / "0.tif")
     assert kind in str(error.value)
     assert "which value is white" in error.value.need
+
+
+@pytest.mark.parametrize(
+    ("dtype", "sample_format", "kind"),
+    [
+        ("<i1", 2, "signed integers"),
+        ("<i2", 2, "signed integers"),
+        ("<i8", 2, "signed integers"),
+        ("<f2", 3, "floating-point numbers"),
+        ("<f4", 3, "floating-point numbers (Pillow's mode F)"),
+        ("<f8", 3, "floating-point numbers"),
+    ],
+)
+@pytest.mark.parametrize("opened", [False, True])
+def test_every_depth_of_a_tiff_without_a_known_range(tmp_path, dtype, sample_format, kind, opened):
+    values = np.asarray([56, 0], dtype)
+    tiff(tmp_path / "0.tif", 8 * values.itemsize, 2, values.tobytes(), sample_format)
+    with (tmp_path / "0.tif").open("rb") as file, pytest.raises(UnusableImage) as error:
+        read_image(file if opened else tmp_path / "0.tif")
+    assert str(error.value) == f"whose pixels are {kind}"
+    assert "which value is white" in error.value.need
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_damaged_tiff_is_not_taken_for_an_error_of_the_disk(tmp_path):
+    tiff(tmp_path / "0.tif", 8, 2, b"\0\0")
+    content = (tmp_path / "0.tif").read_bytes()
+    for length in range(0, len(content), 7):
+        (tmp_path / "0.tif").write_bytes(content[:length])
+        with pytest.raises(UnusableImage, match="damaged"):
+            read_image(tmp_path / "0.tif")
 
 
 def test_pixels_that_pillow_cannot_convert_are_refused_by_name():

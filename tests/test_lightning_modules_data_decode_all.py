@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from lightning_modules.data.image_tensors import TensorLoader
+from lightning_modules.data.image_files import Decoded
+from lightning_modules.data.image_tensors import ImageTensors, TensorLoader
 
 
 @pytest.fixture
@@ -85,8 +86,8 @@ def test_sizes_that_differ_are_named(squares, image_data, raises, split):
 
 
 def test_more_than_the_memory_there_is(squares, image_data, raises, monkeypatch):
-    monkeypatch.setattr(os, "sysconf", lambda name: 30)
-    with raises("data.in_memory", "train: 8 images of 8 x 8 pixels, 0.00 GB in memory, and this machine has"):
+    monkeypatch.setattr(os, "sysconf", lambda name: 44)  # 1,936 bytes; train alone takes 1,536
+    with raises("data.in_memory", "12 images of 8 x 8 pixels, 0.00 GB in memory, and this machine has"):
         image_data("folder", squares, image_size=None, in_memory=True).setup("fit")
 
 
@@ -103,3 +104,54 @@ def test_a_hub_set_in_memory(hub_data):
     data.setup("fit")
     assert data.splits.train.images.shape == (12, 3, 32, 32)
     assert data.splits.train.labels.bincount().tolist() == [4, 4, 4]
+
+
+@pytest.mark.parametrize("option", ["in_memory", "skip_damaged"])
+@pytest.mark.parametrize(
+    ("stage", "val_fraction", "read"),
+    [
+        ("fit", 0.0, {"train", "test"}),
+        ("test", 0.0, {"test"}),
+        ("validate", 0.0, {"test"}),
+        ("validate", 0.5, {"train"}),
+        ("test", 0.5, {"test"}),
+        ("predict", 0.5, {"test"}),
+    ],
+)
+def test_an_evaluation_decodes_only_what_it_evaluates(
+    squares, image_data, monkeypatch, stage, val_fraction, read, option
+):
+    (squares / "val").rename(squares / "test")
+    decoded, decode = set(), Decoded.decode
+    monkeypatch.setattr(Decoded, "decode", lambda self, i: decoded.add(self.name(i)) or decode(self, i))
+    data = image_data("folder", squares, image_size=None, val_fraction=val_fraction, **{option: True})
+    data.setup(stage)
+    assert {os.path.relpath(name, squares).split(os.sep)[0] for name in decoded} == read
+    assert (data.num_classes, data.class_names) == (2, ["cat", "dog"])
+    assert data.validates_on_test is (val_fraction == 0)
+    before = set(decoded)
+    data.setup("fit")
+    assert len(decoded) == 12
+    decoded.clear()
+    data.setup("test")
+    assert not decoded
+    assert len(before) == sum({"train": 8, "test": 4}[name] for name in read)
+    assert len(data.splits.val) == 4
+
+
+def test_a_later_stage_is_held_to_the_size_of_the_first(squares, image_data, raises):
+    Image.new("L", (9, 8)).save(squares / "train" / "dog" / "1.png")
+    data = image_data("folder", squares, image_size=None, in_memory=True)
+    data.setup("validate")
+    with raises("data.in_memory", "train/dog/1.png' of 9 x 8 pixels", "8 x 8"):
+        data.setup("fit")
+
+
+@pytest.mark.parametrize(("free", "moved"), [(4 * 1536, True), (4 * 1536 - 1, False)])
+def test_a_set_too_large_for_the_gpu_stays_outside(monkeypatch, free, moved):
+    data = ImageTensors(torch.zeros(8, 3, 8, 8, dtype=torch.uint8), torch.zeros(8, dtype=torch.int64))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 80 * 10**9))
+    monkeypatch.setattr(ImageTensors, "to", lambda self, device: device)
+    device = torch.device("cuda", 0)
+    assert data.near(device) is (device if moved else data)
+    assert data.near(torch.device("cpu")) is data

@@ -59,7 +59,7 @@ def test_damaged_image_of_a_hub_set(hub_folder, raises, hub_data):
     (hub_folder / "train" / "class1" / "1.png").write_bytes(b"not an image")
     data = hub_data(batch_size=1, val_fraction=0.5)
     data.setup("fit")
-    with raises("data.dataset", "which is damaged", "images only"):
+    with raises("data.dataset", "which is not an image, or is damaged", "images only"):
         list(data.train_dataloader()) + list(data.val_dataloader())
 
 

@@ -1,5 +1,7 @@
 """Images that cannot be read are left out when that is asked for, and said to be."""
 
+import errno
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -84,5 +86,39 @@ def test_a_file_that_cannot_be_opened(tmp_path, write_classes, image_data, raise
     (tmp_path / "val" / "class1" / "1.png").symlink_to(tmp_path / "nowhere.png")
     data = image_data("folder", tmp_path)
     data.setup("fit")
-    with raises("data.root", "1.png', which cannot be opened (No such file or directory)", "files of yours"):
+    with raises("data.root", "1.png', which cannot be read (No such file or directory)", "files that you may read"):
         list(data.val_dataloader())
+    with raises("data.root", "which cannot be read (No such file or directory)", "files"):  # it may be there tomorrow
+        image_data("folder", tmp_path, skip_damaged=True).setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("error", "need"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "files that you may read"),
+        (OSError(errno.EMFILE, "Too many open files"), "a smaller --data.num_workers, or a higher limit of open files"),
+    ],
+)
+def test_what_is_no_fault_of_the_image_is_not_left_out(
+    tmp_path, write_classes, image_data, raises, monkeypatch, error, need
+):
+    write_classes(tmp_path, 2, ["cat", "dog"])
+
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr(Image, "open", fail)
+    with raises("data.root", f"which cannot be read ({error.strerror})", need):
+        image_data("folder", tmp_path, skip_damaged=True, val_fraction=0.5).setup("fit")
+    error = MemoryError()
+    with pytest.raises(MemoryError):
+        image_data("folder", tmp_path, skip_damaged=True, val_fraction=0.5).setup("fit")
+
+
+def test_a_single_image(tmp_path, image_data, raises):
+    (tmp_path / "0.png").write_bytes(b"")
+    data = image_data("digits", predict_folder=str(tmp_path), skip_damaged=True)
+    data.setup("fit")
+    got = f"got a single image, which cannot be read: '{tmp_path / '0.png'}', which is not an image, or is damaged"
+    with raises("data.predict_folder", got, "images"):
+        data.predict_dataloader()

@@ -173,5 +173,5 @@ def test_predict_folder_with_a_file_that_is_not_an_image(tmp_path, raises, image
     (tmp_path / "0.png").write_bytes(b"not an image")
     data = image_data("digits", predict_folder=str(tmp_path))
     data.setup("fit")
-    with raises("data.predict_folder", f"'{tmp_path / '0.png'}', which is damaged", "images only"):
+    with raises("data.predict_folder", f"'{tmp_path / '0.png'}', which is not an image, or is damaged", "images only"):
         list(data.predict_dataloader())

@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from lightning_modules.whole_files import copy_whole, use_whole_checkpoints
+from lightning_modules.whole_files import NO_SPACE, copy_whole, use_whole_checkpoints
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -81,7 +81,9 @@ class LastCheckpoint(ModelCheckpoint):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Name the checkpoint to resume from; SIGTERM leaves time to write it."""
-        if trainer.state.fn != TrainerFn.FITTING or not isinstance(exception, KeyboardInterrupt | SIGTERMException):
+        full = isinstance(exception, OSError) and exception.errno in NO_SPACE  # a log's, say
+        stopped = full or isinstance(exception, KeyboardInterrupt | SIGTERMException)
+        if trainer.state.fn != TrainerFn.FITTING or not stopped:
             return
         if isinstance(exception, SIGTERMException):  # Ctrl-C may have come in the middle of a step
             super().on_exception(trainer, pl_module, exception)

@@ -10,6 +10,13 @@ from torch import Tensor
 from ops import ArgumentError
 
 
+class LossNotFinite(ArgumentError):
+    """The loss or a weight became NaN or infinite."""
+
+    on_every_process = True
+    """All processes raise it together, so that one of them may speak for all."""
+
+
 class FiniteLoss(Callback):
     """End the training with an error when the loss of a batch or of a validation, or a weight, is NaN or infinite.
 
@@ -21,12 +28,13 @@ class FiniteLoss(Callback):
         every: Batches between two looks on devices other than the CPU.
 
     Raises:
-        ArgumentError: The loss or a weight is not finite; names the place, learning rate, precision and clipping.
+        LossNotFinite: The loss or a weight is not finite; names the place, learning rate, precision and clipping.
     """
 
     def __init__(self, every: int = 50):
         self.every = every
         self._losses: list[Tensor] = []
+        self._next = 0  # number of the batch after those that were kept
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget another training."""
@@ -37,13 +45,16 @@ class FiniteLoss(Callback):
     ) -> None:
         """Keep the loss, and look at those that were kept when it is time."""
         self._losses.append(outputs["loss"])
-        if pl_module.device.type != "cpu" and len(self._losses) < self.every and not trainer.is_last_batch:
-            return
+        self._next = batch_idx + 1
+        if pl_module.device.type == "cpu" or len(self._losses) >= self.every or trainer.is_last_batch:
+            self._look(trainer)
+
+    def _look(self, trainer: Trainer) -> None:
         # A mean over the processes is finite only where all of them are.
         losses, self._losses = trainer.strategy.reduce(torch.stack(self._losses), reduce_op="mean"), []
         wrong = (~losses.isfinite()).nonzero().flatten().tolist()
         if wrong:
-            number = batch_idx + 2 - len(losses) + wrong[0]
+            number = self._next + 1 - len(losses) + wrong[0]
             raise _error(trainer, "training", losses[wrong[0]], f"batch {number} of epoch {trainer.current_epoch + 1}")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -54,22 +65,27 @@ class FiniteLoss(Callback):
             raise _error(trainer, "validation", loss, f"epoch {trainer.current_epoch + 1}")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look at the weights before checkpoints are written: no validation may follow the last step."""
+        """Look at the losses that are left and at the weights, before checkpoints are written.
+
+        Losses are left where ``max_steps``, say, ends an epoch before its last batch, and no validation may follow.
+        """
+        if self._losses:
+            self._look(trainer)
         finite = torch.stack([p.isfinite().all() for p in pl_module.parameters()]).all()
         if not trainer.strategy.reduce(finite.float(), reduce_op="mean").eq(1):
             weights = f"weights are not finite after epoch {trainer.current_epoch + 1}"
-            raise ArgumentError("model.optimizer.lr", sentence=f"{weights}; {_advice(trainer)}")
+            raise LossNotFinite("model.optimizer.lr", sentence=f"{weights}; {_advice(trainer)}")
 
 
-def _error(trainer: Trainer, kind: str, loss: Tensor, where: str) -> ArgumentError:
+def _error(trainer: Trainer, kind: str, loss: Tensor, where: str) -> LossNotFinite:
     sentence = f"the {kind} loss is {loss.item():g} in {where}; {_advice(trainer)}"
-    return ArgumentError("model.optimizer.lr", sentence=sentence)
+    return LossNotFinite("model.optimizer.lr", sentence=sentence)
 
 
 def _advice(trainer: Trainer) -> str:
     rate = max(group.get("initial_lr", group["lr"]) for group in trainer.optimizers[0].param_groups)
     clipping = "is off" if trainer.gradient_clip_val is None else f"is {trainer.gradient_clip_val:g}"
-    return (
-        f"lower the learning rate ({rate:g}), clip gradients (trainer.gradient_clip_val {clipping}), or use another "
-        f"trainer.precision than {trainer.precision}"
-    )
+    lower, clip = f"lower the learning rate ({rate:g})", f"clip gradients (trainer.gradient_clip_val {clipping})"
+    if "16" in str(trainer.precision):
+        return f"{lower}, {clip}, or use another trainer.precision than {trainer.precision}"
+    return f"{lower} or {clip}"

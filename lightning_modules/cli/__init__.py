@@ -65,12 +65,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise unknown_name("command", argv[0], COMMANDS)
         import_module(COMMANDS[argv[0]][0]).main(argv)
     except Exception as error:
-        from lightning_modules.cli.errors import user_error
+        from lightning_modules.cli.errors import said_by_another, user_error
 
         line = user_error(error)
         if line is None:
             raise
-        print(f"dyc {argv[0]}: error: {line}", file=sys.stderr)
+        if not said_by_another(error):
+            print(f"dyc {argv[0]}: error: {line}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         if console:

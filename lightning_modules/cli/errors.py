@@ -1,6 +1,7 @@
 """What the user can put right is one line: find it in what was raised."""
 
 import errno
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -20,10 +21,23 @@ def user_error(error: BaseException) -> str | None:
             return str(cause)
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
             place = f" for {cause.filename!r}" if cause.filename else ""
-            return f"{cause.strerror}{place}; free some space, and resume with --ckpt_path last"
+            return f"{cause.strerror}{place}; free some space"  # LastCheckpoint says how to go on with a training
         if type(cause).__name__ == "MisconfigurationException":  # importing Lightning to compare classes takes seconds
             return f"trainer: {_one_line(cause)}"
     return None
+
+
+def said_by_another(error: BaseException) -> bool:
+    """Tell whether another of several processes says the same: the first of a machine speaks for those beside it.
+
+    Until the processes are joined, all of them do the same. After that, what goes wrong may go wrong in one alone.
+    """
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        return False
+    import torch.distributed
+
+    joined = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return not joined or any(getattr(cause, "on_every_process", False) for cause in _causes(error))
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -48,6 +62,8 @@ def refusals_of_the_trainer(options: Mapping[str, Any]) -> Iterator[None]:
     """Turn what a ``Trainer`` raises for its arguments, ``options``, into an ArgumentError."""
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+    if options["accumulate_grad_batches"] < 1:  # Lightning divides by it
+        raise ArgumentError("trainer.accumulate_grad_batches", options["accumulate_grad_batches"], "at least 1")
     try:
         yield
     except ArgumentError:

@@ -15,10 +15,9 @@ from ops import ArgumentError
 FIGURES = {"top1": "top-1", "top5": "top-5", "loss": "loss"}
 """What is measured: its key after the split's name, and its title."""
 
-SPLITS = {"val": "validation", "test": "test"}
-"""What the splits are called, by how their figures are named in logs."""
+COLUMNS = ("time", "split", "data", "images", "image_size", "checkpoint", "epoch", *FIGURES)
 
-COLUMNS = ("time", "split", "data", "image_size", "checkpoint", "epoch", *FIGURES)
+CHOSEN_ON_TEST = "Validation used the test split, so report the last epoch: the best was chosen on test images."
 
 
 def results_table(title: str, results: Mapping[str, Mapping[str, float]]) -> Table:
@@ -44,12 +43,23 @@ def describe_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> str:
     """Say which network a checkpoint holds: of which run, epoch and step, and by what it is the best, if it is."""
     name, epoch, step = title_of(checkpoint["hyper_parameters"]), checkpoint["epoch"] + 1, checkpoint["global_step"]
     text = f"{path}: {name} of epoch {epoch}, step {step}"
-    for state in checkpoint.get("callbacks", {}).values():
-        monitor = state.get("monitor") if isinstance(state, dict) else None
-        if monitor and Path(state["best_model_path"]).name == path.name:
-            score = float(state["best_model_score"])
-            text += f"; the best by {monitor} ({score:.2%})" if "top" in monitor else f"; the best by {monitor}"
+    for state in _chosen_by(path, checkpoint):
+        monitor, score = state["monitor"], float(state["best_model_score"])
+        text += f"; the best by {monitor} ({score:.2%})" if "top" in monitor else f"; the best by {monitor}"
     return text
+
+
+def _chosen_by(path: Path, checkpoint: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the states of the callbacks by which a checkpoint is the best."""
+    states = [state for state in checkpoint.get("callbacks", {}).values() if isinstance(state, dict)]
+    return [each for each in states if each.get("monitor") and Path(each["best_model_path"]).name == path.name]
+
+
+def _chosen_on_test(cli: Any, path: Path) -> bool:
+    """Tell whether the images of an evaluation are those by which its checkpoint was chosen as the best."""
+    trained, data = cli.checkpoint.get("datamodule_hyper_parameters") or {}, cli.datamodule
+    same = all(trained.get(name) == data.hparams[name] for name in ("dataset", "root", "val_fraction"))
+    return same and data.validates_on_test and bool(_chosen_by(path, cli.checkpoint))
 
 
 def record_evaluation(checkpoint: Path, facts: Mapping[str, object]) -> str:
@@ -77,7 +87,7 @@ def report_evaluation(cli: Any, split: str) -> None:
 
     Args:
         cli: The command.
-        split: ``val`` or ``test``, as the figures are named.
+        split: ``val`` or ``test``.
     """
     trainer, data = cli.trainer, cli.datamodule
     figures = {key.rpartition("/")[2]: float(value) for key, value in trainer.callback_metrics.items()}
@@ -85,10 +95,16 @@ def report_evaluation(cli: Any, split: str) -> None:
     check_finite(trainer.callback_metrics, str(path), trainer)
     if not trainer.is_global_zero:
         return
-    title = f"{data.dataset_name}: {SPLITS[split]} split"
+    used, samples = data.evaluated_split(cli.subcommand), len(getattr(data.splits, split))
+    (batches,) = trainer.num_val_batches if split == "val" else trainer.num_test_batches
+    images = min(samples, batches * data.eval_batch_size * trainer.world_size)
+    title = f"{data.dataset_name}: {used} split" + (f", {images:,} of {samples:,} images" if images < samples else "")
     print(f"\n{results_table(title, {cli.model.source.title: figures})}\n")
+    if _chosen_on_test(cli, path):
+        print(CHOSEN_ON_TEST)
     if trainer.fast_dev_run:
         return
-    facts = {"split": SPLITS[split], "data": data.dataset_name, "image_size": data.image_size, "checkpoint": path}
+    facts = {"split": used, "data": data.dataset_name, "images": images, "image_size": data.image_size}
+    facts["checkpoint"] = path
     found = {key: figures[key] for key in FIGURES if key in figures}
     print(record_evaluation(path, {**facts, "epoch": cli.checkpoint["epoch"] + 1, **found}))

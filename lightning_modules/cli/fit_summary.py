@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
-from lightning_modules.cli.evaluations import check_finite, results_table
+from lightning_modules.cli.evaluations import CHOSEN_ON_TEST, check_finite, results_table
 from lightning_modules.cli.interruption import stop_if_told
 from lightning_modules.cli.next_commands import next_commands
 from lightning_modules.cli.saved_config import CONFIG
@@ -38,7 +38,7 @@ def print_summary(cli: Any) -> None:
     shown = {logged.get(label, label): figures for label, figures in results.items()}
     print(f"\n{results_table(f'{cli.model.source.title} on {data.dataset_name}: test', shown)}\n")
     if data.validates_on_test:
-        print("Validation used the test split, so report the last epoch: the best was chosen on test images.")
+        print(CHOSEN_ON_TEST)
     _write_results(cli.folder / "test.csv", results)
     for line in _files(cli, saved):
         print(line)

@@ -13,6 +13,7 @@ from lightning_modules.cli.arguments import no_such_option, unrecognized
 from ops import ArgumentError
 
 CLASS = re.compile(r"Problem with given class_path '([^']+)':\s*([^\n]+)")
+REQUIRED = re.compile(r"the following arguments are required: (.*)")
 KEY = re.compile(r'Parser key "([^"]+)":\s*')
 TYPES = re.compile(r"Subtypes: \[(.*)\]")
 VALUE = re.compile(r"Given value: (.*)")
@@ -50,6 +51,9 @@ def one_line(message: str, parser: argparse.ArgumentParser | None = None) -> str
     name, message = (f"{key[1]}: ", message[key.end() :]) if key else ("", message)
     types, value = TYPES.search(message), VALUE.search(message)
     if found := CLASS.search(message):
+        if (needed := REQUIRED.match(found[2])) and key:
+            options = " and ".join(f"--{key[1]}.{argument.strip()}" for argument in needed[1].split(","))
+            return f"{name}{found[1].rpartition('.')[2]} needs more; give {options}"
         hint = _close_classes(found[1], types[1]) if types and " has no attribute " in found[2] else ""
         return f"{name}{found[1].rpartition('.')[2]}: {found[2]}{hint}"
     if expected := EXPECTED.match(message):

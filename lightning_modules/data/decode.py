@@ -3,13 +3,16 @@
 experiments/README.md has the table of what becomes of each kind of image.
 """
 
+import errno
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # tags of TIFF
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
 WHITE_IS_ZERO = 0
+SIGNED, FLOATING = 2, 3
 OF_16_BITS = ("PNG", "PPM")
 """Formats whose deepest pixels have 16 bits, also where Pillow holds them in its 32-bit mode ``I``."""
 
@@ -36,17 +39,27 @@ def read_image(file: Any, mode: str = "RGB") -> Image.Image:
 
     Raises:
         UnusableImage: The file is damaged, too large, or has pixels whose range is unknown.
+        MemoryError: The image does not fit into memory.
+        OSError: The file cannot be read, whatever it holds.
     """
     try:
         with Image.open(file) as image:
             return to_8_bits(image, mode)
-    except UnusableImage:
+    except (UnusableImage, MemoryError):
         raise
     except Image.DecompressionBombError as error:
         limit = 2 * Image.MAX_IMAGE_PIXELS
         got = f"which has more than {limit:,} pixels, Pillow's limit against decompression bombs"
         raise UnusableImage(got, "a smaller image: resize it, or move it out of the folder") from error
+    except UnidentifiedImageError as error:
+        kind = {FLOATING: "floating-point numbers", SIGNED: "signed integers"}.get(_format_of_tiff(file))
+        if kind is not None:  # floating-point numbers of 16 or 64 bits, say
+            raise _unknown_range(kind) from error
+        raise UnusableImage("which is not an image, or is damaged", "images only") from error
     except Exception as error:  # Pillow raises many types for damaged files
+        # A damaged file may also say that something lies ahead of its first byte, which cannot be sought.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
         raise UnusableImage(f"which is damaged ({error})", "images only") from error
 
 
@@ -58,12 +71,13 @@ def to_8_bits(image: Image.Image, mode: str) -> Image.Image:
     """
     image.load()  # what is damaged in the pixels shows here
     _turn_upright(image)
+    if SIGNED in _tags(image).get(SAMPLE_FORMAT, ()):  # Pillow takes those of 8 bits for unsigned ones
+        raise _unknown_range("signed integers")
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in OF_16_BITS):
         image = _scale_grey(image)
     elif image.mode in ("I", "F"):
         kind = "integers, signed or of 32 bits" if image.mode == "I" else "floating-point numbers"
-        need = "pixels of 8 bits, or of 16 bits without a sign: the file does not say which value is white"
-        raise UnusableImage(f"whose pixels are {kind} (Pillow's mode {image.mode})", need)
+        raise _unknown_range(f"{kind} (Pillow's mode {image.mode})")
     try:
         if image.has_transparency_data:
             paper = Image.new("RGBA", image.size, "white")
@@ -74,6 +88,28 @@ def to_8_bits(image: Image.Image, mode: str) -> Image.Image:
         raise UnusableImage(f"of Pillow's mode {image.mode} ({error})", "an image in grey, RGB or CMYK") from error
 
 
+def _unknown_range(kind: str) -> UnusableImage:
+    need = "pixels of 8 bits, or of 16 bits without a sign: the file does not say which value is white"
+    return UnusableImage(f"whose pixels are {kind}", need)
+
+
+def _tags(image: Image.Image) -> Any:
+    return getattr(image, "tag_v2", {})  # of a TIFF
+
+
+def _format_of_tiff(file: Any) -> int | None:
+    """Return what the samples of a TIFF are that Pillow does not open; None if it says nothing or is no TIFF."""
+    try:
+        with nullcontext(file) if hasattr(file, "read") else open(file, "rb") as opened:
+            opened.seek(0)
+            tags = TiffImagePlugin.ImageFileDirectory_v2(opened.read(8))
+            opened.seek(tags.next)
+            tags.load(opened)
+            return tags.get(SAMPLE_FORMAT, (None,))[0]
+    except Exception:  # Pillow raises many types for what is no TIFF
+        return None
+
+
 def _turn_upright(image: Image.Image) -> None:
     try:
         ImageOps.exif_transpose(image, in_place=True)
@@ -82,10 +118,12 @@ def _turn_upright(image: Image.Image) -> None:
 
 
 def _scale_grey(image: Image.Image) -> Image.Image:
-    """Map 0 to black and the largest value of the file's depth to white."""
-    tags = getattr(image, "tag_v2", {})  # of a TIFF, which may have 12 of the 16 bits
-    largest = 2 ** tags.get(BITS_PER_SAMPLE, (16,))[0] - 1
+    """Map 0 to black, and the largest value of the file's depth, or the one that is transparent, to white."""
+    tags, transparent = _tags(image), image.info.get("transparency")
+    largest = 2 ** tags.get(BITS_PER_SAMPLE, (16,))[0] - 1  # a TIFF may have 12 of the 16 bits
     pixels = np.asarray(image).astype(np.int64)
     if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:  # Pillow turns it round for 8 bits only
         pixels = largest - pixels
+    if transparent is not None:
+        pixels[pixels == transparent] = largest
     return Image.fromarray(np.rint(pixels * (255 / largest)).astype(np.uint8))

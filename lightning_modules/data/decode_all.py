@@ -12,13 +12,16 @@ from lightning_modules.data.parallel import for_each
 from ops import ArgumentError
 
 
-def decode_all(data: Decoded, size: int | None, title: str, *, resize: bool) -> ImageTensors:
+def decode_all(
+    data: Decoded, size: int | None, title: str, *, together: int | None = None, resize: bool
+) -> ImageTensors:
     """Decode every image into uint8 tensors.
 
     Args:
         data: The images.
         size: Height and width in pixels; by default that of the first image.
         title: Name of the split.
+        together: Number of images that will be in memory, those of the other splits included; by default these alone.
         resize: Resize images of another size by their shorter side, and crop them to their middle, as
             ``predict_folder`` does; or else they are an error.
 
@@ -27,13 +30,18 @@ def decode_all(data: Decoded, size: int | None, title: str, *, resize: bool) -> 
     """
     first, _ = data[0]
     side, channels = size or first.width, len(first.getbands())
-    needed = len(data) * channels * side * side
-    line = f"{title}: {len(data):,} images of {side} x {side} pixels, {needed / 1e9:,.2f} GB in memory"
+    pixels = channels * side * side
+
+    def line(count: int) -> str:
+        return f"{count:,} images of {side} x {side} pixels, {count * pixels / 1e9:,.2f} GB in memory"
+
+    together = together or len(data)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > memory:
-        sentence = f"{line}, and this machine has {memory / 1e9:,.2f} GB; make data.image_size smaller, or leave it out"
+    if together * pixels > memory:
+        there = f"this machine has {memory / 1e9:,.2f} GB"
+        sentence = f"{line(together)}, and {there}; make data.image_size smaller, or leave it out"
         raise ArgumentError("data.in_memory", sentence=sentence)
-    _say(line)
+    _say(f"{title}: {line(len(data))}")
     transform = create_transform((channels, side, side), crop_pct=1.0, normalize=False)
     images = torch.empty(len(data), channels, side, side, dtype=torch.uint8)
     labels = torch.empty(len(data), dtype=torch.int64)

@@ -1,6 +1,7 @@
 """The data module of the command line: any image classification set, with one set of options."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,8 @@ class ImageData(LightningDataModule):
         seed: Seed of the validation hold-out and of the order of samples; by default that of ``seed_everything``, or 0.
         in_memory: Decode all images once and keep them, as the sets that are known (``folder``, ``hfds/``). Without
             ``image_size``, they must be squares of one size; with it, they are resized and cropped to their middle.
-        skip_damaged: Decode every image once before it is used, and leave out what cannot be read (``folder``,
-            ``hfds/``, ``predict_folder``). Shards always leave out what is damaged.
+        skip_damaged: Decode every image once before it is used, and leave out those that are damaged or of a kind
+            that is not read (``folder``, ``hfds/``, ``predict_folder``). Shards always leave out what is damaged.
 
     Raises:
         ArgumentError: An argument cannot be used, or the data is missing, empty or damaged.
@@ -136,6 +137,9 @@ class ImageData(LightningDataModule):
         if len(self.mean) != self.in_chans or len(self.std) != self.in_chans:
             raise ArgumentError("data.mean / data.std", f"{self.mean} / {self.std}", f"{self.in_chans} numbers each")
         self.splits: Splits | None = None
+        self._opened: Splits | None = None  # before a share is held out
+        self._ready: set[str] = set()
+        self._resizes = image_size is not None
         self.class_names: list[str] | None = None
         # A checkpoint holds how the images were prepared, so that its network is evaluated on the same kind.
         self.save_hyperparameters()
@@ -147,23 +151,25 @@ class ImageData(LightningDataModule):
             open_in_memory(self.dataset, Path(self.root), self.download)
 
     def setup(self, stage: str) -> None:
-        """Open the splits and hold out the validation share."""
+        """Open the splits, decode those of the stage where that is asked for, and hold out the validation share.
+
+        Training decodes all of them: what is wrong with a test image should not show when the training is over.
+        """
+        predicts_files = stage == "predict" and self.predict_folder is not None
         # A folder to predict needs no training data if a checkpoint says what it was like.
-        known = self.num_classes is not None and self.image_size is not None
-        if self.splits is not None or (stage == "predict" and self.predict_folder is not None and known):
+        if predicts_files and self.num_classes is not None and self.image_size is not None:
             return
-        if self.known is not None:
-            splits = self._open_tensors()
-        elif self.dataset == "folder":
-            splits = open_folder(Path(self.root))
-        else:
-            splits = open_timm(
-                self.dataset, self.root, self.split_names, self.batch_size, self.seed, self.reader_kwargs
-            )
-        known = None if self.known is None else self.known.num_classes
-        self.num_classes = splits.count_classes(self.num_classes, known, self.dataset, self.root)
-        self.class_names = splits.class_names or self.class_names
-        splits = splits.map(self._read_whole)
+        if self._opened is None:
+            self._opened = self._open()
+            known = None if self.known is None else self.known.num_classes
+            self.num_classes = self._opened.count_classes(self.num_classes, known, self.dataset, self.root)
+            self.class_names = self._opened.class_names or self.class_names
+        names = set() if predicts_files else self._opened.used_in(stage, self.val_fraction)
+        if self.splits is not None and names <= self._ready:
+            return
+        self._opened = self._read_whole(self._opened, names - self._ready)
+        self._ready |= names
+        splits = replace(self._opened)
         splits.settle_validation(self.val_fraction, self.seed, self.dataset, self.root)
         self.image_size = self.image_size or 224
         self.splits = splits
@@ -177,19 +183,36 @@ class ImageData(LightningDataModule):
         """Take the names of the classes from a checkpoint, where the data has none."""
         self.class_names = self.class_names or state_dict["class_names"]
 
+    def _open(self) -> Splits:
+        if self.known is not None:
+            return self._open_tensors()
+        if self.dataset == "folder":
+            return open_folder(Path(self.root))
+        return open_timm(self.dataset, self.root, self.split_names, self.batch_size, self.seed, self.reader_kwargs)
+
     def _open_tensors(self) -> Splits:
         train, test = open_in_memory(self.dataset, Path(self.root), download=False)
         self.image_size = self.image_size or train.images.shape[-1]
         return Splits(train.resize(self.image_size), None, test.resize(self.image_size), None)
 
-    def _read_whole(self, name: str, data: Dataset) -> Dataset:
-        """Decode the images of a split, where damaged ones are left out or all are kept in memory."""
-        if isinstance(data, Decoded) and self.skip_damaged:
-            data = without_damaged(data)
-        if isinstance(data, Decoded) and self.in_memory:
-            data = decode_all(data, self.image_size, name, resize=self.hparams.image_size is not None)
+    def _read_whole(self, splits: Splits, names: set[str]) -> Splits:
+        """Decode the images of some splits, where damaged ones are left out or all are kept in memory."""
+
+        def usable(name: str, data: Dataset) -> Dataset:
+            chosen = name in names and isinstance(data, Decoded) and self.skip_damaged
+            return without_damaged(data) if chosen else data
+
+        def kept(name: str, data: Dataset) -> Dataset:
+            if not (name in names and isinstance(data, Decoded) and self.in_memory):
+                return data
+            data = decode_all(data, self.image_size, name, together=together, resize=self._resizes)
             self.image_size = data.images.shape[-1]
-        return data
+            return data
+
+        splits = splits.map(usable)
+        in_memory = names | self._ready
+        together = sum(len(getattr(splits, name)) for name in in_memory if self.in_memory)
+        return splits.map(kept)
 
     @property
     def dataset_name(self) -> str:
@@ -200,6 +223,10 @@ class ImageData(LightningDataModule):
     def validates_on_test(self) -> bool:
         """Whether validation and test are the same samples, so that the best checkpoint was chosen on the test set."""
         return self.splits is not None and self.splits.val is self.splits.test
+
+    def evaluated_split(self, stage: str) -> str:
+        """Return which split ``validate`` or ``test`` reads, ``validation`` or ``test``: each may stand in for both."""
+        return "test" if self._opened.used_in(stage, self.val_fraction) == {"test"} else "validation"
 
     @property
     def last_batch_size(self) -> int | None:
@@ -262,7 +289,7 @@ class ImageData(LightningDataModule):
         behind = (lambda: batches_behind(trainer)) if training and trainer is not None else None
         if isinstance(data, ImageTensors):
             device = torch.device("cpu") if trainer is None else trainer.strategy.root_device
-            data = data if device.type == "cpu" else data.to(device)
+            data = data.near(device)
             order |= {"shuffle": training, "drop_last": self.drop_last, "rank": rank, "world_size": world_size}
             return TensorLoader(data, batch_size, behind=behind, **order)
         transform = self._transform(training)

@@ -1,5 +1,6 @@
 """Data sets of single image files: where the files are, and a transform around any set."""
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -95,14 +96,19 @@ class Decoded(Dataset):
         """Return an image and its label.
 
         Raises:
-            UnusableImage: The image cannot be read.
+            UnusableImage: The image is damaged, or of a kind that is not read.
+            ArgumentError: The file cannot be opened or read.
         """
         try:
             file, label = self.reader[self.kept[index]]
-        except OSError as error:
-            raise UnusableImage(f"which cannot be opened ({error.strerror or error})", "files of yours") from error
-        with file:
-            return read_image(file, self.mode), label
+            with file:
+                return read_image(file, self.mode), label
+        except OSError as error:  # not a fault of the image, so that it is not left out with damaged ones
+            need = "files that you may read"
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                need = "a smaller --data.num_workers, or a higher limit of open files (ulimit -n)"
+            got = f"{self.name(index)!r}, which cannot be read ({error.strerror or error})"
+            raise ArgumentError(self.argument, got, need) from error
 
     def name(self, index: int) -> str:
         """Return the path of an image, or its number where the set has no paths."""

@@ -32,6 +32,14 @@ class ImageTensors:
         """Return the same samples on a device."""
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
+    def near(self, device: torch.device) -> "ImageTensors":
+        """Return the samples on a device, or as they are where they would take over a quarter of its free memory."""
+        if device.type == "cpu":
+            return self
+        if device.type == "cuda" and 4 * self.images.nbytes > torch.cuda.mem_get_info(device)[0]:
+            return self  # each batch is then moved by itself
+        return self.to(device)
+
     def resize(self, size: int) -> "ImageTensors":
         """Return the images at ``size`` x ``size`` pixels, by antialiased bilinear interpolation."""
         if self.images.shape[-2:] == (size, size):

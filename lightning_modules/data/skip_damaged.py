@@ -33,7 +33,9 @@ def without_damaged(data: Decoded) -> Decoded:
         return data
     first = [damaged[index] for index in sorted(damaged)][:NAMED]
     if len(damaged) == len(data):
-        raise ArgumentError(data.argument, f"{len(data):,} images of which none can be read: {first[0]}", "images")
+        one = "a single image, which cannot be read"
+        found = one if len(data) == 1 else f"{len(data):,} images of which none can be read"
+        raise ArgumentError(data.argument, f"{found}: {first[0]}", "images")
     more = f"; and {len(damaged) - NAMED:,} more" if len(damaged) > NAMED else ""
     rank_zero_warn(f"{data.argument}: {len(damaged):,} of {len(data):,} images left out: {'; '.join(first)}{more}")
     kept = [number for index, number in enumerate(data.kept) if index not in damaged]

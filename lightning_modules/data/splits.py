@@ -25,6 +25,21 @@ class Splits:
         changed = {name: None if data is None else change(name, data) for name, data in splits.items()}
         return Splits(**changed, class_to_idx=self.class_to_idx)
 
+    def used_in(self, stage: str, fraction: float) -> set[str]:
+        """Return the names of the splits whose images a stage reads: for ``fit`` all, to test at its end.
+
+        Args:
+            stage: ``fit``, ``validate``, ``test`` or ``predict``.
+            fraction: The share of the training split that is held out.
+        """
+        there = [name for name in ("train", "val", "test") if getattr(self, name) is not None]
+        if stage == "fit":
+            return set(there)
+        # Validation and test stand in for each other; what is held out is part of the training split.
+        validation = "train" if fraction > 0 else "val"
+        order = (validation, "test") if stage == "validate" else ("test", validation)
+        return {next((name for name in order if name in there), "train")}
+
     def count_classes(self, given: int | None, known: int | None, dataset: str, root: str) -> int:
         """Return the number of classes.
 
