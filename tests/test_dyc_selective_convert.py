@@ -242,5 +242,5 @@ class TestWhatStays:
 
     def test_make_dynamic_says_what_is_in_its_way(self):
         model = dyc.make_selective(network(), **SIZE)
-        with pytest.raises(ops.ArgumentError, match=r"1\.conv1\.conv: it belongs to a SelectiveConv2d"):
+        with pytest.raises(ops.ArgumentError, match=r"1\.conv1\.conv, 2\.conv1\.conv: it belongs to a SelectiveConv2d"):
             dyc.make_dynamic(model, where="conv1")

@@ -9,11 +9,16 @@ from torch import nn
 
 import dyc
 import ops
-from ops.backends.cpp.backend import CPP
+from ops.backends.cpp.backend import CPP, load
 
 pytestmark = pytest.mark.skipif(bool(CPP.missing), reason="; ".join(CPP.missing))
 
 WINDOW = {"stride": 1, "padding": 1, "dilation": 1}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled():
+    load("convolutions")  # some tests call the operators by themselves
 
 
 @pytest.fixture
