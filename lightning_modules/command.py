@@ -9,11 +9,11 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-THREADS = {"OMP_WAIT_POLICY": "passive"}
+THREADS = {"GOMP_SPINCOUNT": "1000"}
 """How PyTorch's threads wait for their next work, read once, when PyTorch is loaded.
 
-By default they spin for milliseconds. Beside one other busy process that is time taken from the thread they wait for:
-on two cores ``mobilenetv2_cifar`` took 1,450 ms for one image, and 14.5 ms with threads that sleep.
+By default they spin for milliseconds. Beside one other busy process that is time taken from the thread they wait for.
+These few rounds are too short for that, and yet catch most of the next work: dyc/README.md has the measurements.
 """
 
 DECIDED_BY = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")

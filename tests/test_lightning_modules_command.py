@@ -22,7 +22,7 @@ def _undecided(monkeypatch):
 def test_threads_that_wait_sleep(monkeypatch):
     monkeypatch.setattr(cli, "main", lambda: 5)
     assert command.main() == 5
-    assert os.environ["OMP_WAIT_POLICY"] == "passive"
+    assert os.environ["GOMP_SPINCOUNT"] == "1000"
 
 
 @pytest.mark.parametrize(("name", "value"), [("OMP_WAIT_POLICY", "active"), ("GOMP_SPINCOUNT", "7")])
@@ -50,7 +50,7 @@ def test_the_environment_is_set_before_torch_is_loaded():
         "from lightning_modules.command import main\n"
         "class Watch:\n"
         "    def find_spec(self, name, *_):\n"
-        "        if name == 'torch': sys.exit(os.environ.get('OMP_WAIT_POLICY', 'unset'))\n"
+        "        if name == 'torch': sys.exit(os.environ.get('GOMP_SPINCOUNT', 'unset'))\n"
         "assert 'torch' not in sys.modules\n"
         "sys.meta_path.insert(0, Watch())\n"
         "sys.argv = ['dyc', 'models', 'densenet40']\n"
@@ -58,4 +58,4 @@ def test_the_environment_is_set_before_torch_is_loaded():
     )
     env = {key: value for key, value in os.environ.items() if key not in command.DECIDED_BY}
     done = run([sys.executable, "-c", code], env={**env, "PYTHONPATH": str(ROOT)})
-    assert (done.stdout, done.stderr) == ("", "passive\n")
+    assert (done.stdout, done.stderr) == ("", "1000\n")
