@@ -102,7 +102,7 @@ def test_paths_exist(name, text):
 def test_public_names_exist(name, text):
     for package, rest in re.findall(r"`(ops|dyc|lightning_modules)\.(\w+(?:\.\w+)*)", prose(text)):
         if f"{package}.{rest}" not in ENTRY_POINT_GROUPS:
-            pkgutil.resolve_name(f"{package}.{rest}")
+            assert pkgutil.resolve_name(f"{package}.{rest}") is not None, rest
 
 
 @pytest.mark.parametrize(("name", "text"), EVERY, ids=NAMES)

@@ -75,14 +75,14 @@ def models(argv: Sequence[str]) -> None:
     check_common(options)
     if options.cuda_graph and options.device != "cuda":
         raise ArgumentError("--cuda-graph", f"--device {options.device}", "--device cuda")
-    todo = _cases(options, names)
+    cases = _cases(options, names)
     backends = chosen_backends(options)
     facts = {**machine(), "command": command_line(argv)}
     if not options.markdown:
         print(facts_line(facts), flush=True)
     timings: list[list[ModelTiming]] = []
-    with CsvFile(options.csv, facts) as rows, Progress(len(todo)) as progress:
-        for case in todo:
+    with CsvFile(options.csv, facts) as rows, Progress(len(cases)) as progress:
+        for case in cases:
             progress.at(case)
             timings.append(time_models(case, names, backends))
             rows.write([_row(t) for t in timings[-1]])

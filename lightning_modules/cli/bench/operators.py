@@ -88,7 +88,7 @@ def _run(
     window = {"kernel": options.kernel, "dilation": options.dilation}
     names = chosen_backends(options, **window)
     facts = {**benchmark.machine(), "command": command_line(argv)}
-    todo = benchmark.cases(
+    cases = benchmark.cases(
         options.shapes,
         batches=options.batches,
         layouts=options.layouts,
@@ -101,8 +101,8 @@ def _run(
     if not options.markdown:
         print(benchmark.facts_line(facts), flush=True)
     timings: list[Timing] = []
-    with CsvFile(options.csv, facts) as rows, Progress(len(todo)) as progress:
-        for group, members in itertools.groupby(todo, key=_group):
+    with CsvFile(options.csv, facts) as rows, Progress(len(cases)) as progress:
+        for group, members in itertools.groupby(cases, key=_group):
             found = []
             for case in members:
                 progress.at(case)
