@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +10,18 @@ import torch
 from lightning.pytorch import LightningDataModule
 from timm.data import create_transform
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import Dataset, IterableDataset
 
 from lightning_modules.data import image_tensors
 from lightning_modules.data.argument_checks import check_memory, check_policy, check_ranges
 from lightning_modules.data.catalog import IMAGENET, IN_MEMORY, check_dataset_name, open_in_memory
 from lightning_modules.data.decode_all import decode_all
 from lightning_modules.data.folders import open_folder, open_timm
-from lightning_modules.data.image_files import Converted, Decoded, Transformed, open_unlabelled
-from lightning_modules.data.image_tensors import ImageTensors, TensorLoader
-from lightning_modules.data.loaders import EpochLoader, EpochSampler, ShardLoader, drops_last, last_batch
+from lightning_modules.data.image_files import Decoded, open_unlabelled
+from lightning_modules.data.loaders import last_batch
+from lightning_modules.data.serving import build_loader, own_samples
 from lightning_modules.data.skip_damaged import without_damaged
 from lightning_modules.data.splits import Splits, item_names
-from lightning_modules.resume import batches_behind
 from ops import ArgumentError
 
 
@@ -233,13 +233,8 @@ class ImageData(LightningDataModule):
         """Images of an epoch's last training batch on this device; None before the data is set up."""
         if self.splits is None or isinstance(self.splits.train, IterableDataset):
             return None  # shards fill every batch
-        return last_batch(self._own_samples(self.splits.train), self.batch_size, self.drop_last)
-
-    def _own_samples(self, data: Any) -> int:
-        """Return how many training images each device is served, which is the same number on all of them."""
-        # Sets in memory leave out a few images for it; Lightning's sampler of single images repeats a few.
         world_size = 1 if self.trainer is None else self.trainer.world_size
-        return len(data) // world_size if isinstance(data, ImageTensors) else -(-len(data) // world_size)
+        return last_batch(own_samples(self.splits.train, world_size), self.batch_size, self.drop_last)
 
     def train_dataloader(self) -> Any:
         """Serve shuffled, augmented training batches."""
@@ -281,33 +276,18 @@ class ImageData(LightningDataModule):
         return create_transform(size, is_training=training, mean=self.mean, std=self.std, **augmentation)
 
     def _loader(self, data: Any, training: bool, ordered: bool = False) -> Any:
-        trainer = self.trainer
-        rank, world_size = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
-        batch_size = self.batch_size if training else self.eval_batch_size
-        # Without a Trainer, the loaders count their epochs themselves.
-        order = {"seed": self.seed, "epoch": None if trainer is None else lambda: trainer.current_epoch}
-        behind = (lambda: batches_behind(trainer)) if training and trainer is not None else None
-        if isinstance(data, ImageTensors):
-            device = torch.device("cpu") if trainer is None else trainer.strategy.root_device
-            data = data.near(device)
-            order |= {"shuffle": training, "drop_last": self.drop_last, "rank": rank, "world_size": world_size}
-            return TensorLoader(data, batch_size, behind=behind, **order)
-        transform = self._transform(training)
-        # Workers start anew each epoch, seeded by it; those that stay would go on with the numbers of the last one.
-        options = {"num_workers": self.num_workers, "pin_memory": torch.cuda.is_available()}
-        if isinstance(data, IterableDataset):
-            if ordered:  # several workers take turns, each with its own shards
-                options["num_workers"] = min(1, self.num_workers)
-            data.transform = Converted(transform, self._mode)
-            options |= {"training": training, "behind": behind, "rank": rank, "world_size": world_size}
-            return ShardLoader(data, batch_size, **order, **options)
-        # By name: Lightning rebuilds the loader for several devices and for prediction.
-        options |= {"dataset": Transformed(data, transform), "batch_size": batch_size}
-        if not training:
-            return DataLoader(**options)
-        options["drop_last"] = drops_last(self._own_samples(data), batch_size, self.drop_last)
-        sampler = EpochSampler(len(data), **order)
-        return EpochLoader(sampler=sampler, behind=behind, rank=rank, **order, **options)
+        return build_loader(
+            data,
+            partial(self._transform, training),
+            self.trainer,
+            training=training,
+            ordered=ordered,
+            mode=self._mode,
+            batch_size=self.batch_size if training else self.eval_batch_size,
+            drop_last=self.drop_last,
+            num_workers=self.num_workers,
+            seed=self.seed,
+        )
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment and normalise whole uint8 batches on the device; batches read image by image are ready."""
