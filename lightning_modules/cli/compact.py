@@ -17,6 +17,7 @@ from lightning_modules.cli.imports import import_from_run, import_given
 from lightning_modules.cli.parsers import compact_parser
 from lightning_modules.cli.tables import Table
 from lightning_modules.runs import find_checkpoint, read_checkpoint
+from lightning_modules.whole_files import written_whole
 from ops import ArgumentError
 
 EXPORTED = ".pt2"
@@ -43,7 +44,8 @@ def main(argv: Sequence[str]) -> None:
         # Two images whatever --batch is: export takes a size of one for a constant.
         images = torch.randn(2, *image).contiguous(memory_format=torch.channels_last)
         program = torch.export.export(smaller, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-        torch.export.save(program, options.output)
+        with written_whole(options.output) as file:
+            torch.export.save(program, file)
         print(f"compact network: {options.output} (torch.export.load)")
 
 
