@@ -149,3 +149,14 @@ def test_a_plain_model_inside_another():
 def test_features_only():
     model = timm.create_model("mobilenetv2_035", features_only=True)
     assert left(model, "blocks") == ["conv_stem"]
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "rest"), [("resnetv2_50", "stem.conv", {"head.fc"}), ("dla46x_c", "", {"fc"})]
+)
+def test_a_network_of_timm_inside_another_module(name, first, rest):
+    with torch.device("meta"):
+        network = timm.create_model(name)
+        stem = first or network.pretrained_cfg["first_conv"]
+        found = left(nn.Sequential(nn.Identity(), network), "all_but_stem")
+    assert set(found) == {f"1.{part}" for part in {stem, *rest}}

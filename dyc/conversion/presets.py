@@ -38,9 +38,16 @@ PRESETS = {"depthwise": _depthwise, "blocks": _blocks, "all_but_stem": _all_but_
 
 
 def _said(model: nn.Module, key: str) -> set[str]:
-    """Return what timm's configuration says of the model under a key: names of modules."""
-    value = (getattr(model, "pretrained_cfg", None) or {}).get(key) or ()
-    return {value} if isinstance(value, str) else set(value)
+    """Return what timm's configuration says under a key: names of modules.
+
+    The configuration is the model's own, or that of a network inside it, such as behind a normalisation.
+    """
+    found: set[str] = set()
+    for prefix, module in model.named_modules():
+        value = (getattr(module, "pretrained_cfg", None) or {}).get(key) or ()
+        names = {value} if isinstance(value, str) else set(value)
+        found |= {f"{prefix}.{name}" if prefix else name for name in names}
+    return found
 
 
 def _stem(model: nn.Module, convs: Mapping[str, nn.Module]) -> set[str]:
@@ -74,7 +81,8 @@ def _classifier(model: nn.Module, convs: Mapping[str, nn.Module]) -> set[str]:
     What a configuration names is known; VGG's ``pre_logits`` are the linear layers before it.
     """
     said = _said(model, "classifier")
-    modules = said | {"pre_logits"} if said else set(_CLASSIFIERS)
+    before = {name for name, _ in model.named_modules() if name.rpartition(".")[2] == "pre_logits"}
+    modules = said | before if said else set(_CLASSIFIERS)
     found = {name for name in convs if any(f"{name}.".startswith(f"{module}.") for module in modules)}
     return found if found or said else _unnamed_classifier(model, convs)
 
