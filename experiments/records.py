@@ -1,0 +1,131 @@
+"""What was measured: one row for each figure of each run, in ``experiments/results/papers/PAPER.csv``."""
+
+import csv
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from filelock import FileLock
+
+from ops import ArgumentError
+
+FOLDER = Path("experiments/results/papers")
+"""Where records are kept, from the current folder."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One measured figure.
+
+    Args:
+        paper: The paper's name, see :mod:`experiments.papers`.
+        row: ``TABLE/ROW``.
+        metric: The printed figure that it is beside, such as ``top1_accuracy``.
+        value: What was measured, in ``unit``.
+        unit: As the paper prints it.
+        seed: Seed of the training; empty where nothing is random.
+        epochs: Epochs trained; empty where nothing is trained.
+        protocol: ``full``, ``quick``, ``count`` or ``latency``.
+        images_per_second: Speed of training, the median of the epochs; empty where nothing is trained.
+        wall_seconds: How long it took, all parts of an interrupted run together.
+        hardware: Processor or GPU, and how many.
+        versions: Of the libraries, ``torch 2.14.1; timm 1.0.31``.
+        commit: Of this package's code, with ``-dirty`` if it was changed; the version where there is no checkout.
+        date: When it ended, ``2026-01-31``.
+        command: What measured it.
+    """
+
+    paper: str
+    row: str
+    metric: str
+    value: str
+    unit: str
+    seed: str
+    epochs: str
+    protocol: str
+    images_per_second: str
+    wall_seconds: str
+    hardware: str
+    versions: str
+    commit: str
+    date: str
+    command: str
+
+    @property
+    def path(self) -> str:
+        """``PAPER/TABLE/ROW``."""
+        return f"{self.paper}/{self.row}"
+
+
+COLUMNS = tuple(field.name for field in fields(Record))
+
+
+def append(records: Iterable[Record], folder: Path = FOLDER) -> None:
+    """Add records to their paper's file; several processes may do so at once.
+
+    Raises:
+        ArgumentError: The file cannot be written, or has other columns.
+    """
+    by_file: dict[Path, list[Record]] = {}
+    for record in records:
+        by_file.setdefault(folder / f"{record.paper}.csv", []).append(record)
+    for path, found in by_file.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{path}.lock"):
+                _append(path, found)
+        except OSError as error:
+            raise ArgumentError("results", f"{str(path)!r} ({error.strerror})", "a file that can be written") from error
+
+
+def _append(path: Path, records: list[Record]) -> None:
+    if path.exists() and path.stat().st_size:
+        read(path)  # a damaged file is left alone
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if not file.tell():
+            writer.writeheader()
+        writer.writerows(asdict(record) for record in records)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(path: Path) -> list[Record]:
+    """Return the records of one file.
+
+    Raises:
+        ArgumentError: The file is damaged; names the file and the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArgumentError("results", f"{str(path)!r} ({error})", "a file of records") from error
+    reader = csv.reader(text.splitlines(), strict=True)
+    found = []
+    try:
+        for cells in reader:
+            if reader.line_num == 1 and tuple(cells) == COLUMNS:
+                continue
+            if reader.line_num == 1 or len(cells) != len(COLUMNS):
+                raise csv.Error(f"{len(cells)} cells that are not {len(COLUMNS)}: {', '.join(COLUMNS)}")
+            record = Record(*cells)
+            float(record.value)
+            found.append(record)
+    except (csv.Error, ValueError) as error:
+        sentence = f"{path}, line {reader.line_num}: {error}; mend the line or move the file away"
+        raise ArgumentError("results", sentence=sentence) from error
+    if text and not text.endswith("\n"):
+        sentence = f"{path}, line {reader.line_num}: the line does not end; mend the line or move the file away"
+        raise ArgumentError("results", sentence=sentence)
+    return found
+
+
+def read_all(folder: Path = FOLDER) -> Iterator[Record]:
+    """Yield the records of every paper.
+
+    Raises:
+        ArgumentError: A file is damaged; names the file and the line.
+    """
+    for path in sorted(folder.glob("*.csv")):
+        yield from read(path)
