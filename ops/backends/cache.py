@@ -1,4 +1,7 @@
-"""The folder in which compiled files are kept, and how they get there whole."""
+"""The folder in which compiled files are kept, and how they get there whole.
+
+The command ``dyc`` loads this file alone, to keep help texts in the same folder: it imports PyTorch in no case but one.
+"""
 
 import errno
 import os
@@ -6,8 +9,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from ops.errors import BackendUnavailable
 
 try:
     import fcntl
@@ -23,6 +24,8 @@ def cache_folder() -> Path:
     try:
         return Path.home() / ".cache" / "dyc"
     except RuntimeError as error:
+        from ops.errors import BackendUnavailable
+
         raise BackendUnavailable(
             f"got no home folder ({error}); need DYC_CACHE, a folder for compiled files"
         ) from error
