@@ -201,6 +201,8 @@ def test_sources_are_all_that_was_loaded_and_could_be(monkeypatch, tmp_path):
     entries.parent.mkdir()
     entries.touch()
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "not_a_module", object())
+    monkeypatch.setitem(sys.modules, "of_no_file", SimpleNamespace(__file__=None))
     sources = kept_help._sources()
     assert {str(entries), str(tmp_path)} <= set(sources)
     assert {sys.modules["torch"].__file__, os.path.dirname(sys.modules["torch"].__file__)} <= set(sources)

@@ -125,14 +125,22 @@ def _sources() -> list[str]:
 
     A folder changes when a file comes or goes: a package is installed, or a plug-in beside those that were found.
     """
-    modules = (vars(module).get("__file__") for module in list(sys.modules.values()) if hasattr(module, "__dict__"))
-    files = {file for file in modules if isinstance(file, str) and os.path.isabs(file)}
+    files = {file for module in list(sys.modules.values()) if (file := _file_of(module)) and os.path.isabs(file)}
     ours = (path for name in ("ops", "dyc", "lightning_modules") for path in (HOME / name).rglob("*"))
     files |= {str(path) for path in ours if path.suffix != ".pyc" and path.is_file()}
     installed = [os.path.abspath(folder) for folder in sys.path]
     for folder in map(Path, installed):
         files |= {str(path) for kind in ("dist", "egg") for path in folder.glob(f"*.{kind}-info/entry_points.txt")}
     return sorted({*files, *map(os.path.dirname, files), *installed})
+
+
+def _file_of(module: Any) -> str | None:
+    """Return the file that a module was loaded from; one that waits to be loaded at its first use still waits."""
+    try:
+        file = object.__getattribute__(module, "__dict__").get("__file__")
+    except AttributeError:  # a program may put anything into sys.modules
+        return None
+    return file if isinstance(file, str) else None
 
 
 def _state(sources: Sequence[str]) -> str:

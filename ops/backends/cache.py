@@ -1,6 +1,7 @@
 """The folder in which compiled files are kept, and how they get there whole.
 
-The command ``dyc`` loads this file alone, to keep help texts in the same folder: it imports PyTorch in no case but one.
+The command ``dyc`` loads this file by itself, to keep help texts in the same folder. So nothing is imported at its head
+that brings PyTorch along.
 """
 
 import errno
