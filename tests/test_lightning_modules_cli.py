@@ -21,6 +21,8 @@ FIT = [
     "--data.batch_size=64",
     "--trainer.max_epochs=1",
     "--trainer.limit_train_batches=2",
+    "--trainer.limit_val_batches=1",
+    "--trainer.limit_test_batches=1",
     "--trainer.enable_progress_bar=false",
     "--trainer.accelerator=cpu",
 ]
@@ -88,7 +90,8 @@ def test_saved_settings_evaluate_a_checkpoint(inside, capsys, command):
 
 
 def test_checkpoint_alone_says_which_network_it_is(inside, capsys):
-    assert main(["test", "--name=first", "--ckpt_path=best", "--data.dataset=digits"]) == 0
+    argv = ["test", "--name=first", "--ckpt_path=best", "--data.dataset=digits", "--trainer.limit_test_batches=1"]
+    assert main(argv) == 0
     assert "top-1" in capsys.readouterr().out
 
 
@@ -104,7 +107,7 @@ def test_evaluation_prepares_images_as_the_training_did(tmp_path, monkeypatch, c
     monkeypatch.setattr(
         ImageData, "on_after_batch_transfer", lambda *a: seen.append((a[0], prepared(*a))) or prepared(*a)
     )
-    assert main(["test", "--name=prepared", "--ckpt_path=last"]) == 0
+    assert main(["test", "--name=prepared", "--ckpt_path=last", "--trainer.limit_test_batches=1"]) == 0
     assert main(["predict", "--name=prepared", "--ckpt_path=last", f"--data.predict_folder={folder}"]) == 0
     for module, (images, *_) in seen:
         assert images.shape[-1] == 16
