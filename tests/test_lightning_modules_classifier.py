@@ -1,5 +1,7 @@
 """ImageClassifier: every training option runs and does what it says, on real digits."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -16,6 +18,7 @@ from lightning_modules import (
     ScheduleSettings,
     Throughput,
 )
+from lightning_modules import classifier as classifier_module
 from lightning_modules.callbacks import throughput
 from ops import ArgumentError
 
@@ -39,6 +42,18 @@ def test_network_takes_classes_and_channels_from_the_data():
     fit(classifier)
     assert classifier.net.conv_stem.in_channels == 1
     assert classifier.hparams.num_classes == classifier.net.num_classes == 10
+
+
+def test_network_and_data_are_checked_again_only_when_they_change(monkeypatch):
+    checked = []
+    monkeypatch.setattr(classifier_module, "check_fits", lambda net, *others: checked.append(net))
+    classifier = ImageClassifier("test_resnet", num_classes=10, model_kwargs={"in_chans": 1})
+    for size, times in ((32, 1), (32, 1), (64, 2)):
+        classifier.fit_to(SimpleNamespace(num_classes=10, in_chans=1, image_size=size))
+        assert len(checked) == times
+    classifier.net = nn.Sequential(classifier.net)
+    classifier.fit_to(SimpleNamespace(num_classes=10, in_chans=1, image_size=64))
+    assert checked[2:] == [classifier.net]
 
 
 def test_logged_figures(tmp_path):

@@ -13,6 +13,7 @@ from support.processes import run
 
 from lightning_modules import ImageData
 from lightning_modules.cli import COMMANDS, main
+from lightning_modules.cli.training import DycCLI
 
 FIT = [
     "fit",
@@ -133,6 +134,14 @@ def test_every_command_has_help(capsys, command):
     shown = capsys.readouterr().out
     assert shown.startswith(f"usage: dyc {command}")
     assert len(shown.splitlines()[0]) < 160
+
+
+def test_only_the_command_that_runs_gets_a_parser(monkeypatch):
+    built, prepare = [], DycCLI._prepare_subcommand_parser
+    monkeypatch.setattr(DycCLI, "_prepare_subcommand_parser", lambda *a, **k: built.append(a[2]) or prepare(*a, **k))
+    with pytest.raises(SystemExit):
+        main(["test", "--help"])
+    assert built == ["test"]
 
 
 def test_overview_names_every_command(capsys):
