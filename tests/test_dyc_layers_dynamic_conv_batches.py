@@ -112,7 +112,7 @@ def test_export(kind, x):
 def test_export_of_any_batch_size(kind, shape):
     layer = layer_of(kind, shape).eval()
     batch = {0: torch.export.Dim("batch", min=0)}
-    exported = torch.export.export(layer, (torch.randn(4, 8, 9, 7),), dynamic_shapes=(batch, None)).module()
+    exported = torch.export.export(layer, (torch.randn(4, 8, 9, 7),), dynamic_shapes=(batch,)).module()
     for samples in (0, 1, 2, 5):
         x = torch.randn(samples, 8, 9, 7)
         torch.testing.assert_close(exported(x), layer(x))
