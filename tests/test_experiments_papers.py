@@ -40,7 +40,7 @@ def test_every_printed_number_is_there_as_printed_and_none_is_added():
 
 def test_names_are_lower_case_unique_and_without_special_characters():
     paths = [row.path for row in ROWS]
-    assert len(paths) == len(set(paths)) > 300
+    assert len(paths) == len(set(paths)) > 250
     assert all(path == path.lower() and path.replace("/", "").replace("_", "").isalnum() for path in paths)
     assert all(path.count("/") == 3 for path in paths)  # PAPER/TABLE/DATA SET/NETWORK
 
@@ -56,7 +56,7 @@ def test_find(path, count):
 @pytest.mark.parametrize(
     ("path", "close"),
     [
-        ("dyd", "did you mean 'dyc'"),
+        ("dynt", "did you mean 'dynet'"),
         ("dyc/tabel1", "did you mean 'table1'"),
         ("dyc/table1/cifar10/dycc", "did you mean 'cifar10/dyc'"),
         ("dyc/table1/cifar1", "'cifar10/dyc'"),  # not the rows whose names begin so
@@ -133,11 +133,11 @@ def test_every_recipe_belongs_to_a_row():
     assert kept == used
 
 
-def counted(network: str, arguments: dict) -> tuple[str, tuple]:
+def counted(network: str, arguments: dict) -> tuple[str, str]:
     """Return a network and its arguments as they decide about counts: groups of channels count like single ones."""
     rest = {name: value for name, value in arguments.items() if (name, value) != ("select", "cgr")}
     rest.pop("drop_rate", None)
-    return network.removesuffix("_cgr_max").removesuffix("_cgr"), tuple(rest.items())
+    return network.removesuffix("_cgr_max").removesuffix("_cgr"), repr(rest)
 
 
 def test_counts_are_those_of_the_list_of_published_figures():
