@@ -101,6 +101,7 @@ class RunWandbLogger(WandbLogger):
                     raise
                 instead = "this run is logged offline" if mode == "online" else "this run is not logged there"
                 _say(f"W&B cannot be used ({_first_line(error)}); {instead}")
+                wandb.teardown()  # its service keeps the id of a run that failed to start
             else:
                 if mode != "offline":  # online, the server knows the step
                     self._first_step = None

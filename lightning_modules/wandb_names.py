@@ -24,7 +24,7 @@ def shortened(text: str, longest: int) -> str:
 
     Example:
         >>> shortened("seed0", 16), shortened("a folder of images", 16)
-        ('seed0', 'a folde-6c5b0f19')
+        ('seed0', 'a folde-4616df48')
     """
     if len(text) <= longest:
         return text
