@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,7 +65,8 @@ def finish_wandb(status: int) -> None:
             wandb.finish(exit_code=status)
         except Exception as error:  # what W&B raises has no common type
             _say(f"W&B's run was not finished ({error or type(error).__name__})")
-            wandb.teardown()
+            with suppress(Exception):  # of the same service, which may be gone
+                wandb.teardown()
 
 
 def build_loggers(

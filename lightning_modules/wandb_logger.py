@@ -108,6 +108,7 @@ class RunWandbLogger(WandbLogger):
                 return run
         raise AssertionError("a disabled run can always be started")
 
+    @rank_zero_only
     def attempt(self, action: Callable[[Any], Any]) -> None:
         """Do something with W&B's run. If that fails, say so and leave W&B alone from then on."""
         if self.failed:

@@ -63,7 +63,7 @@ class WandbPredictions(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Note labels and predictions, and keep the images of the worst ones."""
-        if trainer.is_global_zero and wandb_loggers(trainer):
+        if trainer.is_global_zero and wandb_loggers(trainer) and isinstance(outputs, Tensor):
             images, labels = batch[:2]
             data = trainer.datamodule
             self.add(outputs.float(), images, labels, data.mean, data.std)
