@@ -5,13 +5,18 @@ import json
 import os
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import wandb
 import yaml
 from support.wandb_file import read_run
 
+from lightning_modules.callbacks import WandbAttention, WandbPredictions, WandbSummary
 from lightning_modules.cli import main
+from lightning_modules.cli.fit_summary import offline_parts
+from lightning_modules.cli.wandb_options import _continued, wandb_callbacks
+from lightning_modules.loggers import build_loggers
 
 FIT = [
     "fit",
@@ -165,28 +170,33 @@ def test_a_resumed_run_goes_on_with_its_wandb_run(inside, parts):
     assert [row["epoch"] for row in second.history if "train/loss" in row] == [1]
 
 
-def test_under_another_name_a_checkpoint_begins_a_run_of_its_own(inside, parts, capsys):
-    checkpoint = "runs/exp/dyc/seed0/version_0/checkpoints/last.ckpt"
-    options = [
-        *FIT,
-        *DYNAMIC,
-        "--name=other",
-        "--trainer.max_epochs=2",
-        "--wandb_media=false",
-        f"--ckpt_path={checkpoint}",
-    ]
-    assert main([*options, "--trainer.limit_test_batches=1"]) == 0
-    (other,) = offline_runs(inside / "runs/other")
-    assert other.run.run_id != parts[0].run.run_id
-    assert not [
-        key for key in other.summary if key.startswith(("predictions/", "attention/layers", "attention/kernels"))
-    ]
-    assert other.summary["epochs"] == 2
+def test_only_a_run_of_the_same_name_and_project_goes_on_with_its_wandb_run():
+    known = {"id": "abc", "name": "exp/version_0", "project": "dyc", "step": 5}
+
+    def continued(name="exp", project="dyc", folder="runs/exp/version_0/checkpoints", checkpoint=known):
+        options = {"ckpt_path": f"{folder}/last.ckpt" if folder else None, "wandb_project": project}
+        held = None if checkpoint is None else {"wandb": checkpoint}
+        return _continued(SimpleNamespace(checkpoint=held, run_root=Path("runs"), run_name=name), options)
+
+    assert continued() == known
+    assert continued(folder="./runs/../runs/exp/version_3/checkpoints") == known
+    assert continued(name="other") is None
+    assert continued(project="other") is None
+    assert continued(folder="downloads") is None
+    assert continued(folder=None, checkpoint=None) is None
+    assert continued(checkpoint={}) is None  # of a run without W&B
 
 
-def test_the_upload_that_is_proposed_has_all_parts_in_order(inside, parts, capsys):
-    from lightning_modules.cli.fit_summary import offline_parts
+def test_media_can_be_left_out():
+    def kinds(mode, media):
+        return [type(each) for each in wandb_callbacks({"wandb": mode, "wandb_media": media})]
 
+    assert kinds("disabled", True) == []
+    assert kinds("auto", False) == [WandbSummary]
+    assert kinds("auto", True) == [WandbSummary, WandbAttention, WandbPredictions]
+
+
+def test_the_upload_that_is_proposed_has_all_parts_in_order(inside, parts):
     folder = Path("runs/exp/dyc/seed0")
     found = offline_parts(folder / "version_1")
     assert [path.parents[1].name for path in found] == ["version_0", "version_1"]
@@ -222,8 +232,6 @@ def test_online_without_a_key_is_offline(inside, monkeypatch, capsys):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(inside / "none"))
     monkeypatch.setenv("HOME", str(inside))
-    from lightning_modules.loggers import build_loggers
-
     wandb.teardown()
     try:
         logger = build_loggers(inside / "version_0", "name", "online", "project", [])[1]
