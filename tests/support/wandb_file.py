@@ -2,11 +2,13 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from support.processes import HANGS
 from wandb.proto import wandb_internal_pb2 as messages
 
 BLOCK, HEADER = 32768, 7
@@ -24,6 +26,8 @@ def records(path: Path) -> Iterator[Any]:
             continue
         _, length, kind = struct.unpack_from("<IHB", data, place)
         part = data[place + HEADER : place + HEADER + length]
+        if len(part) < length:  # not yet written
+            return
         place += HEADER + length
         parts = part if kind in (FULL, FIRST) else parts + part
         if kind in (FULL, LAST):
@@ -38,7 +42,17 @@ def values(items: Any) -> dict[str, Any]:
 
 
 def read_run(folder: Path) -> SimpleNamespace:
-    """Return the run of one offline folder of W&B: run, config, summary, history, axes and exit status."""
+    """Return the run of one offline folder of W&B: run, config, summary, history, axes and exit status.
+
+    The run must have been finished. W&B's service may write the end of its file a little later.
+    """
+    deadline = time.monotonic() + HANGS
+    while (found := _read(folder)).status is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
+
+
+def _read(folder: Path) -> SimpleNamespace:
     (path,) = folder.glob("*.wandb")
     found = SimpleNamespace(run=None, config={}, summary={}, history=[], axes={}, status=None, files=folder / "files")
     for record in records(path):
