@@ -194,11 +194,12 @@ class ImageClassifier(LightningModule):
             for averaged, current in zip(iter_temperatures(self.ema.module), iter_temperatures(self.net)):
                 averaged.copy_(current)
 
-    def _evaluate(self, batch: tuple[Tensor, Tensor], stage: str) -> None:
+    def _evaluate(self, batch: tuple[Tensor, Tensor], stage: str) -> Tensor:
         x, labels = batch
         logits = self(x)
         self.losses[stage].update(nn.functional.cross_entropy(logits, labels), weight=len(labels))
         self.metrics[stage].update(logits, labels)
+        return logits
 
     def _log_evaluation(self, stage: str) -> None:
         values = {f"{stage}/loss": self.losses[stage].compute(), **self.metrics[stage].compute()}
@@ -214,9 +215,9 @@ class ImageClassifier(LightningModule):
         """Log the validation loss and accuracies."""
         self._log_evaluation("val")
 
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Add one batch to the test metrics."""
-        self._evaluate(batch, "test")
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Add one batch to the test metrics, and return its logits ``(B, num_classes)`` for the callbacks."""
+        return self._evaluate(batch, "test")
 
     def on_test_epoch_end(self) -> None:
         """Log the test loss and accuracies."""

@@ -11,7 +11,6 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_modules.callbacks import (
@@ -38,8 +37,9 @@ from lightning_modules.cli.option_errors import OneLineParser, one_line
 from lightning_modules.cli.saved_config import SaveRunConfig
 from lightning_modules.cli.short_forms import expand
 from lightning_modules.cli.trained_settings import take_conversions
+from lightning_modules.cli.wandb_options import add_wandb_options, run_loggers, wandb_callbacks
 from lightning_modules.data import ImageData
-from lightning_modules.loggers import RunLoggers, WandbMode, build_loggers, finish_wandb, with_run_loggers
+from lightning_modules.loggers import RunLoggers, finish_wandb, with_run_loggers
 from lightning_modules.resume import check_optimizer, epochs_behind
 from lightning_modules.runs import CHECKPOINTS, claim_folder, find_checkpoint, give_back, read_checkpoint
 from ops import ArgumentError
@@ -60,19 +60,10 @@ class DycCLI(LightningCLI):
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options of the run, ahead of the long groups."""
         super().add_default_arguments_to_parser(parser)
-        parser.add_argument("--name", type=str, default="run", help="Name of the run: its folder and its W&B group.")
+        parser.add_argument("--name", type=str, default="run", help="Name of the run: its folder, and its name in W&B.")
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
         parser.add_argument("--import", type=str | list[str], default=[], metavar="FILE.py|MODULE", help=IMPORT_HELP)
-        parser.add_argument(
-            "--wandb", type=WandbMode, default="auto", help="W&B: auto is online when logged in and offline otherwise."
-        )
-        parser.add_argument("--wandb_project", type=str, default="dyc", help="W&B's project.")
-        parser.add_argument(
-            "--wandb_tags",
-            type=list[str],
-            default=[],
-            help="Further W&B tags; model, data set and seed are always tagged.",
-        )
+        add_wandb_options(parser)
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add model and data before the trainer, whose options fill many screens of ``--help``."""
@@ -162,7 +153,7 @@ class DycCLI(LightningCLI):
             if config["fast_dev_run"]:
                 loggers = False
             elif loggers is not False:
-                loggers = with_run_loggers(loggers, self._loggers)
+                loggers = with_run_loggers(loggers, lambda: run_loggers(self))
             if config["enable_autolog_hparams"]:  # RunSettings logs them, and more
                 kwargs["enable_autolog_hparams"] = False
         if self.subcommand == "predict":
@@ -170,12 +161,6 @@ class DycCLI(LightningCLI):
         self.trainer_defaults["callbacks"] = self._callbacks(config, bool(loggers))
         with refusals_of_the_trainer(config):
             return super().instantiate_trainer(logger=loggers, **kwargs)
-
-    def _loggers(self) -> list[Logger]:
-        options = self.config_init[self.subcommand]
-        tags = [*self.model.source.tags, self.datamodule.dataset_name, f"seed{options['seed_everything']}"]
-        tags += options["wandb_tags"]
-        return build_loggers(self.folder, self.run_name, options["wandb"], options["wandb_project"], tags)
 
     def _callbacks(self, trainer: Any, logs: bool) -> list[Callback]:
         if self.subcommand == "predict":
@@ -187,7 +172,7 @@ class DycCLI(LightningCLI):
         found: list[Callback] = [] if seed is False else [EpochSeed(int(seed))]
         found += [FiniteLoss(), Throughput(), AttentionMonitor(), EpochReport()]
         if logs:
-            found.append(LearningRateMonitor("epoch"))
+            found += [*wandb_callbacks(self.config_init["fit"]), LearningRateMonitor("epoch")]
             if trainer["enable_autolog_hparams"]:
                 found.append(RunSettings(self._settings()))
         own_bar = any(isinstance(each, ProgressBar) for each in trainer["callbacks"] or [])
