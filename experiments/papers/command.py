@@ -4,12 +4,18 @@ import json
 from collections.abc import Sequence
 from os import PathLike
 
-from experiments.papers.entries import Row
+from experiments.papers.entries import Row, Shortened
 from ops import ArgumentError
 
 
 def command(
-    row: Row, seed: int, *, name: str, protocol: Sequence[str | PathLike[str]] = (), options: Sequence[str] = ()
+    row: Row,
+    seed: int,
+    *,
+    name: str,
+    protocol: Sequence[str | PathLike[str]] = (),
+    quick: bool = False,
+    options: Sequence[str] = (),
 ) -> list[str]:
     """Return ``["fit", "--config=...", ...]``, for ``lightning_modules.cli.main`` or after ``dyc``.
 
@@ -21,6 +27,7 @@ def command(
         seed: Seed of the training.
         name: Name of the run.
         protocol: Configuration files that are laid over the recipe.
+        quick: Whether the row's own changes for the quick protocol apply.
         options: Further words, which come last.
 
     Raises:
@@ -36,8 +43,10 @@ def command(
         raise ArgumentError("row", sentence=f"{row.path} is not trained{''.join(f': {each}' for each in reasons)}")
     words = ["fit", *(f"--config={file}" for file in (*row.recipe, *protocol))]
     words += [f"--name={name}", f"--seed_everything={seed}", f"--model.model={row.network}"]
-    words += [f"--model.model_kwargs.{argument}={_text(value)}" for argument, value in row.arguments.items()]
-    words += [f"--{option}={_text(value)}" for option, value in row.options.items()]
+    changes = row.quick if quick else Shortened()
+    arguments, further = {**row.arguments, **changes.arguments}, {**row.options, **changes.options}
+    words += [f"--model.model_kwargs.{argument}={_text(value)}" for argument, value in arguments.items()]
+    words += [f"--{option}={_text(value)}" for option, value in further.items()]
     return [*words, *options]
 
 

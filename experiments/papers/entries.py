@@ -50,6 +50,21 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Shortened:
+    """What the quick protocol changes about a row, beside what it changes about every row.
+
+    Args:
+        arguments: Arguments of the network, added to those of the row.
+        options: Options of ``dyc fit``, added to those of the row.
+        note: What is measured then, where it is not what the paper measured.
+    """
+
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Row:
     """One network of a table on one data set: how it is measured, and what is printed about it.
 
@@ -66,6 +81,7 @@ class Row:
         num_classes: Outputs of the classifier that is counted or timed; None for the network's own.
         benchmark: What timing needs beside these: ``batch_size``; ``backend``; for a single layer, ``layer``
             (``static``, ``dy`` or ``dyc``), ``channels``, ``kernel_size`` and ``stride``.
+        quick: What the quick protocol changes about it.
         same_as: Path of the row whose network and runs this one shares.
         note: What is special about it.
     """
@@ -81,6 +97,7 @@ class Row:
     image_size: int | None = None
     num_classes: int | None = None
     benchmark: Mapping[str, Any] = field(default_factory=dict)
+    quick: Shortened = Shortened()
     same_as: str | None = None
     note: str = ""
 

@@ -12,6 +12,7 @@
         arguments: {stem_stride: 1}          # of the networks
         image_size: 32                       # where they are counted or timed; and num_classes
         benchmark: {batch_size: 1}           # where they are timed
+        quick: {arguments: {stage2_stride: 2}, note: ...}    # what `--protocol quick` changes: arguments, set
     tables:
       table1:
         source: table1_accuracy          # as published.csv names it
@@ -37,8 +38,8 @@
 
 Numbers are quoted, so that they keep the digits that are printed. How a figure is measured follows from its metric
 (``metrics.py``). A row can repeat each key of its data set: ``recipe``, ``image_size`` and ``num_classes`` replace it,
-``set``, ``arguments`` and ``benchmark`` are added to it, and ``over: [selectconv/selective.yaml]`` lists files that
-are laid over the recipe. ``same_as: TABLE/ROW`` stands in place of all of these, where papers print one network in
+``set``, ``arguments``, ``benchmark`` and ``quick`` are added to it, and ``over: [selectconv/selective.yaml]`` lists
+files that are laid over the recipe. ``same_as: TABLE/ROW`` stands in place of all of these, where papers print one network in
 several tables: the row has that row's network and shares its runs. ``reason`` may stand in a table, a row or a figure.
 
 A figure may be a mapping with ``value``, ``spread``, ``note``, ``status``, ``reason``; ``model`` and ``dataset``, if it
@@ -54,14 +55,14 @@ from typing import Any
 
 import yaml
 
-from experiments.papers.entries import Claim, Figure, Paper, Row, Table
+from experiments.papers.entries import Claim, Figure, Paper, Row, Shortened, Table
 
 Content = Mapping[str, Any]
 
 FILES = Path(__file__).parents[1]
 """The folder that recipes are named from."""
 
-REPLACED, ADDED = ("recipe", "image_size", "num_classes"), ("set", "arguments", "benchmark")
+REPLACED, ADDED = ("recipe", "image_size", "num_classes"), ("set", "arguments", "benchmark", "quick")
 MEASURED = ("network", "over", *REPLACED, *ADDED)
 """What says how a row is measured."""
 
@@ -124,6 +125,10 @@ class _Reader:
         added = {key: {**common.get(key, {}), **row.get(key, {})} for key in ADDED}
         files = [*(replaced.pop("recipe") or ()), *row.get("over", ())]
         recipe, options = tuple(FILES / file for file in files), added.pop("set")
+        quick = added.pop("quick")
+        if set(quick) - {"arguments", "set", "note"}:
+            raise ValueError(f"{self.paper}: quick takes arguments, set and note, not {sorted(quick)}")
+        added["quick"] = Shortened(quick.get("arguments", {}), quick.get("set", {}), quick.get("note", ""))
         return {"network": row.get("network"), "recipe": recipe, "options": options, **replaced, **added}
 
     def _figure(self, table: str, metric: str, content: str | Content, reason: str) -> Figure:
