@@ -46,3 +46,7 @@ def _own_packages() -> ModuleType:
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+if __name__ == "__main__":  # how processes of several trainings are started
+    sys.exit(main())
