@@ -10,8 +10,9 @@ from lightning_modules import ImageClassifier, ImageData
 from lightning_modules.cli import main
 
 ROOT = Path(__file__).parents[1]
+PAPERS = ROOT / "experiments/papers"  # tables of the papers; test_experiments_papers.py
 PARTS = ROOT / "experiments/selectconv"  # files that a command combines; test_experiments_selectconv.py
-CONFIGS = sorted(p for p in (ROOT / "experiments").rglob("*.yaml") if p.parent != PARTS)
+CONFIGS = sorted(p for p in (ROOT / "experiments").rglob("*.yaml") if p.parent not in (PAPERS, PARTS))
 RECIPES = sorted((ROOT / "experiments/dyc_report").glob("*.yaml"))
 
 
