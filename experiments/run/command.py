@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
 
 def planned(options: Any, kept: Sequence[Any]) -> list[Any]:
     """Return what the command line asks for, as :class:`experiments.run.plan.Item`."""
-    from experiments.run.plan import items_of, rows_of, training_name, way_of
+    from experiments.run.plan import items_of, rows_of, training_name, ways_of
     from experiments.run.settings import arguments_of
     from lightning_modules.cli.jobs.training import Training
 
@@ -50,7 +50,7 @@ def planned(options: Any, kept: Sequence[Any]) -> list[Any]:
     found = []
     for row in rows_of(options.papers):
         trainings = []
-        for seed in dict.fromkeys(options.seeds) if way_of(row)[0] == "train" else ():
+        for seed in dict.fromkeys(options.seeds) if "train" in ways_of(row) else ():
             arguments = arguments_of(row, options.protocol, seed, [*further, *options.set])
             title = f"{row.path} seed {seed} ({options.protocol})"
             name = training_name(row, options.protocol, seed)
@@ -101,11 +101,15 @@ def trained(items: Sequence[Any], options: Any) -> tuple[int | None, bool]:
         from experiments.run.cluster import submit
 
         return submit(todo, options)
+
+    def ended(training: Any) -> None:
+        keep(by_training[training], options.results)
+
     if todo:
         execution = Execution(
             [each.training for each in todo],
             options.jobs,
-            ended=lambda training: keep(by_training[training], options.results) and None,
+            ended=ended,
             settings=fixed,
         )
         outcomes = execution.run()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from experiments.papers.catalog import Figure
+from experiments.papers.entries import Figure
 from experiments.records import Record, append, read_all
 from experiments.run.plan import Item, is_kept
 from lightning_modules.cli.jobs import history

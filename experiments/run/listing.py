@@ -3,24 +3,28 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from experiments.papers.catalog import papers
+from experiments.papers import catalog
 from experiments.records import Record
-from experiments.run.plan import Item, way_of
+from experiments.run.plan import Item
 from lightning_modules.cli.jobs.progress import duration
 from lightning_modules.cli.tables import Table
+
+RUN = ("train", "count", "latency")
+"""The ways that measure something, of those of a figure."""
 
 
 def papers_listed(kept: Sequence[Record]) -> str:
     """Return every table of every paper with the number of its rows, of those that can be run, and of those done."""
     recorded = {record.path for record in kept}
     lines = Table(["table", "how", "title", "rows", "runnable", "done"], 3)
-    for paper in papers().values():
+    for paper in catalog.papers().values():
         lines.rows += [[paper.name, "", paper.title, "", "", ""]]
         for table in paper.tables.values():
             rows = list(table.rows.values())
-            runnable = sum(way_of(row)[0] != "none" for row in rows)
+            runnable = sum(any(each.how in RUN for each in row.figures.values()) for row in rows)
             done = sum(row.measured_as in recorded for row in rows)
-            lines.rows.append([f"  {table.path}", table.how, table.title, *map(str, (len(rows), runnable, done))])
+            ways = ", ".join(how for how in table.ways if how in RUN)
+            lines.rows.append([f"  {table.path}", ways or "none", table.title, *map(str, (len(rows), runnable, done))])
     return f"{lines}\n\ndone: rows with at least one record; dyc run PAPER/TABLE --dry_run tells more"
 
 

@@ -4,23 +4,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.papers.catalog import Figure, Row, find, papers, table_of
+from experiments.papers import catalog
+from experiments.papers.entries import Figure, Row
 from experiments.records import Record
 from experiments.run.settings import changed_since
 from lightning_modules.cli.jobs import history
 from lightning_modules.cli.jobs.training import State, Training
 
-TRAINED = ("top1_accuracy", "top1", "top1_error", "error", "top5")
-"""Printed figures that a training measures; the others are counted or timed."""
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Item:
     """One thing to measure: a training with one seed, or what is counted or timed of a row.
 
     Args:
         row: The row under whose path the figures are kept.
-        how: ``train``, ``count``, ``latency`` or ``none``.
+        how: ``train``, ``count``, ``latency``; or ``none``, also for what follows from other rows.
         protocol: As in the records.
         figures: What is measured.
         status: ``done``, ``running``, ``not recorded``, ``not tested``, ``interrupted``, ``new``, ``none`` or
@@ -48,30 +46,23 @@ def rows_of(paths: Sequence[str]) -> list[Row]:
     Raises:
         ArgumentError: There is no such paper, table or row.
     """
-    asked = [row for path in paths for row in find(path)]
-    measured = [row if row.same_as is None else find(row.same_as)[0] for row in asked]
-    return list({row.path: row for row in measured}.values())
+    asked = [row for path in paths for row in catalog.find(path)]
+    return list({row.measured_as: catalog.find(row.measured_as)[0] for row in asked}.values())
 
 
 def figures_of(row: Row) -> dict[str, Figure]:
     """Return the printed figures of a row and of those that share its runs, by metric."""
-    paper = papers()[row.path.partition("/")[0]]
-    found: dict[str, Figure] = dict(row.figures)
-    for table in paper.tables.values():
-        for other in table.rows.values():
-            if other.same_as == row.path and table.how == table_of(row).how:
-                found = {**other.figures, **found}
+    paper = catalog.papers()[row.path.partition("/")[0]]
+    rows = [each for table in paper.tables.values() for each in table.rows.values() if each.measured_as == row.path]
+    return {metric: figure for each in [*rows, row] for metric, figure in each.figures.items()}
+
+
+def ways_of(row: Row) -> dict[str, list[Figure]]:
+    """Return the figures of a row by how they are measured; what follows from other rows is not measured."""
+    found: dict[str, list[Figure]] = {}
+    for figure in figures_of(row).values():
+        found.setdefault("none" if figure.how == "follows" else figure.how, []).append(figure)
     return found
-
-
-def way_of(row: Row) -> tuple[str, str]:
-    """Return how a row is measured, and why it is not if it is not."""
-    table = table_of(row)
-    if table.how == "none":
-        return "none", table.reason
-    if row.network is None:
-        return "none", row.note or "its network is not part of this package"
-    return table.how, ""
 
 
 def items_of(row: Row, protocol: str, trainings: Iterable[tuple[int, Training]], kept: Sequence[Record]) -> list[Item]:
@@ -83,17 +74,15 @@ def items_of(row: Row, protocol: str, trainings: Iterable[tuple[int, Training]],
         trainings: They, with their seeds; used only for rows that are trained.
         kept: The records.
     """
-    how, reason = way_of(row)
-    figures = figures_of(row)
-    if how == "none":
-        return [Item(row, how, "", tuple(figures.values()), "none", reason=reason)]
-    trained = tuple(each for each in figures.values() if each.metric in TRAINED) if how == "train" else ()
-    others = tuple(each for each in figures.values() if each not in trained)
-    found = [_training(row, protocol, trained, *each, kept) for each in trainings] if trained else []
-    if others:
-        way = "latency" if how == "latency" else "count"
-        done = is_kept(kept, row, way, None, others)
-        found.append(Item(row, way, way, others, "done" if done else "new"))
+    found = []
+    for how, figures in ways_of(row).items():
+        if how == "train":
+            found += [_training(row, protocol, tuple(figures), *each, kept) for each in trainings]
+            continue
+        status = "none" if how == "none" else "done" if is_kept(kept, row, how, None, figures) else "new"
+        reasons = dict.fromkeys(figure.reason or "follows from other rows" for figure in figures)
+        reason = "; ".join(reasons) if how == "none" else ""
+        found.append(Item(row, how, how, tuple(figures), status, reason=reason))
     return found
 
 

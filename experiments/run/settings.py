@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from experiments.papers.catalog import Row
+from experiments.papers.entries import Row
 from lightning_modules.cli.jobs import history
 from lightning_modules.cli.jobs.settings import flat
 from lightning_modules.cli.jobs.training import Training

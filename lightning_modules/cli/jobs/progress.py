@@ -61,7 +61,7 @@ class Watch:
         if "train/images_per_second" in self.figures:
             parts.append(f"{self.figures['train/images_per_second']:,.0f} images/s")
         left = self.seconds_left()
-        if left is not None:
+        if left is not None and self.epoch < self.epochs:
             parts.append(f"{duration(left)} left")
         return ", ".join(parts)
 
