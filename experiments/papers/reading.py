@@ -65,6 +65,7 @@ REPLACED, ADDED = ("recipe", "image_size", "num_classes"), ("set", "arguments", 
 MEASURED = ("network", "over", *REPLACED, *ADDED)
 """What says how a row is measured."""
 
+FOLLOWS = ("ratio", "difference")
 PRINTED = ("spread", "note", "status", "reason", "model", "dataset")
 
 
@@ -132,6 +133,7 @@ class _Reader:
         given |= {**common.get("metrics", {}).get(metric, {}), **content}
         value, unit = given.pop("value"), given.pop("unit")
         printed = {key: given.pop(key) for key in PRINTED if key in given}
+        given |= {key: tuple(f"{self.paper}/{row}" for row in given[key]) for key in FOLLOWS if key in given}
         if not isinstance(value, str) or not isinstance(printed.get("spread", ""), str):
             raise ValueError(f"{self.paper}/{table}: {metric} {content} must be quoted, to keep its digits")
         return Figure(metric, value, unit, options=given, **printed)
