@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from experiments.papers.entries import Figure
+from experiments.papers.units import measured_value
 from experiments.records import Record, append, read_all
 from experiments.run.plan import Item, is_kept
 from lightning_modules.cli.jobs import history
@@ -61,7 +61,7 @@ def records_of(item: Item) -> list[Record]:
     return [
         Record(
             metric=figure.metric,
-            value=f"{in_unit(figure, tested[KEYS.get(figure.metric, 'test/top1')]):.6g}",
+            value=f"{measured_value(figure, tested[KEYS.get(figure.metric, 'test/top1')]):.6g}",
             unit=figure.unit,
             **common,
         )
@@ -72,17 +72,6 @@ def records_of(item: Item) -> list[Record]:
 def logged(training: Training) -> list[dict[str, float]]:
     """Return the figures of each epoch of a training."""
     return list(training.logged().values())
-
-
-def in_unit(figure: Figure, share: float) -> float:
-    """Return an accuracy as the paper prints it: a share, percent, or percent of error.
-
-    Example:
-        >>> in_unit(Figure("error", "5.2", "%"), 0.95)
-        5.0
-    """
-    value = 1 - share if "error" in figure.metric else share
-    return round(100 * value, 10) if figure.unit == "%" else value
 
 
 def _all(parts: Sequence[dict], name: str) -> str:

@@ -6,6 +6,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from experiments.papers.command import command
 from experiments.papers.entries import Row
 from lightning_modules.cli.jobs import history
 from lightning_modules.cli.jobs.settings import flat
@@ -48,17 +49,12 @@ def arguments_of(row: Row, protocol: str, seed: int, further: Sequence[str] = ()
     Raises:
         ArgumentError: There is no such protocol.
     """
-    found = [f"--config={path}" for path in row.recipe]
-    found.append(f"--model.model={row.network}")
-    found += [f"--model.model_kwargs.{key}={_text(value)}" for key, value in row.arguments.items()]
-    found += [f"--{key}={_text(value)}" for key, value in row.options.items()]
-    if protocol != "full":
-        path = PROTOCOLS / f"{protocol}.yaml"
+    files = [] if protocol == "full" else [PROTOCOLS / f"{protocol}.yaml"]
+    for path in files:
         if not path.is_file():
             raise ArgumentError("protocol", f"{protocol!r}, but {path} does not exist", "full")
-        found.append(f"--config={path}")
-        found += [f"--{key}={_text(value)}" for key, value in getattr(row, protocol, {}).items()]
-    return (*found, f"--seed_everything={seed}", *(f"--{each}" for each in further))
+    _, *words = command(row, seed, name="", protocol=files, options=[f"--{each}" for each in further])
+    return tuple(word for word in words if word != "--name=")
 
 
 def check_free(options: Sequence[str]) -> None:
@@ -89,7 +85,3 @@ def changed_since(training: Training) -> str:
 
 def _free(name: str) -> bool:
     return any(fnmatch(name.removesuffix("+"), pattern) for pattern in FREE)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
