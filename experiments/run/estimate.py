@@ -100,7 +100,7 @@ def _speed(settings: dict[str, Any]) -> float | str:
         parser = LightningArgumentParser()
         parser.add_class_arguments(ImageClassifier, "model", fail_untyped=False, sub_configs=True, skip={"net"})
         model = {**settings.get("model", {}), "num_classes": data["classes"]}
-        classifier = parser.instantiate_classes(parser.parse_object({"model": model})).model
+        classifier = parser.instantiate(parser.parse_object({"model": model})).model
         net = classifier.source.build(data["classes"], classifier.source.in_chans(data["channels"]))
     except (ArgumentError, RuntimeError, TypeError, ValueError, SystemExit) as error:
         return f"cannot be told: {str(error).splitlines()[0] if str(error) else type(error).__name__}"

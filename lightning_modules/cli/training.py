@@ -249,7 +249,8 @@ def main(argv: Sequence[str]) -> None:
     torch.set_float32_matmul_precision("high")  # TF32 on the GPUs that have it, as every published recipe runs
     argv, configs = import_named(argv)
     sys.argv[1:] = expand(argv, configs)  # LightningCLI names the program and saves the command from here
-    usage = "dyc {} [-c CONFIG ...] [--name NAME] [--GROUP.OPTION VALUE ...] [--ckpt_path CKPT_PATH]"
+    usage = "dyc {} [-c CONFIG ...] [--name NAME]{} [--GROUP.OPTION VALUE ...] [--ckpt_path CKPT_PATH]"
+    seeds = {"fit": " [--seeds SEED ... [--jobs N]]"}  # lightning_modules/cli/jobs/seeds.py
     status = 1
     try:
         with told_by_exit_status():
@@ -265,7 +266,7 @@ def main(argv: Sequence[str]) -> None:
                     "prog": "dyc",
                     "allow_abbrev": False,
                     **{
-                        command: {"usage": usage.format(command), "allow_abbrev": False}
+                        command: {"usage": usage.format(command, seeds.get(command, "")), "allow_abbrev": False}
                         for command in DycCLI.subcommands()
                     },
                 },

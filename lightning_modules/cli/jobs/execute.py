@@ -106,6 +106,7 @@ class Execution:
     def stop(self, number: int = signal.SIGTERM) -> None:
         """End every process, and wait for it: after SIGTERM it saves the step that it is in."""
         for each in self.running:
+            self.stopped_by = self.stopped_by or number
             _signal(each.process, number)
         for each in list(self.running):
             each.process.wait()
@@ -144,6 +145,7 @@ class Execution:
             env=environment,
             start_new_session=True,  # Ctrl-C reaches this process alone, which tells the others to save
             pass_fds=[held.fileno()],
+            preexec_fn=None if self.catch else _ignore_preemption,
         )
         log.close()
         watch = Watch(training)
@@ -214,6 +216,11 @@ class Execution:
         finally:
             for number in taken if self.catch else ():
                 signal.signal(number, before[number])
+
+
+def _ignore_preemption() -> None:
+    """Let a process live when a cluster sends to all what submitit answers for them."""
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
 def visible_gpus() -> list[str]:
