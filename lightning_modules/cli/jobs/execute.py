@@ -55,7 +55,7 @@ class Execution:
     """Runs trainings, ``jobs`` of them at once.
 
     Cores are divided among the processes that run at once, unless ``OMP_NUM_THREADS`` is set; of several GPUs, each
-    process gets one in turn. Every process writes to ``log.txt`` in the folder of its training.
+    process gets one in turn, unless its ``trainer.devices`` asks for more. Every process writes to ``log.txt`` in the folder of its training.
 
     Args:
         trainings: What to run, in this order.
@@ -162,7 +162,7 @@ class Execution:
             found.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // self.jobs)))
         devices = visible_gpus()
         wanted = setting(training.settings, "trainer.devices", "auto")
-        if len(devices) > 1 and (self.jobs > 1 or wanted == "auto"):
+        if len(devices) > 1 and str(wanted) in ("auto", "1"):  # a recipe may want several
             found["CUDA_VISIBLE_DEVICES"] = devices[slot % len(devices)]
         threads = found.get("OMP_NUM_THREADS", "")
         return int(threads) if threads.isdigit() else None, found
