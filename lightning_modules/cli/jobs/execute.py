@@ -55,7 +55,8 @@ class Execution:
     """Runs trainings, ``jobs`` of them at once.
 
     Cores are divided among the processes that run at once, unless ``OMP_NUM_THREADS`` is set; of several GPUs, each
-    process gets one in turn, unless its ``trainer.devices`` asks for more. Every process writes to ``log.txt`` in the folder of its training.
+    process gets one in turn, unless its ``trainer.devices`` asks for more. Every process writes to ``log.txt`` in the
+    folder of its training.
 
     Args:
         trainings: What to run, in this order.
