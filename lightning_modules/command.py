@@ -9,6 +9,8 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
+from lightning_modules.allocator import keep_freed_memory
+
 THREADS = {"GOMP_SPINCOUNT": "1000"}
 """How PyTorch's threads wait for their next work, read once, when PyTorch is loaded.
 
@@ -18,6 +20,9 @@ These few rounds are too short for that, and yet catch most of the next work: dy
 
 DECIDED_BY = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 """The variables by which users say how threads wait; whoever set one of them has decided."""
+
+TRAINING = ("fit", "validate", "test", "predict")
+"""The commands whose steps ask for the same memory over and over."""
 
 
 def set_threads() -> None:
@@ -29,6 +34,8 @@ def set_threads() -> None:
 def main() -> int:
     """Run the command that the program's arguments name, and return its exit status: 2 if it cannot be found."""
     set_threads()
+    if sys.argv[1:2] and sys.argv[1] in TRAINING:
+        keep_freed_memory()
     own_packages = _own_packages()
     for name in ("ops", "dyc"):
         problem = own_packages.foreign_package(name)
