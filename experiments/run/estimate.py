@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from experiments.run.plan import Item
+from lightning_modules.allocator import keep_freed_memory
 from lightning_modules.cli.jobs.settings import setting
 from ops import ArgumentError
 
@@ -43,6 +44,7 @@ def estimates(items: Sequence[Item], jobs: int = 1) -> dict[Item, float | str]:
     found: dict[Item, float | str] = {}
     speeds: dict[str, float | str] = {}
     todo = [each for each in items if each.training and each.status in ("new", "interrupted", "not tested")]
+    keep_freed_memory()  # as a training does
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, threads // min(jobs, max(1, len(todo)))))
     try:
