@@ -14,7 +14,7 @@ from io import StringIO
 from lightning_modules.cli import main
 
 found = {}
-for command in ([], ["models"], ["compact"], ["build"], ["bench"]):
+for command in ([], ["models"], ["compact"], ["build"], ["bench"], ["run"]):
     shown = StringIO()
     with redirect_stdout(shown):
         try:
@@ -31,7 +31,7 @@ def test_help_imports_no_pytorch():
     done = run([sys.executable, "-c", SCRIPT], env=env)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert len(found) == 5
+    assert len(found) == 6
     for command, (first, loaded) in found.items():
         assert first.startswith(f"usage: dyc {command}".rstrip())
         assert not loaded, command

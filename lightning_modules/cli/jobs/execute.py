@@ -134,8 +134,8 @@ class Execution:
             return
         slot = min(set(range(self.jobs)) - {each.slot for each in self.running})
         threads, environment = self._environment(training, slot)
-        gpu = setting(training.settings, "trainer.accelerator", "auto") != "cpu" and torch.cuda.is_available()
-        history.begin(training, history.machine_facts(threads, gpu), self.settings(training))
+        facts = history.machine_facts(threads, _gpus(training, environment))
+        history.begin(training, facts, self.settings(training))
         log = training.log.open("a")
         log_start = log.tell()
         process = subprocess.Popen(
@@ -230,6 +230,18 @@ def visible_gpus() -> list[str]:
     if named is not None:
         return [each.strip() for each in named.split(",") if each.strip()]
     return [str(index) for index in range(torch.cuda.device_count())]
+
+
+def _gpus(training: Training, environment: dict[str, str]) -> int:
+    """Return how many GPUs a training runs on."""
+    settings = training.settings
+    if setting(settings, "trainer.accelerator", "auto") == "cpu" or not torch.cuda.is_available():
+        return 0
+    wanted = setting(settings, "trainer.devices", "auto")
+    if isinstance(wanted, int) and wanted > 0:
+        return wanted
+    named = environment.get("CUDA_VISIBLE_DEVICES")
+    return torch.cuda.device_count() if named is None else len(named.split(","))
 
 
 def _signal(process: subprocess.Popen, number: int) -> None:
