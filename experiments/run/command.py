@@ -119,7 +119,7 @@ def trained(items: Sequence[Any], options: Any) -> tuple[int | None, bool]:
             settings=fixed,
         )
         outcomes = execution.run()
-        whole = whole and all(each.kind == "finished" for each in outcomes)
+        whole = whole and all(each.kind in ("finished", "elsewhere") for each in outcomes)
         if execution.stopped_by is not None:
             return execution.stopped_by, False
     done = sum(each.status in ("done", "not recorded") for each in by_training.values())

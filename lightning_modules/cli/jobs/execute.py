@@ -8,14 +8,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
-import torch
-
 from lightning_modules.cli.jobs import history
+from lightning_modules.cli.jobs.environment import environment_of, gpus_of, threads_of
 from lightning_modules.cli.jobs.progress import Lines, Watch
-from lightning_modules.cli.jobs.settings import setting
 from lightning_modules.cli.jobs.training import Training
 from ops import ArgumentError
 
@@ -133,8 +130,8 @@ class Execution:
             self._note(Outcome(training, "finished"))
             return
         slot = min(set(range(self.jobs)) - {each.slot for each in self.running})
-        threads, environment = self._environment(training, slot)
-        facts = history.machine_facts(threads, _gpus(training, environment))
+        environment = environment_of(training, self.jobs, slot)
+        facts = history.machine_facts(threads_of(environment), gpus_of(training, environment))
         history.begin(training, facts, self.settings(training))
         log = training.log.open("a")
         log_start = log.tell()
@@ -152,21 +149,6 @@ class Execution:
         watch = Watch(training)
         self.running.append(_Running(training, process, held, log_start, slot, watch))
         self.show.started(watch)
-
-    def _environment(self, training: Training, slot: int) -> tuple[int | None, dict[str, str]]:
-        """Return the threads of a process, None for PyTorch's default, and its environment variables."""
-        found = dict(os.environ)
-        source = str(Path(__file__).parents[3])  # the packages that run here
-        found["PYTHONPATH"] = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
-        found |= {"PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1", "COLUMNS": "120"}
-        if self.jobs > 1:
-            found.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // self.jobs)))
-        devices = visible_gpus()
-        wanted = setting(training.settings, "trainer.devices", "auto")
-        if len(devices) > 1 and str(wanted) in ("auto", "1"):  # a recipe may want several
-            found["CUDA_VISIBLE_DEVICES"] = devices[slot % len(devices)]
-        threads = found.get("OMP_NUM_THREADS", "")
-        return int(threads) if threads.isdigit() else None, found
 
     def _end(self, each: _Running) -> None:
         self.running.remove(each)
@@ -222,26 +204,6 @@ class Execution:
 def _ignore_preemption() -> None:
     """Let a process live when a cluster sends to all what submitit answers for them."""
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-
-
-def visible_gpus() -> list[str]:
-    """Return the GPUs as ``CUDA_VISIBLE_DEVICES`` names them."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [each.strip() for each in named.split(",") if each.strip()]
-    return [str(index) for index in range(torch.cuda.device_count())]
-
-
-def _gpus(training: Training, environment: dict[str, str]) -> int:
-    """Return how many GPUs a training runs on."""
-    settings = training.settings
-    if setting(settings, "trainer.accelerator", "auto") == "cpu" or not torch.cuda.is_available():
-        return 0
-    wanted = setting(settings, "trainer.devices", "auto")
-    if isinstance(wanted, int) and wanted > 0:
-        return wanted
-    named = environment.get("CUDA_VISIBLE_DEVICES")
-    return torch.cuda.device_count() if named is None else len(named.split(","))
 
 
 def _signal(process: subprocess.Popen, number: int) -> None:
