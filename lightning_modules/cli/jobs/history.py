@@ -71,20 +71,20 @@ def seconds(training: Training) -> float:
     return total
 
 
-def machine_facts(threads: int | None, gpus: int) -> dict[str, str]:
+def machine_facts(threads: int | None, gpu: int) -> dict[str, str]:
     """Return ``hardware``, ``versions`` and ``commit`` of a training that begins on this machine.
 
     Args:
         threads: Threads of its process; None for PyTorch's default.
-        gpus: GPUs that it runs on; 0 for the processor.
+        gpu: How many GPUs it runs on; 0 for the processor.
     """
     facts = machine()
     cores = facts["threads"].split(" of ")[-1]  # 2 cores
     hardware = f"{facts['cpu']}, {threads} of {cores}" if threads else f"{facts['cpu']}, {facts['threads']}"
     versions = "; ".join(f"{name} {_version(name)}" for name in ("torch", "timm", "lightning"))
     commit = facts["commit"] if facts["commit"] != "none" else f"version {_version('dyc')}"
-    if gpus:
-        hardware = f"{gpus} x {facts['gpu']}"
+    if gpu:
+        hardware = f"{gpu} x {facts['gpu']}"
     return {"hardware": hardware, "versions": versions, "commit": commit}
 
 
