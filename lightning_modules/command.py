@@ -5,11 +5,9 @@ Nothing is imported here that imports PyTorch.
 
 import os
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-from types import ModuleType
 
 from lightning_modules.allocator import keep_freed_memory
+from lightning_modules.alone import load_alone
 
 THREADS = {"GOMP_SPINCOUNT": "1000"}
 """How PyTorch's threads wait for their next work, read once, when PyTorch is loaded.
@@ -36,23 +34,18 @@ def main() -> int:
     set_threads()
     if sys.argv[1:2] and sys.argv[1] in TRAINING:
         keep_freed_memory()
-    own_packages = _own_packages()
+    own_packages = load_alone("dyc/own_packages.py")  # dyc may itself be somebody else's
     for name in ("ops", "dyc"):
         problem = own_packages.foreign_package(name)
         if problem is not None:
             print(f"dyc: error: {problem}", file=sys.stderr)
             return 2
     from lightning_modules.cli import main as run
+    from lightning_modules.cli.kept_help import run_with_kept_help
 
-    return run()
-
-
-def _own_packages() -> ModuleType:
-    """Load ``dyc/own_packages.py`` without ``dyc``, which is slow to import and may itself be somebody else's."""
-    spec = spec_from_file_location("own_packages", Path(__file__).parents[1] / "dyc" / "own_packages.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    if "torch" in sys.modules:  # called by a program, which may have added to what a help text lists
+        return run()
+    return run_with_kept_help(sys.argv[1:], run)
 
 
 if __name__ == "__main__":  # how processes of several trainings are started

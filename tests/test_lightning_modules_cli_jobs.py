@@ -34,14 +34,14 @@ def kinds(outcomes):
 
 def test_one_that_fails_stops_no_other(training, capsys):
     ended = []
-    found = Execution([training(name) for name in ("a", "fail", "bad", "b")], 2, ended.append).run()
-    assert kinds(found) == {"a": "finished", "fail": "failed", "bad": "failed", "b": "finished"}
-    assert {each.name for each in ended} == {"a", "b"}
+    found = Execution([training(name) for name in ("slow", "fail", "bad", "b")], 2, ended.append).run()
+    assert kinds(found) == {"slow": "finished", "fail": "failed", "bad": "failed", "b": "finished"}
+    assert {each.name for each in ended} == {"slow", "b"}
     shown = capsys.readouterr().err
     error = "fail: failed: ended with exit status 2; its output: {}\n    dyc fit: error: data.root: got nothing\n"
     assert error.format(training("fail").log) in shown
     assert "    RuntimeError: a fault of the program\n" in shown
-    assert "a: epoch 2/2, val top-1 50.00%, 101 images/s" in shown
+    assert "slow: epoch 2/2, val top-1 50.00%, 101 images/s" in shown
     assert "b: finished: test top-1 75.00% in" in shown
 
 

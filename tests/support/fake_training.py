@@ -21,7 +21,7 @@ if __name__ != "__main__":
 
 
 def command(training: "Training", kind: str) -> list[str]:
-    """Return what stands for ``Training.command``; how it behaves, its name says: ``fail``, ``wait`` or ``bad``."""
+    """Return what stands for ``Training.command``; folders ``fail``, ``wait``, ``slow`` and ``bad`` do so."""
     words = [str(training.folder), kind, str(training.epochs), str(training.runs / "checkpoint")]
     return [sys.executable, __file__, *words, *training.arguments]
 
@@ -57,6 +57,8 @@ def main(folder: Path, kind: str, epochs: int, checkpoint: Path) -> None:
             file.flush()
             while "wait" in folder.parts and kind == "new":
                 time.sleep(0.02)
+    if "slow" in folder.parts:
+        time.sleep(1)
     if "bad" in folder.parts:
         raise RuntimeError("a fault of the program")
     (part / "test.csv").write_text("network,test/loss,test/top1\nlast epoch,1.0,0.75\nbest on validation,1.0,0.8\n")
