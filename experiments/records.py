@@ -1,8 +1,10 @@
 """What was measured: one row for each figure of each run, in ``experiments/results/papers/PAPER.csv``."""
 
 import csv
+import io
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -81,7 +83,7 @@ def append(records: Iterable[Record], folder: Path = FOLDER) -> None:
 
 def _append(path: Path, records: list[Record]) -> None:
     if path.exists() and path.stat().st_size:
-        read(path)  # a damaged file is left alone
+        _read(path)  # a damaged file is left alone
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if not file.tell():
@@ -97,11 +99,17 @@ def read(path: Path) -> list[Record]:
     Raises:
         ArgumentError: The file is damaged; names the file and the line.
     """
+    lock = Path(f"{path}.lock")
+    with FileLock(lock) if lock.exists() and os.access(lock, os.W_OK) else nullcontext():  # whole lines alone
+        return _read(path)
+
+
+def _read(path: Path) -> list[Record]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ArgumentError("results", f"{str(path)!r} ({error})", "a file of records") from error
-    reader = csv.reader(text.splitlines(), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     found = []
     try:
         for cells in reader:

@@ -46,3 +46,7 @@ def main() -> int:
     if "torch" in sys.modules:  # called by a program, which may have added to what a help text lists
         return run()
     return run_with_kept_help(sys.argv[1:], run)
+
+
+if __name__ == "__main__":  # how processes of several trainings are started
+    sys.exit(main())

@@ -32,7 +32,7 @@ def test_help_imports_no_pytorch():
     done = run([sys.executable, "-c", SCRIPT], env=env)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert {"", "models", "compact", "build", "bench"} <= set(found)
+    assert {"", "models", "compact", "build", "bench", "run"} <= set(found)
     for command, (first, loaded) in found.items():
         assert first.startswith(f"usage: dyc {command}".rstrip())
         assert not loaded, command

@@ -13,6 +13,7 @@ COMMANDS = {
     "models": ("lightning_modules.cli.models", "list the networks with parameters and MACs"),
     "build": ("lightning_modules.cli.build", "compile the C++ kernels ahead of their first use"),
     "bench": ("lightning_modules.cli.bench", "time operators, layers and networks on this machine"),
+    "run": ("experiments.run.command", "measure rows of the papers' tables, and keep the figures"),
 }
 """Every command: the module whose ``main(argv)`` runs it, and what it does."""
 
@@ -63,7 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from ops import unknown_name  # with PyTorch, which --help need not wait for
 
             raise unknown_name("command", argv[0], COMMANDS)
-        import_module(COMMANDS[argv[0]][0]).main(argv)
+        from lightning_modules.cli.jobs import seeds
+
+        command = seeds if seeds.wanted(argv) else import_module(COMMANDS[argv[0]][0])
+        command.main(argv)
     except Exception as error:
         from lightning_modules.cli.errors import said_by_another, user_error
 

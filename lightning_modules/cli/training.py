@@ -244,7 +244,8 @@ def main(argv: Sequence[str]) -> None:
     argv, configs = import_named(argv)
     sys.argv[1:] = expand(argv, configs)  # LightningCLI names the program and saves the command from here
     command = argv[0]
-    usage = f"dyc {command} [-c CONFIG ...] [--name NAME] [--GROUP.OPTION VALUE ...] [--ckpt_path CKPT_PATH]"
+    seeds = " [--seeds SEED ... [--jobs N]]" if command == "fit" else ""  # lightning_modules/cli/jobs/seeds.py
+    usage = f"dyc {command} [-c CONFIG ...] [--name NAME]{seeds} [--GROUP.OPTION VALUE ...] [--ckpt_path CKPT_PATH]"
     status = 1
     try:
         with told_by_exit_status():

@@ -1,0 +1,150 @@
+"""``dyc run``: measure rows of the papers' tables through the ordinary commands, and keep what was measured."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.run.parser import parser
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run ``dyc run ...``; ``argv`` starts with the command's name."""
+    options = parser().parse_args(argv[1:])
+    from experiments.records import read_all
+    from experiments.run.listing import papers_listed, plan_listed
+    from experiments.run.settings import check_free
+
+    kept = list(read_all(options.results))  # a damaged file is named before hours are spent
+    if not options.papers:
+        print(papers_listed(kept))
+        return
+    check_free(options.set)
+    check_cluster(options)
+    items = planned(options, kept)
+    if options.dry_run:
+        from experiments.run.estimate import estimates
+
+        print(plan_listed(items, estimates(items, options.jobs), options.jobs))
+        return
+    check_writable(options.results)
+    print(plan_listed([each for each in items if each.status in ("none", "refused", "running")]), end="")
+    failed = measured(items, options.results)
+    stopped_by, whole = trained(items, options)
+    from lightning_modules.cli.jobs.seeds import end
+
+    if stopped_by is not None:
+        print("stopped; the same command goes on from the checkpoints", file=sys.stderr)
+    end(stopped_by, whole and not failed and not any(each.status == "refused" for each in items))
+
+
+def planned(options: Any, kept: Sequence[Any]) -> list[Any]:
+    """Return what the command line asks for, as :class:`experiments.run.plan.Item`."""
+    from experiments.run.plan import items_of, rows_of, training_name, ways_of
+    from experiments.run.settings import arguments_of
+    from lightning_modules.cli.jobs.training import Training
+
+    further = [f"data.root={options.data}"] if options.data else []
+    further += ["data.download=true"] if options.download else []
+    found = []
+    for row in rows_of(options.papers):
+        trainings = []
+        for seed in dict.fromkeys(options.seeds) if "train" in ways_of(row) else ():
+            arguments = arguments_of(row, options.protocol, seed, [*further, *options.set])
+            title = f"{row.path} seed {seed} ({options.protocol})"
+            name = training_name(row, options.protocol, seed)
+            trainings.append((seed, Training(name, arguments, options.runs, title)))
+        found += items_of(row, options.protocol, trainings, kept)
+    return found
+
+
+def measured(items: Sequence[Any], results: Path) -> bool:
+    """Count and time what is to be counted or timed; tell whether something failed."""
+    from ops import ArgumentError
+
+    failed = False
+    for how in ("count", "latency"):
+        rows = [each.row for each in items if each.how == how and each.status == "new"]
+        if not rows:
+            continue
+        try:
+            from experiments.measure import measure
+        except ModuleNotFoundError as error:
+            if not str(error.name).startswith("experiments.measure"):
+                raise
+            print(f"{len(rows)} rows are to be measured by {how}; this version cannot do that", file=sys.stderr)
+            failed = True
+            continue
+        try:
+            measure(rows, how, results)
+        except ArgumentError as error:
+            print(f"dyc run: error: {error}", file=sys.stderr)
+            failed = True
+    return failed
+
+
+def trained(items: Sequence[Any], options: Any) -> tuple[int | None, bool]:
+    """Train what is to be trained; return the signal that stopped it, and whether all came to its end."""
+    from experiments.run.keep import keep
+    from experiments.run.settings import fixed
+    from lightning_modules.cli.jobs.execute import Execution
+    from ops import ArgumentError
+
+    by_training = {each.training: each for each in items if each.how == "train"}
+    whole = True
+    for each in by_training.values():
+        if each.status != "not recorded":
+            continue
+        try:
+            keep(each, options.results)
+            print(f"{each.training.label}: was trained before; recorded now", file=sys.stderr)
+        except ArgumentError as error:
+            print(f"{each.training.label}: failed: {error}", file=sys.stderr)
+            whole = False
+    todo = [each for each in by_training.values() if each.status in ("new", "interrupted", "not tested")]
+    if options.cluster and todo:
+        from experiments.run.cluster import submit
+
+        return submit(todo, options)
+
+    def ended(training: Any) -> None:
+        keep(by_training[training], options.results)
+
+    if todo:
+        execution = Execution(
+            [each.training for each in todo],
+            options.jobs,
+            ended=ended,
+            settings=fixed,
+        )
+        outcomes = execution.run()
+        whole = whole and all(each.kind in ("finished", "elsewhere") for each in outcomes)
+        if execution.stopped_by is not None:
+            return execution.stopped_by, False
+    done = sum(each.status in ("done", "not recorded") for each in by_training.values())
+    trainings = len(by_training)
+    if trainings:
+        print(f"{trainings} trainings: {done} were done before, {len(todo)} run now", file=sys.stderr)
+    return None, whole
+
+
+def check_writable(folder: Path) -> None:
+    """Raise ArgumentError if no file can be written to a folder, which need not exist yet."""
+    from ops import ArgumentError
+
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ArgumentError("results", f"{str(folder)!r}, which cannot be written", "a folder of yours")
+
+
+def check_cluster(options: Any) -> None:
+    """Raise ArgumentError unless what a cluster needs is there."""
+    from ops import ArgumentError
+
+    if options.cluster_options and not options.cluster:
+        raise ArgumentError("cluster_options", sentence="needs --cluster")
+    if options.cluster:
+        from experiments.run.cluster import executor_options
+
+        executor_options(options)

@@ -1,0 +1,136 @@
+"""About how long trainings take, from a few steps on random images; no data is needed."""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from experiments.run.plan import Item
+from lightning_modules.allocator import keep_freed_memory
+from lightning_modules.cli.jobs.settings import setting
+from ops import ArgumentError
+
+IMAGES = {
+    "digits": 1437,
+    "torch/cifar10": 50_000,
+    "torch/cifar100": 50_000,
+    "torch/fashion_mnist": 60_000,
+    "torch/kmnist": 60_000,
+    "torch/mnist": 60_000,
+    "tiny_imagenet": 100_000,
+}
+"""Images of the training splits."""
+
+IMAGENET, IMAGENET_CLASSES = 1_281_167, 1000
+SIZES = {"digits": 8, "torch/fashion_mnist": 28, "torch/kmnist": 28, "torch/mnist": 28, "tiny_imagenet": 64}
+GREY = ("digits", "torch/fashion_mnist", "torch/kmnist", "torch/mnist")
+EVALUATION = 1 / 3
+"""Time of an image that is evaluated, as a part of that of one that is trained on."""
+MOST_PIXELS = 128 * 32 * 32
+"""Pixels of a measured batch at most; larger batches are timed in part."""
+STEPS, SECONDS = 3, 5.0
+
+
+def estimates(items: Sequence[Item], jobs: int = 1) -> dict[Item, float | str]:
+    """Return the seconds that are left of each training that would run, or why they cannot be told.
+
+    Args:
+        items: The plan.
+        jobs: Trainings at once, among which the cores are divided.
+    """
+    found: dict[Item, float | str] = {}
+    speeds: dict[str, float | str] = {}
+    todo = [each for each in items if each.training and each.status in ("new", "interrupted", "not tested")]
+    keep_freed_memory()  # as a training does
+    threads = torch.get_num_threads()
+    if "OMP_NUM_THREADS" not in os.environ:  # as lightning_modules/cli/jobs/environment.py divides the cores
+        torch.set_num_threads(max(1, threads // min(jobs, max(1, len(todo)))))
+    try:
+        for each in todo:
+            settings = each.training.settings
+            key = repr((settings.get("model"), setting(settings, "trainer.precision"), data_of(settings)))
+            if key not in speeds:
+                print(f"timing a few steps of {each.row.path}", file=sys.stderr, flush=True)
+                speeds[key] = _speed(settings)
+            speed = speeds[key]
+            found[each] = speed if isinstance(speed, str) else seconds_left(each, speed)
+    finally:
+        torch.set_num_threads(threads)
+    return found
+
+
+def seconds_left(item: Item, seconds_per_image: float) -> float:
+    """Return the time that is left of a training."""
+    settings = item.training.settings
+    dataset = setting(settings, "data.dataset", "digits")
+    images = IMAGES.get(dataset, IMAGENET)
+    if setting(settings, "data.val_fraction"):
+        images *= 1 - setting(settings, "data.val_fraction")
+    limit = setting(settings, "trainer.limit_train_batches", 1.0)
+    if isinstance(limit, int):
+        images = min(images, limit * data_of(settings)["batch"])
+    else:
+        images *= limit
+    evaluated = images * 0.2 * EVALUATION
+    epochs = item.training.epochs - (item.state.epoch if item.state else 0)
+    return seconds_per_image * ((images + evaluated) * epochs + 2 * evaluated)
+
+
+def data_of(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return batch size, image size and channels of the images that settings name, and the number of classes."""
+    dataset = setting(settings, "data.dataset", "digits")
+    usual = 224 if dataset in ("folder",) or ("/" in dataset and not dataset.startswith("torch/")) else 32
+    classes = {"torch/cifar100": 100, "tiny_imagenet": 200}.get(dataset, 10 if dataset in IMAGES else IMAGENET_CLASSES)
+    return {
+        "batch": int(setting(settings, "data.batch_size", 128)),
+        "size": int(setting(settings, "data.image_size", SIZES.get(dataset, usual))),
+        "channels": 1 if dataset in GREY else 3,
+        "classes": int(setting(settings, "model.num_classes", classes)),
+    }
+
+
+def _speed(settings: dict[str, Any]) -> float | str:
+    """Return the seconds of one training image, or why the network cannot be built."""
+    from lightning.pytorch.cli import LightningArgumentParser
+
+    from lightning_modules import ImageClassifier
+
+    data = data_of(settings)
+    try:
+        parser = LightningArgumentParser()
+        parser.add_class_arguments(ImageClassifier, "model", fail_untyped=False, sub_configs=True, skip={"net"})
+        model = {**settings.get("model", {}), "num_classes": data["classes"]}
+        classifier = parser.instantiate(parser.parse_object({"model": model})).model
+        net = classifier.source.build(data["classes"], classifier.source.in_chans(data["channels"]))
+    except (ArgumentError, RuntimeError, TypeError, ValueError, SystemExit) as error:
+        return f"cannot be told: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+    cpu = setting(settings, "trainer.accelerator", "auto") == "cpu" or not torch.cuda.is_available()
+    device = torch.device("cpu" if cpu else "cuda")
+    precision = str(setting(settings, "trainer.precision", "32-true"))
+    kind = torch.bfloat16 if "bf16" in precision else torch.float16 if "16" in precision else None
+    batch = max(2, min(data["batch"], MOST_PIXELS // data["size"] ** 2) if cpu else data["batch"])
+    net.to(device, memory_format=torch.channels_last).train()
+    images = torch.rand(batch, data["channels"], data["size"], data["size"], device=device)
+    images = images.to(memory_format=torch.channels_last)
+    labels = torch.randint(data["classes"], (batch,), device=device)
+    optimizer = torch.optim.SGD(net.parameters(), 1e-3, momentum=0.9)
+
+    def step() -> None:
+        with torch.autocast(device.type, kind, enabled=kind is not None):
+            loss = cross_entropy(net(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if not cpu:
+            torch.cuda.synchronize()
+
+    step()  # warm-up
+    began, steps = time.perf_counter(), 0
+    while steps < STEPS and time.perf_counter() - began < SECONDS:
+        step()
+        steps += 1
+    return (time.perf_counter() - began) / (steps * batch)

@@ -1,0 +1,79 @@
+"""What a finished training measured, as records."""
+
+import shlex
+import statistics
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from experiments.papers.units import measured_value
+from experiments.records import Record, append, read_all
+from experiments.run.plan import Item, is_kept
+from lightning_modules.cli.jobs import history
+from lightning_modules.cli.jobs.training import Training
+from ops import ArgumentError
+
+KEYS = {"top5": "test/top5"}
+"""Where a figure stands among those of a test; ``test/top1`` otherwise."""
+
+
+def keep(item: Item, results: Path) -> list[Record]:
+    """Add the figures of a finished training to the records, and return what was added.
+
+    Raises:
+        ArgumentError: It has no test figures, or the records cannot be written.
+    """
+    if is_kept(read_all(results), item.row, item.protocol, item.seed, item.figures):
+        return []
+    found = records_of(item)
+    append(found, results)
+    return found
+
+
+def records_of(item: Item) -> list[Record]:
+    """Return the figures of a finished training as records.
+
+    Raises:
+        ArgumentError: It has no test figures.
+    """
+    training, tested = item.training, item.training.test_figures()
+    missing = [figure.metric for figure in item.figures if KEYS.get(figure.metric, "test/top1") not in tested]
+    if missing:
+        raise ArgumentError(
+            "runs", f"{training.folder} without {', '.join(missing)} in its test figures", "a whole run"
+        )
+    speeds = [epoch["train/images_per_second"] for epoch in logged(training) if "train/images_per_second" in epoch]
+    parts = history.read(training)["parts"]
+    paper, _, row = item.row.path.partition("/")
+    command = ["dyc", "run", item.row.path, "--protocol", item.protocol, "--seeds", str(item.seed)]
+    common = {
+        "paper": paper,
+        "row": row,
+        "seed": str(item.seed),
+        "epochs": str(max(training.logged(), default=training.epochs)),
+        "protocol": item.protocol,
+        "images_per_second": f"{statistics.median(speeds):.4g}" if speeds else "",
+        "wall_seconds": f"{history.seconds(training):.0f}" if parts else "",
+        **{name: _all(parts, name) for name in ("hardware", "versions", "commit")},
+        "date": date.today().isoformat(),
+        "command": shlex.join(command),
+    }
+    return [
+        Record(
+            metric=figure.metric,
+            value=f"{measured_value(figure, tested[KEYS.get(figure.metric, 'test/top1')]):.6g}",
+            unit=figure.unit,
+            **common,
+        )
+        for figure in item.figures
+    ]
+
+
+def logged(training: Training) -> list[dict[str, float]]:
+    """Return the figures of each epoch of a training."""
+    return list(training.logged().values())
+
+
+def _all(parts: Sequence[dict], name: str) -> str:
+    """Return a fact of every part of a training, once if it is the same."""
+    return " + ".join(dict.fromkeys(part[name] for part in parts))

@@ -1,0 +1,87 @@
+"""The arguments of ``dyc fit`` for a row, and whether a run that was begun had the same."""
+
+import json
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from experiments.papers.command import command
+from experiments.papers.entries import Row
+from lightning_modules.cli.jobs import history
+from lightning_modules.cli.jobs.settings import flat
+from lightning_modules.cli.jobs.training import Training
+from ops import ArgumentError
+
+PROTOCOLS = Path(__file__).parents[1] / "protocols"
+
+FREE = (
+    "name",
+    "runs",
+    "import",
+    "wandb*",
+    "data.root",
+    "data.dataset",
+    "data.in_memory",
+    "data.download",
+    "data.num_workers",
+    "data.reader_kwargs*",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
+    "trainer.logger*",
+    "trainer.enable_progress_bar",
+)
+"""Options that say where the images are and where a training runs, not what it is."""
+
+
+def arguments_of(row: Row, protocol: str, seed: int, further: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the arguments of ``dyc fit`` that train a row, without name and folder.
+
+    Args:
+        row: The row.
+        protocol: ``full`` is the recipe; another one's file is laid over it.
+        seed: The seed.
+        further: ``OPTION=VALUE``.
+
+    Raises:
+        ArgumentError: There is no such protocol.
+    """
+    files = [] if protocol == "full" else [PROTOCOLS / f"{protocol}.yaml"]
+    for path in files:
+        if not path.is_file():
+            raise ArgumentError("protocol", f"{protocol!r}, but {path} does not exist", "full")
+    quick, further = protocol == "quick", [f"--{each}" for each in further]
+    _, *words = command(row, seed, name="", protocol=files, quick=quick, options=further)
+    return tuple(word for word in words if word != "--name=")
+
+
+def check_free(options: Sequence[str]) -> None:
+    """Raise ArgumentError unless every ``OPTION=VALUE`` leaves the recipe as it is."""
+    for option in options:
+        name, equals, _ = option.partition("=")
+        if not equals:
+            raise ArgumentError("set", repr(option), "OPTION=VALUE, such as trainer.accelerator=cpu")
+        if not _free(name):
+            sentence = f"{name} would change the recipe, whose figures are kept; train with it by dyc fit --config"
+            raise ArgumentError("set", sentence=sentence)
+
+
+def fixed(training: Training) -> dict[str, Any]:
+    """Return the settings of a training that its figures depend on, by their dotted names."""
+    return {name: value for name, value in flat(training.settings).items() if not _free(name)}
+
+
+def changed_since(training: Training) -> str:
+    """Say what is no longer as it was when a training was begun; nothing if all is."""
+    before, now = history.read(training).get("settings"), json.loads(json.dumps(fixed(training)))
+    if not before:
+        return ""
+    names = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
+    shown = [f"{name} {before.get(name)!r} where it is {now.get(name)!r} now" for name in names[:3]]
+    return ", ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _free(name: str) -> bool:
+    return any(fnmatch(name.removesuffix("+"), pattern) for pattern in FREE)
