@@ -1,0 +1,242 @@
+"""Runs that differ in their seed alone are one group: its statistics, and how groups differ from each other."""
+
+import json
+import re
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from experiments.compare.run import SPEED, WATCHED, Run
+from ops import unknown_name
+
+PLACES = (
+    "seed_everything", "name", "runs", "ckpt_path", "root", "import", "download", "predict_folder",
+    "trainer.default_root_dir", "trainer.logger", "trainer.enable_progress_bar",
+)  # fmt: skip
+"""Settings that say where a run was and what it showed rather than how it was trained."""
+
+FOLLOWING = (
+    "parameters", "macs", "attention", "num_kernels", "temperature", "where", "backend", "job_type", "group",
+)  # fmt: skip
+"""What is logged beside the settings, and follows from them."""
+
+INSIDE = ("", "dynamic.", "model_kwargs.", "selective.", "optimizer.", "schedule.", "trainer.")
+"""Where a key is looked for when it is not given in full."""
+
+NONE = "-"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that are compared as one.
+
+    Args:
+        name: What the names of its runs have in common, without their seeds and versions.
+        runs: The runs, one for each seed.
+        older: Names of further runs of the same seeds, which are left out.
+    """
+
+    name: str
+    runs: Sequence[Run]
+    older: Sequence[str] = ()
+
+    def counted(self, metric: str) -> list[Run]:
+        """Return the runs whose values of a metric are averaged: the finished ones, or all if none is finished."""
+        having = [run for run in self.runs if metric in run.figures]
+        return [run for run in having if run.state == "finished"] or having
+
+    def values(self, metric: str) -> list[float]:
+        """Return the last values of a metric."""
+        return [run.figures[metric] for run in self.counted(metric)]
+
+    @property
+    def state(self) -> str:
+        """What its unfinished runs are at; empty where all are finished."""
+        states = [run.progress for run in self.runs if run.progress]
+        several = f"{len(states)} of {len(self.runs)}: " if len(self.runs) > 1 and states else ""
+        return several + "; ".join(dict.fromkeys(states))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures of a group; None where there are none.
+
+    Args:
+        name: The group's name.
+        mean: Mean of the metric over the seeds.
+        deviation: Its standard deviation (n - 1).
+        seeds: Number of seeds in the mean.
+        parameters: Smallest and largest number of parameters.
+        macs: Likewise for the multiply-adds of one image.
+        images_per_second: Median over the epochs of all runs.
+        best_epoch: Smallest and largest of the epochs that were best on validation, counted from 1.
+        last_epoch: Likewise for the last epoch.
+        best: Mean of the best accuracy on validation.
+        last: Mean of the last one.
+        state: As :attr:`Group.state`.
+    """
+
+    name: str
+    mean: float | None
+    deviation: float | None
+    seeds: int
+    parameters: tuple[int, int] | None
+    macs: tuple[int, int] | None
+    images_per_second: float | None
+    best_epoch: tuple[int, int] | None
+    last_epoch: tuple[int, int] | None
+    best: float | None
+    last: float | None
+    state: str
+
+
+def summarise(group: Group, metric: str) -> Summary:
+    """Return the figures of a group."""
+    values = group.values(metric)
+    curves = [run.curves[WATCHED] for run in group.runs if WATCHED in run.curves]
+    best = [max(curve, key=curve.__getitem__) for curve in curves]
+    last = [max(curve) for curve in curves]
+    speeds = [value for run in group.runs for value in run.curves.get(SPEED, {}).values()]
+    return Summary(
+        group.name,
+        statistics.mean(values) if values else None,
+        statistics.stdev(values) if len(values) > 1 else None,
+        len(values),
+        _range(run.settings.get("parameters") for run in group.runs),
+        _range(run.settings.get("macs") for run in group.runs),
+        statistics.median(speeds) if speeds else None,
+        _range(best),
+        _range(last),
+        statistics.mean(curve[epoch] for curve, epoch in zip(curves, best)) if curves else None,
+        statistics.mean(curve[epoch] for curve, epoch in zip(curves, last)) if curves else None,
+        group.state,
+    )
+
+
+def _range(values: Iterable[Any]) -> tuple[int, int] | None:
+    found = [value for value in values if value is not None]
+    return (min(found), max(found)) if found else None
+
+
+def group_by_settings(runs: Sequence[Run]) -> list[Group]:
+    """Group runs that differ in nothing but their seed, and where they were."""
+    return _groups(runs, lambda run: json.dumps(compared(run), sort_keys=True, default=str), one_per_seed=True)
+
+
+def group_by(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
+    """Group runs that have the same value of some settings, whatever else differs.
+
+    Raises:
+        ArgumentError: No run has such a setting; names those that are alike.
+    """
+    known = sorted({key for run in runs for key in run.settings})
+    for key in keys:
+        if all(setting(run, key) is None for run in runs):
+            raise unknown_name("--by", key, known, listing="a setting of these runs")
+    groups = _groups(runs, lambda run: tuple(shown(setting(run, key)) for key in keys), one_per_seed=False)
+    return [Group(", ".join(shown(setting(group.runs[0], key)) for key in keys), group.runs) for group in groups]
+
+
+def compared(run: Run) -> dict[str, Any]:
+    """Return the settings by which runs are compared."""
+    left_out = {*PLACES, *FOLLOWING}
+    kept = {key: value for key, value in run.settings.items() if key not in left_out and not key.startswith("wandb")}
+    return {key: value for key, value in kept.items() if not key.startswith("trainer.logger")}
+
+
+def setting(run: Run, key: str) -> Any:
+    """Return a setting by its key, which may be that of the command line, or its last part; None where it is unset."""
+    for prefix in ("", "model.", "data."):
+        short = key.removeprefix(prefix)
+        for inside in INSIDE:
+            if inside + short in run.settings:
+                return run.settings[inside + short]
+    return None
+
+
+def shown(value: Any) -> str:
+    """Return a setting as text."""
+    if value is None:
+        return NONE
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _groups(runs: Sequence[Run], key: Callable[[Run], Any], one_per_seed: bool) -> list[Group]:
+    members: dict[Any, list[Run]] = {}
+    for run in runs:
+        members.setdefault(key(run), []).append(run)
+    found = []
+    for together in members.values():
+        kept = _newest(together) if one_per_seed else together
+        older = [run.name for run in together if run not in kept]
+        found.append(Group(_common_name(kept), kept, older))
+    names = [group.name for group in found]
+    return [
+        Group(group.runs[0].name, group.runs, group.older) if names.count(group.name) > 1 else group for group in found
+    ]
+
+
+def _newest(runs: Sequence[Run]) -> list[Run]:
+    """Return one run for each seed: the last that is finished, or else the last."""
+    by_seed: dict[str, Run] = {}
+    for run in sorted(runs, key=lambda run: run.state == "finished"):  # stable: the last one stays
+        by_seed[run.seed] = run
+    return [run for run in runs if run is by_seed[run.seed]]
+
+
+def _common_name(runs: Sequence[Run]) -> str:
+    parts = [PurePosixPath(run.name).parts for run in runs]
+    names = [part[:-1] if re.fullmatch(r"version_\d+", part[-1]) and len(part) > 1 else part for part in parts]
+    names = [name[:-1] if re.fullmatch(r"seed\d+", name[-1]) and len(name) > 1 else name for name in names]
+    common = []
+    for column in zip(*names):
+        if len(set(column)) > 1:
+            break
+        common.append(column[0])
+    return "/".join(common or names[0])
+
+
+def differences(groups: Sequence[Group]) -> dict[str, list[str]]:
+    """Return the settings that differ between groups: by key, the text of each group's value.
+
+    Settings that some groups lack, and that are the same in all others, are one entry for the whole part that is
+    missing, such as ``dynamic``. Values that differ within a group stand side by side.
+    """
+    settings = [[compared(run) for run in group.runs] for group in groups]
+    keys = dict.fromkeys(key for group in settings for each in group for key in each)
+    values = {key: [_inside(each.get(key) for each in group) for group in settings] for key in keys}
+    differing = {key: found for key, found in values.items() if len(set(found)) > 1}
+    result: dict[str, list[str]] = {}
+    for key in sorted(differing):
+        found = differing[key]
+        part = _missing_part(key, values, found)
+        if part is None:
+            result[key] = found
+            continue
+        row = result.setdefault(part, [NONE] * len(groups))
+        leaf = key.removeprefix(part).lstrip(".")
+        for index, text in enumerate(found):
+            if text != NONE:
+                pair = f"{leaf}={text}" if leaf else text
+                row[index] = pair if row[index] == NONE else f"{row[index]} {pair}"
+    return result
+
+
+def _inside(values: Iterable[Any]) -> str:
+    return " | ".join(dict.fromkeys(shown(value) for value in values))
+
+
+def _missing_part(key: str, values: Mapping[str, Sequence[str]], found: Sequence[str]) -> str | None:
+    """Return the longest beginning of a key of which some groups have nothing, if all others have the same value."""
+    if NONE not in found or len(set(found)) > 2 or "." not in key:
+        return None
+    lacking = {index for index, text in enumerate(found) if text == NONE}
+    parts = key.split(".")
+    for length in range(1, len(parts)):
+        start = ".".join(parts[:length])
+        inside = [each for other, each in values.items() if other == start or other.startswith(f"{start}.")]
+        if all(each[index] == NONE for each in inside for index in lacking):
+            return start
+    return None
