@@ -18,7 +18,7 @@ PLACES = (
 """Settings that say where a run was and what it showed rather than how it was trained."""
 
 FOLLOWING = (
-    "parameters", "macs", "attention", "num_kernels", "temperature", "where", "backend", "job_type", "group",
+    "parameters", "macs", "attention", "num_kernels", "temperature", "temperature_end", "where", "backend",
 )  # fmt: skip
 """What is logged beside the settings, and follows from them."""
 
@@ -229,14 +229,10 @@ def _inside(values: Iterable[Any]) -> str:
 
 
 def _missing_part(key: str, values: Mapping[str, Sequence[str]], found: Sequence[str]) -> str | None:
-    """Return the longest beginning of a key of which some groups have nothing, if all others have the same value."""
-    if NONE not in found or len(set(found)) > 2 or "." not in key:
+    """Return the part that a setting is in, if some groups have nothing of it, and all others the same value."""
+    part, _, leaf = key.rpartition(".")
+    if not part or not leaf or NONE not in found or len(set(found)) > 2:
         return None
     lacking = {index for index, text in enumerate(found) if text == NONE}
-    parts = key.split(".")
-    for length in range(1, len(parts)):
-        start = ".".join(parts[:length])
-        inside = [each for other, each in values.items() if other == start or other.startswith(f"{start}.")]
-        if all(each[index] == NONE for each in inside for index in lacking):
-            return start
-    return None
+    inside = [each for other, each in values.items() if other == part or other.startswith(f"{part}.")]
+    return part if all(each[index] == NONE for each in inside for index in lacking) else None

@@ -46,7 +46,7 @@ def save(path: Path, groups: Sequence[Group], summaries: Sequence[Summary], metr
     """
     rows = -(-len(groups) // 3)
     figure = Figure(figsize=(11, 6 + 0.22 * rows), layout="constrained")
-    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - 0.04 * (rows + 1)))
+    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - (0.1 + 0.22 * rows) / figure.get_figheight()))
     left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
     draw_curves(left, groups, metric)
     draw_sizes(right, summaries, metric)
