@@ -1,5 +1,7 @@
 """Runs read back from W&B's server."""
 
+import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -31,7 +33,8 @@ def read_project(path: str, group: str | None = None, patterns: Sequence[str] = 
         chosen = [run for run, name in zip(found, names) if not patterns or any(_matches(name, p) for p in patterns)]
         runs = [_run(each) for each in chosen]
     if not runs and patterns:
-        raise unknown_name("RUN", patterns[0], names, listing=f"a run of {path}")
+        known = sorted({re.sub(r"/version_\d+$", "", name) for name in names})
+        raise unknown_name("RUN", patterns[0], known, listing=f"a run of {path}")
     if not runs:
         raise ArgumentError("--wandb", sentence=f"{path} has no runs" + (f" of the group {group!r}" if group else ""))
     return runs
@@ -43,6 +46,7 @@ def connect() -> Any:
     Raises:
         ArgumentError: Nobody is logged in.
     """
+    os.environ.setdefault("WANDB_SILENT", "true")  # the table comes alone
     import wandb
 
     from lightning_modules.loggers import logged_in_to_wandb

@@ -132,7 +132,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     callbacks = {
         each["class_path"].rpartition(".")[2]: each.get("init_args") or {} for each in trainer.get("callbacks") or []
     }
-    parts = {**config, **(config.get("model") or {}), **(config.get("data") or {})}
+    parts = {**(config.pop("model", None) or {}), **(config.pop("data", None) or {}), **config}
     return flat({**parts, "trainer": {**trainer, "callbacks": callbacks}})
 
 

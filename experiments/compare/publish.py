@@ -42,7 +42,7 @@ def build(
             entity=entity,
             project=project,
             name=group.name,
-            filters=[expr.Metric("ID").isin([run.key for run in group.runs])],
+            filters=expr.And(expr.Metric("ID").isin([run.key for run in group.runs])),
             run_settings={run.key: reports.RunSettings(color=colour(index)) for run in group.runs},
         )
         for index, group in enumerate(groups)
