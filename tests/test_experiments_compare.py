@@ -155,10 +155,18 @@ def test_runs_can_be_grouped_by_a_setting(root, capsys):
     write_run(root, "other", model="resnet18", test=0.5)
     assert main(["compare", "cifar", "other", "--by", "model"]) == 0
     found = rows(capsys.readouterr().out)
-    assert found["resnet18"][1:4] == ["50.00%", "-", "1"]
-    assert found["test_resnet"][3:6] == ["6", "1,000-2,000", "25,000-30,000"]
+    assert found["model=resnet18"][1:4] == ["50.00%", "-", "1"]
+    assert found["model=test_resnet"][3:6] == ["6", "1,000-2,000", "25,000-30,000"]
     assert main(["compare", "cifar", "--by", "attention", "--by", "lr"]) == 0
-    assert list(rows(capsys.readouterr().out)) == ["run", "dyc, 0.1", "-, 0.1"]
+    assert list(rows(capsys.readouterr().out)) == ["run", "attention=dyc, lr=0.1", "attention=-, lr=0.1"]
+
+
+def test_a_row_that_mixes_settings_says_which(root, capsys):
+    main(["compare", "cifar", "--by", "model"])
+    note = "Not only the seed differs within a row: dynamic.attention, dynamic.num_kernels, dynamic.where."
+    assert note in capsys.readouterr().out
+    main(["compare", "cifar", "--by", "attention"])
+    assert "Not only" not in capsys.readouterr().out
 
 
 def test_a_resumed_run_has_the_epochs_of_both_folders(root, capsys):

@@ -7,6 +7,7 @@ from io import StringIO
 
 import pytest
 
+from experiments.compare.folders import run_folders
 from experiments.compare.offline import offline_files, read_offline, records
 from lightning_modules.cli import main
 
@@ -61,6 +62,16 @@ def test_a_file_that_is_still_written_is_read_as_far_as_it_goes(trained, tmp_pat
     run = read_offline(tmp_path / "going")
     assert run.state == "running"
     assert run.settings["model"] == "test_resnet"
+
+
+def test_runs_that_share_a_folder_of_wandb_are_runs_of_their_own(trained, tmp_path):
+    source = offline_files(trained[1])[0].parent
+    for key in ("a", "b"):
+        folder = tmp_path / f"here/wandb/offline-run-2026-{key}"
+        shutil.copytree(source, folder)
+        offline_files(folder)[0].rename(folder / f"run-{key}.wandb")
+    (tmp_path / "here/wandb/back").symlink_to(tmp_path)
+    assert [folder.name[-1] for folder in run_folders(tmp_path / "here")] == ["a", "b"]
 
 
 def test_a_damaged_file_is_named(trained, tmp_path, capsys):

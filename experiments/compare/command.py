@@ -13,7 +13,7 @@ def main(argv: Sequence[str]) -> None:
     _check(options)
     runs = _runs(options)
 
-    from experiments.compare.groups import differences, group_by, group_by_settings, summarise
+    from experiments.compare.groups import differences, group_by, group_by_settings, mixed, summarise
     from experiments.compare.table import explanation, markdown_page, text_differences, text_table, write_csv
 
     _check_metric(options.metric, runs)
@@ -25,6 +25,8 @@ def main(argv: Sequence[str]) -> None:
         for group in groups
         if group.older
     ]
+    if inside := mixed(groups):
+        notes.append(f"Not only the seed differs within a row: {', '.join(inside)}.")
     if options.markdown is not None and str(options.markdown) == "-":
         print(markdown_page(summaries, options.metric, found, notes), end="")
     else:

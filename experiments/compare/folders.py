@@ -59,11 +59,14 @@ def run_folders(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         return
     inside = set(os.listdir(folder))
-    if inside & set(FILES) or re.fullmatch(r"version_\d+", folder.name) or offline_files(folder):
+    own = bool(inside & set(FILES)) or re.fullmatch(r"version_\d+", folder.name)
+    if own or len({path.name for path in offline_files(folder)}) == 1:
         yield folder
         return
     for name in sorted(inside, key=lambda name: _natural(Path(name))):
-        if not name.startswith("."):
+        above = folder.resolve()
+        turns_back = (folder / name).is_symlink() and (folder / name).resolve() in (above, *above.parents)
+        if not name.startswith(".") and not turns_back:
             yield from run_folders(folder / name)
 
 
@@ -77,19 +80,19 @@ def read_all(folders: Sequence[Path]) -> tuple[list[Run], list[str]]:
     continued: set[Path] = set()
     for folder in folders:
         try:
-            run = read(folder)
-            for before in _before(folder, run):
-                run = read(before).continued_by(run)
+            runs[folder] = read(folder)
+            for before, earlier in _before(folder, runs[folder]):
+                runs[folder] = earlier.continued_by(runs[folder])
                 continued.add(before)
-            runs[folder] = run
         except ArgumentError as error:
             problems.append(str(error))
     kept = [run for folder, run in runs.items() if run.state == "finished" or folder not in continued]
+    problems = list(dict.fromkeys(problems))
     return kept, problems
 
 
-def _before(folder: Path, run: Run) -> Iterator[Path]:
-    """Yield the folders of the runs that this one resumed, the newest first; they lie beside it."""
+def _before(folder: Path, run: Run) -> Iterator[tuple[Path, Run]]:
+    """Yield the runs that this one resumed, with their folders, the newest first; they lie beside it."""
     seen = {folder}
     while (checkpoint := run.settings.get("ckpt_path")) is not None:
         before = folder.parent / PurePath(checkpoint).parent.parent.name
@@ -98,7 +101,7 @@ def _before(folder: Path, run: Run) -> Iterator[Path]:
             return
         seen.add(before)
         run = read(before)
-        yield before
+        yield before, run
 
 
 def read(folder: Path) -> Run:

@@ -1,6 +1,7 @@
 """Runs that differ in their seed alone are one group: its statistics, and how groups differ from each other."""
 
 import json
+import math
 import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -102,7 +103,7 @@ def summarise(group: Group, metric: str) -> Summary:
     return Summary(
         group.name,
         statistics.mean(values) if values else None,
-        statistics.stdev(values) if len(values) > 1 else None,
+        deviation(values) if len(values) > 1 else None,
         len(values),
         _range(run.settings.get("parameters") for run in group.runs),
         _range(run.settings.get("macs") for run in group.runs),
@@ -113,6 +114,16 @@ def summarise(group: Group, metric: str) -> Summary:
         statistics.mean(curve[epoch] for curve, epoch in zip(curves, last)) if curves else None,
         group.state,
     )
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Return the standard deviation (n - 1); NaN if a value is NaN or infinite, where ``statistics`` fails.
+
+    Example:
+        >>> deviation([1.0, 3.0]) ** 2, deviation([1.0, float("inf")])
+        (2.0000000000000004, nan)
+    """
+    return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
 
 
 def _range(values: Iterable[Any]) -> tuple[int, int] | None:
@@ -136,7 +147,19 @@ def group_by(runs: Sequence[Run], keys: Sequence[str]) -> list[Group]:
         if all(setting(run, key) is None for run in runs):
             raise unknown_name("--by", key, known, listing="a setting of these runs")
     groups = _groups(runs, lambda run: tuple(shown(setting(run, key)) for key in keys), one_per_seed=False)
-    return [Group(", ".join(shown(setting(group.runs[0], key)) for key in keys), group.runs) for group in groups]
+    return [
+        Group(", ".join(f"{key}={shown(setting(group.runs[0], key))}" for key in keys), group.runs) for group in groups
+    ]
+
+
+def mixed(groups: Sequence[Group]) -> list[str]:
+    """Return the settings that differ between the runs of a group, which happens only in :func:`group_by`."""
+    found: set[str] = set()
+    for group in groups:
+        settings = [compared(run) for run in group.runs]
+        keys = {key for each in settings for key in each}
+        found |= {key for key in keys if len({shown(each.get(key)) for each in settings}) > 1}
+    return sorted(found)
 
 
 def compared(run: Run) -> dict[str, Any]:

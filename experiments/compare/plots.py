@@ -15,7 +15,7 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
-from experiments.compare.groups import Group, Summary
+from experiments.compare.groups import Group, Summary, deviation
 from experiments.compare.run import WATCHED
 from experiments.compare.table import is_share
 from lightning_modules.cli.bench.plots import COLOURS
@@ -131,7 +131,7 @@ def _curve(axes: Axes, group: Group, name: str, index: int) -> None:
         return
     columns = [[curve[epoch] for curve in curves if epoch in curve] for epoch in epochs]
     means = [statistics.mean(column) for column in columns]
-    spread = [statistics.stdev(column) if len(column) > 1 else 0.0 for column in columns]
+    spread = [deviation(column) if len(column) > 1 else 0.0 for column in columns]
     axes.plot(epochs, means, lw=1.6, marker="o" if len(epochs) == 1 else None, **_look(index))
     if any(spread):
         low, high = ([m + sign * s for m, s in zip(means, spread)] for sign in (-1, 1))
