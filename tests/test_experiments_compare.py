@@ -35,14 +35,15 @@ def test_runs_that_differ_only_in_the_seed_are_one_row(root, capsys):
     shown, warned = capsys.readouterr()
     assert warned == ""
     found = rows(shown)
-    assert list(found) == ["run", "cifar/dyc", "cifar/static"]
+    assert list(found) == ["run", "dyc", "static"]
+    assert "\nAll names begin with cifar/\n" in shown
     values = (0.70, 0.72, 0.77)
     deviation = f"{100 * stdev(values):.2f}"
-    assert found["cifar/static"][1:] == [f"{mean(values):.2%}", deviation, "3", "1,000", "25,000", "100", "2", "2"]
-    assert found["cifar/dyc"][1:] == ["83.00%", deviation, "3", "2,000", "30,000", "100", "1", "2"]
+    assert found["static"][1:] == [f"{mean(values):.2%}", deviation, "3", "1,000", "25,000", "100", "2", "2"]
+    assert found["dyc"][1:] == ["83.00%", deviation, "3", "2,000", "30,000", "100", "1", "2"]
     differing = shown.partition("what differs:\n")[2]
-    assert re.search(r"cifar/dyc +attention=dyc num_kernels=4 where=depthwise\n", differing)
-    assert re.search(r"cifar/static +-\n", differing)
+    assert re.search(r"dyc +attention=dyc num_kernels=4 where=depthwise\n", differing)
+    assert re.search(r"static +-\n", differing)
     assert not re.search("seed|parameters|max_epochs|optimizer", differing)
 
 
@@ -50,8 +51,8 @@ def test_one_seed_has_no_deviation_and_other_settings_are_another_row(root, caps
     write_run(root, "cifar/static/seed3", 3, optimizer={"lr": 0.2, "kwargs": {}})
     assert main(["compare", "cifar/static"]) == 0
     shown = capsys.readouterr().out
-    assert rows(shown)["cifar/static/seed3/version_0"][1:4] == ["75.00%", "-", "1"]
-    assert re.search(r"run +optimizer.lr\ncifar/static/seed0/version_0 +0.1\ncifar/static/seed3/version_0 +0.2", shown)
+    assert rows(shown)["seed3/version_0"][1:4] == ["75.00%", "-", "1"]
+    assert re.search(r"run +optimizer.lr\nseed0/version_0 +0.1\nseed3/version_0 +0.2", shown)
 
 
 def test_a_run_that_goes_on_says_where_it_is_and_its_half_line_is_left_out(root, capsys):
@@ -211,7 +212,7 @@ def test_files(root, capsys):
     assert (found["cifar/dyc"]["macs"], found["cifar/dyc"]["best_epoch"]) == ("30000", "1")
     assert found["cifar/static"]["dynamic"] == "-"
     text, page = Path("t.md").read_text(), Path("t.html").read_text()
-    assert "| cifar/dyc | 83.00% |" in text
+    assert "| dyc | 83.00% |" in text
     assert page.count("<svg") == 2
     assert "currentColor" in page
     assert not re.search(r'(src|href)="(?!#)|@import|#010203', re.sub(r'xmlns:?\w*="[^"]*"', "", page))

@@ -13,11 +13,11 @@ def main(argv: Sequence[str]) -> None:
     _check(options)
     runs = _runs(options)
 
-    from experiments.compare.groups import differences, group_by, group_by_settings, mixed, summarise
+    from experiments.compare.groups import differences, group_by, group_by_settings, mixed, shortened, summarise
     from experiments.compare.table import explanation, markdown_page, text_differences, text_table, write_csv
 
     _check_metric(options.metric, runs)
-    groups = group_by(runs, options.by) if options.by else group_by_settings(runs)
+    prefix, groups = ("", group_by(runs, options.by)) if options.by else shortened(group_by_settings(runs))
     summaries = [summarise(group, options.metric) for group in groups]
     found = differences(groups)
     notes = [
@@ -25,6 +25,8 @@ def main(argv: Sequence[str]) -> None:
         for group in groups
         if group.older
     ]
+    if prefix:
+        notes.insert(0, f"All names begin with {prefix}")
     if inside := mixed(groups):
         notes.append(f"Not only the seed differs within a row: {', '.join(inside)}.")
     if options.markdown is not None and str(options.markdown) == "-":
@@ -36,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
             print(f"\nwhat differs:\n{text_differences([each.name for each in summaries], found)}")
     written = {}
     if options.csv is not None:
-        write_csv(options.csv, summaries, options.metric, found)
+        write_csv(options.csv, summaries, options.metric, found, prefix)
         written["table"] = options.csv
     if options.markdown is not None and str(options.markdown) != "-":
         from experiments.compare.table import new_file

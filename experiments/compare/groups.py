@@ -5,7 +5,8 @@ import math
 import re
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -213,12 +214,25 @@ def _common_name(runs: Sequence[Run]) -> str:
     parts = [PurePosixPath(run.name).parts for run in runs]
     names = [part[:-1] if re.fullmatch(r"version_\d+", part[-1]) and len(part) > 1 else part for part in parts]
     names = [name[:-1] if re.fullmatch(r"seed\d+", name[-1]) and len(name) > 1 else name for name in names]
-    common = []
-    for column in zip(*names):
-        if len(set(column)) > 1:
-            break
-        common.append(column[0])
-    return "/".join(common or names[0])
+    return "/".join(_beginning(names) or names[0])
+
+
+def _beginning(names: Sequence[Sequence[str]]) -> list[str]:
+    """Return the parts that all names begin with."""
+    return [column[0] for column in takewhile(lambda column: len(set(column)) == 1, zip(*names))]
+
+
+def shortened(groups: Sequence[Group]) -> tuple[str, list[Group]]:
+    """Return the folders that the names of all groups begin with, and the groups with the rest as their names.
+
+    Example:
+        >>> prefix, groups = shortened([Group("cifar10/static/quick", []), Group("cifar10/dyc/quick", [])])
+        >>> prefix, [group.name for group in groups]
+        ('cifar10/', ['static/quick', 'dyc/quick'])
+    """
+    folders = [PurePosixPath(group.name).parts[:-1] for group in groups]
+    prefix = "".join(f"{part}/" for part in _beginning(folders)) if len(groups) > 1 else ""
+    return prefix, [replace(group, name=group.name.removeprefix(prefix)) for group in groups]
 
 
 def differences(groups: Sequence[Group]) -> dict[str, list[str]]:

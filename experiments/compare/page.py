@@ -7,8 +7,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from experiments.compare.groups import Group, Summary
-from experiments.compare.plots import colour, page_pictures
-from experiments.compare.table import LEFT, cells, explanation
+from experiments.compare.plots import COLOURS, colour, page_pictures
+from experiments.compare.table import LEFT, cells, difference_cells, explanation, new_file
 
 
 def page(
@@ -27,19 +27,16 @@ def page(
         zip=zip,
         titles=titles,
         left=LEFT,
-        rows=[(colour(index), row) for index, row in enumerate(rows)],
+        rows=[(colour(index), index // len(COLOURS), row) for index, row in enumerate(rows)],
         explanation=explanation(metric),
         notes=notes,
         pictures=[Markup(svg) for svg in page_pictures(groups, summaries, metric)],
-        names=[each.name for each in summaries],
-        differences=found,
+        differences=difference_cells([each.name for each in summaries], found) if found else None,
         groups=groups,
     )
 
 
 def write(path: Path, text: str) -> None:
     """Write the page into a new file."""
-    from experiments.compare.table import new_file
-
     with new_file("--html", path) as file:
         file.write(text)

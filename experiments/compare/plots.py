@@ -44,13 +44,15 @@ def save(path: Path, groups: Sequence[Group], summaries: Sequence[Summary], metr
     Raises:
         ArgumentError: The file exists or cannot be made.
     """
-    rows = -(-len(groups) // 3)
+    longest = max(len(group.name) for group in groups)
+    columns = max(1, min(4, len(groups), 130 // (longest + 8)))
+    rows = -(-len(groups) // columns)
     figure = Figure(figsize=(11, 6 + 0.22 * rows), layout="constrained")
     figure.get_layout_engine().set(rect=(0, 0, 1, 1 - (0.1 + 0.22 * rows) / figure.get_figheight()))
     left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
     draw_curves(left, groups, metric)
     draw_sizes(right, summaries, metric)
-    figure.legend(handles=_handles(groups), loc="upper center", ncols=min(3, len(groups)), frameon=False, fontsize=9)
+    figure.legend(handles=_handles(groups), loc="upper center", ncols=columns, frameon=False, fontsize=9)
     try:
         with path.open("xb") as file:
             figure.savefig(file, format=path.suffix[1:], dpi=150)
@@ -120,6 +122,8 @@ def draw_curves(figure: FigureBase, groups: Sequence[Group], metric: str) -> Non
         axes.set_ylim(*((-0.05, 1.05) if name.endswith("entropy") else (0, None)))
     panels[-1].set_xlabel("epoch", fontsize=9)
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    last = max((run.epochs for group in groups for run in group.runs), default=1)
+    panels[-1].set_xlim(1 - 0.04 * last, last + 0.04 * last)
     several = any(len(group.runs) > 1 for group in groups)
     panels[0].set_title("learning curves" + (" (mean ± standard deviation)" if several else ""), fontsize=9, loc="left")
 

@@ -81,6 +81,13 @@ def text_table(summaries: Sequence[Summary], metric: str) -> str:
     return aligned(titles, rows, right=[title for title in titles if title not in LEFT])
 
 
+def difference_cells(names: Sequence[str], found: Mapping[str, Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Return titles and cells of the settings that differ, the names or the settings as rows: whatever is more."""
+    if len(found) > len(names):
+        return ["setting", *names], [[key, *map(cut, values)] for key, values in found.items()]
+    return ["run", *found], [[n, *(cut(values[i]) for values in found.values())] for i, n in enumerate(names)]
+
+
 def text_differences(names: Sequence[str], found: Mapping[str, Sequence[str]]) -> str:
     """Return the settings that differ as text: a row for each run if that fits the terminal, else one for each key."""
     width = shutil.get_terminal_size().columns
@@ -107,12 +114,14 @@ def markdown_page(
     parts = [markdown(titles, rows, right=[title for title in titles if title not in LEFT]), explanation(metric)]
     if found:
         names = [each.name for each in summaries]
-        parts += ["What differs:", markdown(["setting", *names], [[k, *map(cut, v)] for k, v in found.items()])]
+        parts += ["What differs:", markdown(*difference_cells(names, found))]
     return "\n\n".join([*parts, *notes]) + "\n"
 
 
-def write_csv(path: Path, summaries: Sequence[Summary], metric: str, found: Mapping[str, Sequence[str]]) -> None:
-    """Write a row for each group: its figures, then the settings that differ.
+def write_csv(
+    path: Path, summaries: Sequence[Summary], metric: str, found: Mapping[str, Sequence[str]], prefix: str = ""
+) -> None:
+    """Write a row for each group: its name behind the prefix, its figures, and the settings that differ.
 
     Raises:
         ArgumentError: The file exists or cannot be made.
@@ -121,7 +130,7 @@ def write_csv(path: Path, summaries: Sequence[Summary], metric: str, found: Mapp
     with new_file("--csv", path) as file:
         writer = None
         for index, each in enumerate(summaries):
-            row = {"run": each.name, "metric": metric, **{k: v for k, v in vars(each).items() if k != "name"}}
+            row = {"run": prefix + each.name, "metric": metric, **{k: v for k, v in vars(each).items() if k != "name"}}
             row |= {name: _range_text(row[name], "{}", none="") for name in ranges}
             row |= {key: values[index] for key, values in found.items()}
             if writer is None:
