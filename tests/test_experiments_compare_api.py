@@ -56,7 +56,9 @@ def root(tmp_path):
 
 def test_the_table_is_that_of_the_folders(root):
     server = Server(root)
-    groups = [group_by_settings(runs) for runs in (read_project("me/dyc", api=server), read_all(find(["."], root))[0])]
+    groups = [
+        group_by_settings(runs) for runs in (read_project("me/dyc", api=server)[0], read_all(find(["."], root))[0])
+    ]
     found, own = ({each.name: summarise(each, "test/top1") for each in group} for group in groups)
     assert found == own
     assert set(found) == {"static", "dyc"}
@@ -66,12 +68,12 @@ def test_the_table_is_that_of_the_folders(root):
 
 def test_group_and_names_choose_runs(root, raises):
     server = Server(root)
-    assert [run.name for run in read_project("me/dyc", "cifar", ["static"], server)] == [
+    assert [run.name for run in read_project("me/dyc", "cifar", ["static"], server)[0]] == [
         "static/seed0/version_0",
         "static/seed1/version_0",
     ]
     assert server.asked == [("me/dyc", {"group": "cifar"}, False)]
-    assert len(read_project("me/dyc", None, ["*seed0*"], server)) == 2
+    assert len(read_project("me/dyc", None, ["*seed0*"], server)[0]) == 2
     with raises("RUN", "'statik/seed0' (did you mean 'static/seed0'", "a run of me/dyc"):
         read_project("me/dyc", None, ["statik/seed0"], server)
     server.found = []
@@ -90,7 +92,7 @@ def test_states(root):
     server = Server(root)
     for run, state in zip(server.found, ("running", "crashed", "finished")):
         run.state = state
-    assert [run.state for run in read_project("me/dyc", api=server)] == ["running", "stopped", "finished"]
+    assert [run.state for run in read_project("me/dyc", api=server)[0]] == ["running", "stopped", "finished"]
 
 
 @pytest.mark.parametrize("error", [wandb.errors.CommError, WandbApiFailedError, ValueError, OSError])
@@ -101,8 +103,21 @@ def test_a_server_that_cannot_be_reached_is_one_line(root, raises, error):
         raise error("no network")
 
     server.runs = fail
-    with raises("--wandb", "me/dyc cannot be reached (no network); check name, key and network"):
+    with raises("--wandb", "me/dyc cannot be read (no network); check name, key and network"):
         read_project("me/dyc", api=server)
+
+
+def test_a_run_that_cannot_be_read_is_named_and_the_rest_is_there(root):
+    server = Server(root)
+
+    def fail():
+        raise ValueError("no history")
+
+    server.found[0].scan_history = fail
+    runs, problems = read_project("me/dyc", api=server)
+    assert len(runs) == 2
+    assert len(problems) == 1
+    assert "me/dyc/seed0 cannot be read (no history)" in problems[0]
 
 
 def test_nobody_is_asked_for_a_key(capsys, monkeypatch):

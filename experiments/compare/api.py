@@ -14,8 +14,10 @@ STATES = {"finished": "finished", "running": "running", "pending": "running"}
 """Our word for W&B's states; all others are ``stopped``."""
 
 
-def read_project(path: str, group: str | None = None, patterns: Sequence[str] = (), api: Any = None) -> list[Run]:
-    """Return the runs of a project.
+def read_project(
+    path: str, group: str | None = None, patterns: Sequence[str] = (), api: Any = None
+) -> tuple[list[Run], list[str]]:
+    """Return the runs of a project, and a line for each run that cannot be read.
 
     Args:
         path: ``ENTITY/PROJECT``.
@@ -31,13 +33,20 @@ def read_project(path: str, group: str | None = None, patterns: Sequence[str] = 
         found = list(api.runs(path, filters={"group": group} if group else {}, lazy=False))
         names = [each.name or each.id for each in found]
         chosen = [run for run, name in zip(found, names) if not patterns or any(_matches(name, p) for p in patterns)]
-        runs = [_run(each) for each in chosen]
-    if not runs and patterns:
+    if not chosen and patterns:
         known = sorted({re.sub(r"/version_\d+$", "", name) for name in names})
         raise unknown_name("RUN", patterns[0], known, listing=f"a run of {path}")
-    if not runs:
+    if not chosen:
         raise ArgumentError("--wandb", sentence=f"{path} has no runs" + (f" of the group {group!r}" if group else ""))
-    return runs
+    runs: list[Run] = []
+    problems: list[str] = []
+    for each in chosen:
+        try:
+            with server(f"{path}/{each.id}"):
+                runs.append(_run(each))
+        except ArgumentError as error:
+            problems.append(str(error))
+    return runs, problems
 
 
 def connect() -> Any:
@@ -69,7 +78,7 @@ def server(path: str) -> Iterator[None]:
         raise
     except (wandb.Error, WandbApiFailedError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        sentence = f"{path} cannot be reached ({reason}); check name, key and network, or compare the folders of runs"
+        sentence = f"{path} cannot be read ({reason}); check name, key and network, or compare the folders of runs"
         raise ArgumentError("--wandb", sentence=sentence) from error
 
 

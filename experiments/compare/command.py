@@ -89,10 +89,11 @@ def _runs(options: argparse.Namespace) -> list:
     if options.wandb is not None:
         from experiments.compare.api import read_project
 
-        return read_project(options.wandb, options.group, options.names)
-    from experiments.compare.folders import find, read_all
+        runs, problems = read_project(options.wandb, options.group, options.names)
+    else:
+        from experiments.compare.folders import find, read_all
 
-    runs, problems = read_all(find(options.names, options.runs))
+        runs, problems = read_all(find(options.names, options.runs))
     if not runs and problems:
         raise ArgumentError("RUN", sentence=f"none can be read: {'; '.join(problems)}")
     for problem in problems:
