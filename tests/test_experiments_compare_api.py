@@ -12,7 +12,8 @@ from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 
 from experiments.compare.api import connect, read_project
 from experiments.compare.folders import find, read_all
-from experiments.compare.groups import differences, group_by_settings, summarise
+from experiments.compare.groups import group_by_settings, summarise
+from experiments.compare.settings import differences
 from lightning_modules.cli import main
 
 
@@ -62,7 +63,8 @@ def test_the_table_is_that_of_the_folders(root):
     found, own = ({each.name: summarise(each, "test/top1") for each in group} for group in groups)
     assert found == own
     assert set(found) == {"static", "dyc"}
-    assert differences(groups[0]).keys() == differences(groups[1]).keys() == {"dynamic"}
+    settings = [differences([each.runs for each in group]) for group in groups]
+    assert settings[0].keys() == settings[1].keys() == {"dynamic"}
     assert server.asked == [("me/dyc", {}, False)]
 
 

@@ -7,8 +7,9 @@ from support.run_folders import write_run
 
 from experiments.compare import publish as module
 from experiments.compare.folders import find, read_all
-from experiments.compare.groups import Group, differences, group_by_settings, summarise
+from experiments.compare.groups import Group, group_by_settings, summarise
 from experiments.compare.publish import build, publish
+from experiments.compare.settings import differences
 
 interface = pytest.importorskip("wandb_workspaces.reports.v2.interface")
 
@@ -26,7 +27,12 @@ def compared(tmp_path_factory):
     layers = {f"attention/entropy/{name}": {1: 0.5} for name in ("layer1.0.conv1", "layer1.0.conv2", "head")}
     runs[-1] = replace(runs[-1], curves={**runs[-1].curves, **layers})
     groups = group_by_settings(runs)
-    return groups, [summarise(each, "test/top1") for each in groups], "test/top1", differences(groups)
+    return (
+        groups,
+        [summarise(each, "test/top1") for each in groups],
+        "test/top1",
+        differences([each.runs for each in groups]),
+    )
 
 
 def spec(report, monkeypatch):

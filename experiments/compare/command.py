@@ -13,13 +13,15 @@ def main(argv: Sequence[str]) -> None:
     _check(options)
     runs = _runs(options)
 
-    from experiments.compare.groups import differences, group_by, group_by_settings, mixed, shortened, summarise
+    from experiments.compare.groups import group_by, group_by_settings, shortened, summarise
+    from experiments.compare.settings import differences, mixed
     from experiments.compare.table import explanation, markdown_page, text_differences, text_table, write_csv
 
     _check_metric(options.metric, runs)
     prefix, groups = ("", group_by(runs, options.by)) if options.by else shortened(group_by_settings(runs))
     summaries = [summarise(group, options.metric) for group in groups]
-    found = differences(groups)
+    members = [group.runs for group in groups]
+    found = differences(members)
     notes = [
         f"Left out, as a later run has the same settings and seed: {', '.join(group.older)}."
         for group in groups
@@ -27,7 +29,7 @@ def main(argv: Sequence[str]) -> None:
     ]
     if prefix:
         notes.insert(0, f"All names begin with {prefix}")
-    if inside := mixed(groups):
+    if inside := mixed(members):
         notes.append(f"Not only the seed differs within a row: {', '.join(inside)}.")
     if options.markdown is not None and str(options.markdown) == "-":
         print(markdown_page(summaries, options.metric, found, notes), end="")

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dyc.text_table import aligned, markdown
-from experiments.compare.groups import NONE, Summary
+from experiments.compare.groups import Summary
 from experiments.compare.run import WATCHED
+from experiments.compare.settings import NONE
 from ops import ArgumentError
 
 LONGEST = 60
