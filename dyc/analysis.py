@@ -16,11 +16,12 @@ class AttentionStatistics:
 
     ``entropy`` is the mean entropy over its maximum ``log K``: 1 is uniform, 0 picks one kernel; weights that do not
     sum to one are divided by their sum for it. ``variation`` is the standard deviation of a weight over the inputs,
-    averaged over kernels: 0 means that the input is ignored.
+    averaged over kernels: 0 means that the input is ignored. ``kernels`` is the mean weight of each kernel.
     """
 
     entropy: float
     variation: float
+    kernels: tuple[float, ...]
 
 
 @torch.no_grad()
@@ -72,4 +73,5 @@ def _statistics(weights: Tensor) -> AttentionStatistics:
     kernels = weights.shape[1]
     entropy = torch.special.entr(weights / weights.sum(1, keepdim=True)).sum(1).mean().item()
     variation = weights.std(0, correction=0).mean().item()
-    return AttentionStatistics(entropy / math.log(kernels) if kernels > 1 else 1.0, variation)
+    means = weights.transpose(0, 1).flatten(1).mean(1).tolist()
+    return AttentionStatistics(entropy / math.log(kernels) if kernels > 1 else 1.0, variation, tuple(means))

@@ -98,6 +98,7 @@ class ImageClassifier(LightningModule):
         self.net = net
         self.ema: ModelEmaV3 | None = None
         self._built = False
+        self._fits: tuple[Any, ...] | None = None
         num_classes = self.source.num_classes(num_classes)
         if num_classes is not None:
             self._build(num_classes, self.source.in_chans())
@@ -147,7 +148,10 @@ class ImageClassifier(LightningModule):
         if self.source.own:  # no description says which images it takes: those of the data, as running it will show
             self.in_chans = getattr(data, "in_chans", None) or self.in_chans
             self.hparams.model_kwargs = {"in_chans": self.in_chans}
-        check_fits(self.net, self.model_name, self.num_classes, self.in_chans, data, self.source.own)
+        facts = tuple(getattr(data, name, None) for name in ("num_classes", "in_chans", "image_size"))
+        if (self.net, facts) != self._fits:  # Lightning asks again for each evaluation
+            check_fits(self.net, self.model_name, self.num_classes, self.in_chans, data, self.source.own)
+            self._fits = self.net, facts
         batch_size = getattr(data, "batch_size", None)
         samples = len(data.splits.train) if getattr(data, "splits", None) is not None else batch_size
         if self.mix is not None and batch_size is not None:
@@ -190,11 +194,12 @@ class ImageClassifier(LightningModule):
             for averaged, current in zip(iter_temperatures(self.ema.module), iter_temperatures(self.net)):
                 averaged.copy_(current)
 
-    def _evaluate(self, batch: tuple[Tensor, Tensor], stage: str) -> None:
+    def _evaluate(self, batch: tuple[Tensor, Tensor], stage: str) -> Tensor:
         x, labels = batch
         logits = self(x)
         self.losses[stage].update(nn.functional.cross_entropy(logits, labels), weight=len(labels))
         self.metrics[stage].update(logits, labels)
+        return logits
 
     def _log_evaluation(self, stage: str) -> None:
         values = {f"{stage}/loss": self.losses[stage].compute(), **self.metrics[stage].compute()}
@@ -210,9 +215,9 @@ class ImageClassifier(LightningModule):
         """Log the validation loss and accuracies."""
         self._log_evaluation("val")
 
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Add one batch to the test metrics."""
-        self._evaluate(batch, "test")
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Add one batch to the test metrics, and return its logits ``(B, num_classes)`` for the callbacks."""
+        return self._evaluate(batch, "test")
 
     def on_test_epoch_end(self) -> None:
         """Log the test loss and accuracies."""

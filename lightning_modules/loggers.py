@@ -2,12 +2,24 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.loggers.logger import DummyLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from lightning_modules.wandb_logger import RunWandbLogger
+from lightning_modules.wandb_names import (
+    LONGEST_NAME,
+    LONGEST_TAG,
+    check_project,
+    experiment_of,
+    shortened,
+    shortened_tags,
+)
 
 WandbMode = Literal["auto", "online", "offline", "disabled"]
 
@@ -26,16 +38,19 @@ def with_run_loggers(loggers: Logger | Iterable[Logger], build: Callable[[], lis
     return [each for logger in given for each in (build() if isinstance(logger, RunLoggers) else [logger])]
 
 
-def logged_in_to_wandb() -> bool:
-    """Tell whether W&B has credentials (environment or netrc), without asking for any."""
+def has_wandb_key() -> bool:
+    """Tell whether W&B has credentials (environment or netrc), without asking for any or using the network."""
     import wandb
 
-    if os.environ.get("WANDB_MODE") in ("offline", "dryrun", "disabled"):
-        return False
     try:
         return bool(wandb.login(prompt=False, verify=False))
     except (wandb.Error, ValueError):  # credentials that W&B itself refuses, such as a key of the wrong length
         return False
+
+
+def logged_in_to_wandb() -> bool:
+    """Tell whether W&B has credentials and was not told to stay offline."""
+    return os.environ.get("WANDB_MODE") not in ("offline", "dryrun", "disabled") and has_wandb_key()
 
 
 def finish_wandb(status: int) -> None:
@@ -46,26 +61,60 @@ def finish_wandb(status: int) -> None:
     """
     wandb = sys.modules.get("wandb")
     if wandb is not None and wandb.run is not None:
-        wandb.finish(exit_code=status)
+        try:
+            wandb.finish(exit_code=status)
+        except Exception as error:  # what W&B raises has no common type
+            _say(f"W&B's run was not finished ({error or type(error).__name__})")
+            with suppress(Exception):  # of the same service, which may be gone
+                wandb.teardown()
 
 
-def build_loggers(folder: Path, name: str, wandb_mode: WandbMode, project: str, tags: list[str]) -> list[Logger]:
+def build_loggers(
+    folder: Path,
+    name: str,
+    wandb_mode: WandbMode,
+    project: str,
+    tags: Sequence[str],
+    group: str | None = None,
+    continued: Mapping[str, Any] | None = None,
+) -> list[Logger]:
     """Return the loggers of a run; the first one's folder is the run's.
 
     Args:
         folder: The run's folder, ``RUNS/NAME/version_N``.
-        name: Name of the run, W&B's group.
+        name: Name of the run.
         wandb_mode: ``auto`` is online when logged in and offline otherwise.
         project: W&B's project.
-        tags: W&B's tags.
+        tags: W&B's tags. Those over 64 characters, and names and groups over 128, are shortened, and a line says so.
+        group: W&B's group; by default the experiment's name, which is the run's without the folder of its seed.
+        continued: What :meth:`RunWandbLogger.state` said of the W&B run to go on with.
+
+    Raises:
+        ArgumentError: W&B would refuse the project.
     """
     loggers: list[Logger] = [CSVLogger(folder.parent, "", folder.name, flush_logs_every_n_steps=50)]
-    if wandb_mode != "disabled":
-        os.environ.setdefault("WANDB_SILENT", "true")  # the summary at the end says what W&B would
-        offline = wandb_mode == "offline" or (wandb_mode == "auto" and not logged_in_to_wandb())
-        # The mode is given twice: Lightning's flag sets an environment variable, which W&B may have read already.
-        mode = "offline" if offline else "online"
-        tags = [tag[:64] for tag in tags]  # W&B refuses longer ones, and a folder of images may have any name
-        names = {"name": f"{name}/{folder.name}", "group": name, "project": project, "tags": tags}
-        loggers.append(WandbLogger(save_dir=folder, offline=offline, mode=mode, **names))
-    return loggers
+    if wandb_mode == "disabled":
+        return loggers
+    os.environ.setdefault("WANDB_SILENT", "true")  # the summary at the end says what W&B would
+    offline = wandb_mode == "offline" or (wandb_mode == "auto" and not logged_in_to_wandb())
+    if not offline and not has_wandb_key():
+        _say("W&B has no API key, which `wandb login` would set; this run is logged offline")
+        offline = True
+    full = [continued["name"] if continued else f"{name}/{folder.name}", group or experiment_of(name)]
+    names = [shortened(text, LONGEST_NAME) for text in full]
+    _say_shortened([text for text, own in zip(full, names) if own != text], [t for t in tags if len(t) > LONGEST_TAG])
+    options = {"name": names[0], "group": names[1], "project": check_project(project), "tags": shortened_tags(tags)}
+    mode = "offline" if offline else "online"
+    return [*loggers, RunWandbLogger(folder, mode, continued, job_type="train", **options)]
+
+
+def _say_shortened(names: Iterable[str], tags: Iterable[str]) -> None:
+    cut = list(dict.fromkeys([*names, *tags]))
+    if cut:
+        limits = f"names over {LONGEST_NAME} characters and tags over {LONGEST_TAG}"
+        _say(f"W&B takes no {limits}; shortened for it: {', '.join(map(repr, cut))}")
+
+
+@rank_zero_only
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -31,6 +31,13 @@ def test_uniform_attention_has_entropy_one_and_no_variation(channels):
     assert found.variation == 0
 
 
+@pytest.mark.parametrize("channels", [(), (4,)], ids=["per_kernel", "per_channel"])
+def test_the_mean_weight_of_each_kernel_is_over_inputs_and_channels(channels):
+    weights = torch.rand(5, 3, *channels)
+    expected = [weights[:, k].mean().item() for k in range(3)]
+    assert statistics(weights).kernels == pytest.approx(expected)
+
+
 def test_one_kernel_for_all_inputs_has_neither():
     found = statistics(torch.eye(4)[:1].expand(5, -1))
     assert found.entropy == 0
@@ -49,7 +56,7 @@ def test_entropy_is_the_share_of_its_maximum():
 
 
 def test_a_single_kernel_is_uniform():
-    assert statistics(torch.ones(3, 1)) == dyc.analysis.AttentionStatistics(1.0, 0.0)
+    assert statistics(torch.ones(3, 1)) == dyc.analysis.AttentionStatistics(1.0, 0.0, (1.0,))
 
 
 def test_temperature_moves_the_entropy():

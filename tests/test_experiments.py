@@ -1,4 +1,4 @@
-"""Every file under experiments is read by the command that it is for, and says what the report's recipe says."""
+"""Every file that names its network is read by the command, and says what the DYC report's recipe says."""
 
 from pathlib import Path
 
@@ -10,8 +10,15 @@ from lightning_modules import ImageClassifier, ImageData
 from lightning_modules.cli import main
 
 ROOT = Path(__file__).parents[1]
-PARTS = ROOT / "experiments/selectconv"  # files that a command combines; test_experiments_selectconv.py
-CONFIGS = sorted(p for p in (ROOT / "experiments").rglob("*.yaml") if p.parent != PARTS)
+
+
+def names_a_network(path: Path) -> bool:
+    """Whether a file is a whole configuration, and not a recipe of several rows, a protocol or a paper's tables."""
+    model = yaml.safe_load(path.read_text()).get("model")
+    return isinstance(model, dict) and "model" in model
+
+
+CONFIGS = sorted(p for p in (ROOT / "experiments").rglob("*.yaml") if names_a_network(p))
 RECIPES = sorted((ROOT / "experiments/dyc_report").glob("*.yaml"))
 
 

@@ -1,9 +1,7 @@
-"""The rows of SelectConv's tables: every command is read and says what the recipe says, every network is built."""
+"""The trained rows of SelectConv's tables: every command says what the recipe says, every network is built."""
 
-import csv
 import functools
 import io
-import shlex
 import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -14,25 +12,16 @@ import torch
 import yaml
 
 import dyc
+from experiments.papers import Row, find
+from experiments.papers.command import command
 from lightning_modules import ChannelRewiring, ImageData, OptimizerSettings
 from lightning_modules.cli import main
 from lightning_modules.create_network import check_fits
 from lightning_modules.optimizers import build_optimizer
 
-ROOT = Path(__file__).parents[1]
-FOLDER = ROOT / "experiments/selectconv"
-with (FOLDER / "rows.csv").open() as file:
-    TABLE = list(csv.DictReader(file))
-ROWS = [row for row in TABLE if row["command"]]
+FOLDER = Path(__file__).parents[1] / "experiments/selectconv"
+ROWS = [row for row in find("selectconv") if row.measured_by("train")]
 
-# Errors in per cent, baseline and selective, and their spreads.
-NETWORKS = ("densenet40", "densenet100", "preresnet164", "resnext29_8x64d")
-PUBLISHED = {
-    "cifar10": ("6.62±0.15 6.09±0.10", "4.51±0.04 4.29±0.08", "4.23±0.15 3.92±0.14", "3.62±0.12 3.39±0.14"),
-    "cifar100": ("29.9±0.1 28.8±0.1", "22.8±0.3 22.2±0.1", "21.3±0.2 20.9±0.2", "18.1±0.1 17.6±0.1"),
-    "fashion_mnist": ("5.03±0.07 4.73±0.06", "4.70±0.06 4.58±0.05", "4.53±0.04 4.37±0.03", "4.40±0.07 4.27±0.06"),
-    "tiny_imagenet": ("45.8±0.2 44.4±0.2", "41.0±0.1 39.9±0.3", "37.7±0.4 37.5±0.2", "31.7±0.3 31.4±0.3"),
-}
 LIMITED = {  # whose channels are re-used at most 32 times
     "cifar10/select_densenet100",
     "cifar10/select_resnext29_8x64d",
@@ -51,67 +40,32 @@ SETS = {  # data set, its classes, batch, epochs, padding, means, standard devia
 SIZES = {"fashion_mnist": 28, "tiny_imagenet": 64, "imagenet": 224}
 
 
-def arguments(row) -> tuple[str, str, tuple[str, ...]]:
-    """Return a row's network, the name of its run under ``selectconv``, and the other words of its command."""
-    words = shlex.split(row["command"])
-    assert words[:2] == ["dyc", "fit"]
-    options = {words[i]: words[i + 1] for i in range(2, len(words), 2)}
-    taken = {"--model.model", "--name"}
-    rest = [word for i in range(2, len(words), 2) if words[i] not in taken for word in words[i : i + 2]]
-    return options["--model.model"], options["--name"].removeprefix("selectconv/"), tuple(rest)
+def words_of(row: Row) -> tuple[str, ...]:
+    """Return a row's command but for its network, which many rows share the rest with."""
+    return tuple(word for word in command(row, 0, name="run") if not word.startswith("--model.model="))
 
 
 @functools.cache
 def settings(words: tuple[str, ...]) -> dict:
     """Return what a command sets, its network aside: rows that share the rest are read once."""
     output = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output):
-        patch.chdir(ROOT)
-        with pytest.raises(SystemExit) as stop:
-            main(["fit", *words, "--model.model=densenet40", "--print_config"])
+    with redirect_stdout(output), pytest.raises(SystemExit) as stop:
+        main([*words, "--model.model=densenet40", "--print_config"])
     assert stop.value.code == 0
     return yaml.safe_load(output.getvalue())
 
 
-def test_every_row_of_the_tables_is_there():
-    names = [arguments(row)[1] for row in ROWS]
-    small = [f"{data}/{form}{net}" for data in PUBLISHED for net in NETWORKS for form in ("", "select_")]
-    large = [f"imagenet/{form}{net}" for net in ("densenet121", "preresnet50") for form in ("", "select_")]
-    assert names == [*small, *large, "cifar10/select_condensenet182"]
-    assert [row["network"] for row in TABLE if not row["command"]] == [
-        "ResNet-1001",
-        "WideResNet-28-10",
-        "ResNeXt-29 (16x64d)",
-        "VGGNet-Slim",
-        "ResNet-164-Slim",
-        "CondenseNet-LGC-182",
-    ]
+def test_rows():
+    """Four networks on four small data sets and two on ImageNet, static and selective, and CondenseNet."""
+    assert len(ROWS) == 16 * 2 + 2 * 2 + 1
+    assert all(("SelectConv" in row.model or "SConv" in row.model) == row.network.startswith("select_") for row in ROWS)
+    assert all(row.name.endswith(f"/{row.network}") for row in ROWS)
 
 
-def test_published_values():
-    found = {arguments(row)[1]: row for row in ROWS}
-    for data, errors in PUBLISHED.items():
-        for net, both in zip(NETWORKS, errors):
-            for form, value in zip(("", "select_"), both.split()):
-                row = found.pop(f"{data}/{form}{net}")
-                assert f"{row['error_percent']}±{row['spread_percent']}" == value
-                assert row["form"] == ("SelectConv" if form else "Baseline")
-    rest = {name: float(row["error_percent"]) for name, row in found.items()}
-    assert rest == {
-        "imagenet/densenet121": 24.7,
-        "imagenet/select_densenet121": 24.4,
-        "imagenet/preresnet50": 23.9,
-        "imagenet/select_preresnet50": 23.4,
-        "cifar10/select_condensenet182": 3.5,
-    }
-    compressed = found["cifar10/select_condensenet182"]
-    assert (compressed["parameters_millions"], compressed["flops_millions"]) == ("3.24", "422")
-
-
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: arguments(row)[1])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_recipe(row):
-    model, name, words = arguments(row)
-    config, data, selective = settings(words), name.split("/")[0], model.startswith("select_")
+    model, name = row.network, row.name
+    config, data, selective = settings(words_of(row)), name.split("/")[0], model.startswith("select_")
     dataset, _, batch, epochs, padding, mean, std, kwargs = SETS[data]
     compressed = model == "select_condensenet182"
 
@@ -145,20 +99,19 @@ def test_recipe(row):
 
 
 # CIFAR's networks differ from those of Fashion-MNIST in the numbers of channels and classes alone.
-BUILT = [row for row in ROWS if row["dataset"][:5] != "CIFAR" or row["table"] == "table3_condensenet"]
+BUILT = [row for row in ROWS if row.dataset[:5] != "CIFAR" or row.network == "select_condensenet182"]
 
 
 LONG = ("preresnet164", "densenet100", "resnext29_8x64d")  # built like others that take less time
 EACH = [
-    pytest.param(row, id=arguments(row)[1], marks=pytest.mark.exhaustive if arguments(row)[0].endswith(LONG) else ())
-    for row in BUILT
+    pytest.param(row, id=row.name, marks=pytest.mark.exhaustive if row.network.endswith(LONG) else ()) for row in BUILT
 ]
 
 
 @pytest.mark.parametrize("row", EACH)
 def test_networks_are_built_and_their_shifts_decay_less(row):
-    model, name, words = arguments(row)
-    config, data = settings(words), name.split("/")[0]
+    model = row.network
+    config, data = settings(words_of(row)), row.name.split("/")[0]
     classes, channels = SETS[data][1], len(SETS[data][5])
     with torch.device("meta"):
         net = timm.create_model(

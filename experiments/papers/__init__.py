@@ -1,5 +1,6 @@
 """Every table of the five papers, one YAML file for each paper: :func:`papers`, :func:`find`."""
 
-from experiments.papers.catalog import Figure, Paper, Row, Table, find, papers
+from experiments.papers.catalog import find, papers, table_of
+from experiments.papers.entries import Claim, Figure, Paper, Row, Table
 
-__all__ = ["Figure", "Paper", "Row", "Table", "find", "papers"]
+__all__ = ["Claim", "Figure", "Paper", "Row", "Table", "find", "papers", "table_of"]

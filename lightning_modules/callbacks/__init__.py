@@ -11,6 +11,9 @@ from lightning_modules.callbacks.rewiring import ChannelRewiring
 from lightning_modules.callbacks.run_settings import RunSettings
 from lightning_modules.callbacks.temperature import TemperatureAnnealing
 from lightning_modules.callbacks.throughput import Throughput
+from lightning_modules.callbacks.wandb_attention import WandbAttention
+from lightning_modules.callbacks.wandb_predictions import WandbPredictions
+from lightning_modules.callbacks.wandb_summary import WandbSummary
 
 __all__ = [
     "AttentionMonitor",
@@ -25,4 +28,7 @@ __all__ = [
     "RunSettings",
     "TemperatureAnnealing",
     "Throughput",
+    "WandbAttention",
+    "WandbPredictions",
+    "WandbSummary",
 ]

@@ -7,6 +7,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from dyc import attention_statistics
+from dyc.analysis import AttentionStatistics
 from dyc.dynamic_model import iter_temperatures
 from lightning_modules.callbacks.temperature import TemperatureAnnealing
 
@@ -25,6 +26,8 @@ class AttentionMonitor(Callback):
 
     def __init__(self, images: int = 64):
         self.images = images
+        self.found: dict[str, AttentionStatistics] = {}
+        """What the last validation found, by layer."""
         self._sample: Tensor | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -50,6 +53,7 @@ class AttentionMonitor(Callback):
             return
         with trainer.precision_plugin.val_step_context():
             found = attention_statistics(pl_module.evaluated, sample)
+        self.found = found
         if not found:
             return
         values = {f"attention/entropy/{name}": layer.entropy for name, layer in found.items()}

@@ -5,14 +5,16 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from dyc import profile
+from lightning_modules.callbacks.network_facts import dynamic_facts
 
 
 class RunSettings(Callback):
     """Log all settings of a run as its hyperparameters, so that two runs that differ, differ there too.
 
     Logs the settings of network and data with what was found out about them (classes, image size), ``parameters``,
-    ``macs`` (per image, of the size of the data), ``data_name``, and the other settings. Values are plain: numbers,
-    text, lists and dicts, so that every logger can write them.
+    ``macs`` (per image, of the size of the data), ``data_name``, what is dynamic about the network (see
+    :func:`~lightning_modules.callbacks.network_facts.dynamic_facts`), and the other settings. Values are plain:
+    numbers, text, lists and dicts, so that every logger can write them.
 
     Args:
         settings: Settings of the run beside network and data, by name.
@@ -33,6 +35,7 @@ class RunSettings(Callback):
             "data_name": data.dataset_name,
             "parameters": counts.parameters,
             "macs": counts.macs,
+            **dynamic_facts(pl_module.net, pl_module.hparams, trainer),
         }
         for logger in trainer.loggers:
             logger.log_hyperparams(plain({**found, **self.settings}))

@@ -80,6 +80,15 @@ def _write_results(path: Path, results: dict[str, dict[str, float]]) -> None:
         writer.writerows([label, *values.values()] for label, values in results.items())
 
 
+def offline_parts(folder: Path) -> list[Path]:
+    """Return W&B's offline folders of a run in the order of time, those of the runs that it goes on with included."""
+    own = sorted((folder / "wandb").glob("offline-run-*"))
+    if not own:
+        return []
+    run_id = own[-1].name.rpartition("-")[2]
+    return sorted(folder.parent.glob(f"version_*/wandb/offline-run-*-{run_id}"), key=lambda path: path.name)
+
+
 def _files(cli: Any, saved: dict[str, str]) -> list[str]:
     """Return a line for every file of the run that there is."""
     folder = cli.folder
@@ -90,8 +99,8 @@ def _files(cli: Any, saved: dict[str, str]) -> list[str]:
         if place is not None and not (isinstance(logger, CSVLogger) and Path(place) == folder):
             named[type(logger).__name__] = place
     lines = {label: str(path) for label, path in named.items() if Path(path).exists()}
-    offline = sorted((folder / "wandb").glob("offline-run-*"))
+    offline = offline_parts(folder)
     if offline:
-        lines["W&B files"] += f" (upload it with: {shlex.join(['wandb', 'sync', str(offline[-1])])})"
+        lines["W&B files"] += f" (upload it with: {shlex.join(['wandb', 'sync', *map(str, offline)])})"
     width = max(map(len, lines), default=0) + 2
     return [f"  {label + ':':<{width}}{text}" for label, text in lines.items()]

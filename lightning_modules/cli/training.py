@@ -11,7 +11,6 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_modules.callbacks import (
@@ -38,32 +37,33 @@ from lightning_modules.cli.option_errors import OneLineParser, one_line
 from lightning_modules.cli.saved_config import SaveRunConfig
 from lightning_modules.cli.short_forms import expand
 from lightning_modules.cli.trained_settings import take_conversions
+from lightning_modules.cli.wandb_options import add_wandb_options, run_loggers, wandb_callbacks
 from lightning_modules.data import ImageData
-from lightning_modules.loggers import RunLoggers, WandbMode, build_loggers, finish_wandb, with_run_loggers
+from lightning_modules.loggers import RunLoggers, finish_wandb, with_run_loggers
 from lightning_modules.resume import check_optimizer, epochs_behind
 from lightning_modules.runs import CHECKPOINTS, claim_folder, find_checkpoint, give_back, read_checkpoint
 from ops import ArgumentError
 
 
 class DycCLI(LightningCLI):
-    """LightningCLI whose runs each get a folder ``RUNS/NAME/version_N`` with config, logs and checkpoints."""
+    """LightningCLI whose runs each get a folder ``RUNS/NAME/version_N`` with config, logs and checkpoints.
+
+    Args:
+        command: The subcommand to run, with which the command line starts.
+        settings: Those of LightningCLI.
+    """
+
+    def __init__(self, command: str, *classes: type, **settings: Any) -> None:
+        self.command = command
+        super().__init__(*classes, **settings)
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options of the run, ahead of the long groups."""
         super().add_default_arguments_to_parser(parser)
-        parser.add_argument("--name", type=str, default="run", help="Name of the run: its folder and its W&B group.")
+        parser.add_argument("--name", type=str, default="run", help="Name of the run: its folder, and its name in W&B.")
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
         parser.add_argument("--import", type=str | list[str], default=[], metavar="FILE.py|MODULE", help=IMPORT_HELP)
-        parser.add_argument(
-            "--wandb", type=WandbMode, default="auto", help="W&B: auto is online when logged in and offline otherwise."
-        )
-        parser.add_argument("--wandb_project", type=str, default="dyc", help="W&B's project.")
-        parser.add_argument(
-            "--wandb_tags",
-            type=list[str],
-            default=[],
-            help="Further W&B tags; model, data set and seed are always tagged.",
-        )
+        add_wandb_options(parser)
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add model and data before the trainer, whose options fill many screens of ``--help``."""
@@ -75,11 +75,11 @@ class DycCLI(LightningCLI):
         own = f"{RunLoggers.__module__}.{RunLoggers.__qualname__}"
         parser.set_defaults({"trainer.logger": [{"class_path": own}]})
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Take out an option that has no use: evaluations print a table of their own."""
-        commands = LightningCLI.subcommands()
-        return {**commands, **{name: commands[name] | {"verbose"} for name in ("validate", "test")}}
+    def subcommands(self) -> dict[str, set[str]]:
+        """Name the command that is run, as a parser takes long to build, with the arguments that are no options."""
+        skipped = LightningCLI.subcommands()[self.command]
+        # Evaluations print a table of their own.
+        return {self.command: skipped | {"verbose"} if self.command in ("validate", "test") else skipped}
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and note which options were given: an evaluation takes the others from the checkpoint."""
@@ -153,7 +153,7 @@ class DycCLI(LightningCLI):
             if config["fast_dev_run"]:
                 loggers = False
             elif loggers is not False:
-                loggers = with_run_loggers(loggers, self._loggers)
+                loggers = with_run_loggers(loggers, lambda: run_loggers(self))
             if config["enable_autolog_hparams"]:  # RunSettings logs them, and more
                 kwargs["enable_autolog_hparams"] = False
         if self.subcommand == "predict":
@@ -161,12 +161,6 @@ class DycCLI(LightningCLI):
         self.trainer_defaults["callbacks"] = self._callbacks(config, bool(loggers))
         with refusals_of_the_trainer(config):
             return super().instantiate_trainer(logger=loggers, **kwargs)
-
-    def _loggers(self) -> list[Logger]:
-        options = self.config_init[self.subcommand]
-        tags = [*self.model.source.tags, self.datamodule.dataset_name, f"seed{options['seed_everything']}"]
-        tags += options["wandb_tags"]
-        return build_loggers(self.folder, self.run_name, options["wandb"], options["wandb_project"], tags)
 
     def _callbacks(self, trainer: Any, logs: bool) -> list[Callback]:
         if self.subcommand == "predict":
@@ -178,7 +172,7 @@ class DycCLI(LightningCLI):
         found: list[Callback] = [] if seed is False else [EpochSeed(int(seed))]
         found += [FiniteLoss(), Throughput(), AttentionMonitor(), EpochReport()]
         if logs:
-            found.append(LearningRateMonitor("epoch"))
+            found += [*wandb_callbacks(self.config_init["fit"]), LearningRateMonitor("epoch")]
             if trainer["enable_autolog_hparams"]:
                 found.append(RunSettings(self._settings()))
         own_bar = any(isinstance(each, ProgressBar) for each in trainer["callbacks"] or [])
@@ -249,11 +243,13 @@ def main(argv: Sequence[str]) -> None:
     torch.set_float32_matmul_precision("high")  # TF32 on the GPUs that have it, as every published recipe runs
     argv, configs = import_named(argv)
     sys.argv[1:] = expand(argv, configs)  # LightningCLI names the program and saves the command from here
-    usage = "dyc {} [-c CONFIG ...] [--name NAME] [--GROUP.OPTION VALUE ...] [--ckpt_path CKPT_PATH]"
+    command = argv[0]
+    usage = f"dyc {command} [-c CONFIG ...] [--name NAME] [--GROUP.OPTION VALUE ...] [--ckpt_path CKPT_PATH]"
     status = 1
     try:
         with told_by_exit_status():
             DycCLI(
+                command,
                 ImageClassifier,
                 ImageData,
                 parser_class=OneLineParser,
@@ -264,10 +260,7 @@ def main(argv: Sequence[str]) -> None:
                 parser_kwargs={
                     "prog": "dyc",
                     "allow_abbrev": False,
-                    **{
-                        command: {"usage": usage.format(command), "allow_abbrev": False}
-                        for command in DycCLI.subcommands()
-                    },
+                    command: {"usage": usage, "allow_abbrev": False},
                 },
             )
         status = 0
