@@ -10,6 +10,7 @@ COMMANDS = {
     "test": ("lightning_modules.cli.training", "evaluate a checkpoint on the test split"),
     "predict": ("lightning_modules.cli.training", "write the class probabilities of images to a CSV file"),
     "compact": ("lightning_modules.cli.compact", "remove the closed channels of a trained selective network"),
+    "compare": ("experiments.compare.command", "compare training runs, those of several seeds as one"),
     "models": ("lightning_modules.cli.models", "list the networks with parameters and MACs"),
     "build": ("lightning_modules.cli.build", "compile the C++ kernels ahead of their first use"),
     "bench": ("lightning_modules.cli.bench", "time operators, layers and networks on this machine"),

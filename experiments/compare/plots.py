@@ -1,0 +1,195 @@
+"""Pictures of a comparison: learning curves with the state of the attention below them, and accuracy against size."""
+
+import io
+import re
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, FigureBase
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
+
+from experiments.compare.groups import Group, Summary, deviation
+from experiments.compare.run import WATCHED
+from experiments.compare.table import is_share
+from lightning_modules.cli.bench.plots import COLOURS
+from ops import ArgumentError
+
+FORMATS = (".png", ".svg", ".pdf")
+STYLES = ("-", "--", ":", "-.")
+MARKERS = ("o", "s", "^", "D")
+ATTENTION = {"attention/temperature": "temperature", "attention/entropy": "attention\nentropy"}
+INK = "#010203"  # of text and axes, so that a page can put the colour of its own text in its place
+PAGE = {
+    "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
+    "svg.hashsalt": "dyc",
+}  # fmt: skip
+
+
+def save(path: Path, groups: Sequence[Group], summaries: Sequence[Summary], metric: str) -> None:
+    """Draw everything into one file.
+
+    Args:
+        path: A new file that ends with one of :data:`FORMATS`.
+        groups: What is compared.
+        summaries: Their figures.
+        metric: The metric that is compared.
+
+    Raises:
+        ArgumentError: The file exists or cannot be made.
+    """
+    longest = max(len(group.name) for group in groups)
+    columns = max(1, min(4, len(groups), 130 // (longest + 8)))
+    rows = -(-len(groups) // columns)
+    figure = Figure(figsize=(11, 6 + 0.22 * rows), layout="constrained")
+    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - (0.1 + 0.22 * rows) / figure.get_figheight()))
+    left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
+    draw_curves(left, groups, metric)
+    draw_sizes(right, summaries, metric)
+    figure.legend(handles=_handles(groups), loc="upper center", ncols=columns, frameon=False, fontsize=9)
+    try:
+        with path.open("xb") as file:
+            figure.savefig(file, format=path.suffix[1:], dpi=150)
+    except OSError as error:
+        raise ArgumentError(
+            "--plot", f"{str(path)!r} ({error.strerror})", "a new file in an existing folder"
+        ) from error
+
+
+def page_pictures(groups: Sequence[Group], summaries: Sequence[Summary], metric: str) -> list[str]:
+    """Return the pictures as SVG for a page, in the colour of its text and on its background."""
+    with matplotlib.rc_context(PAGE):
+        curves = Figure(figsize=(6.2, 5.4), layout="constrained")
+        draw_curves(curves, groups, metric)
+        sizes = Figure(figsize=(6.2, 5.4), layout="constrained")
+        draw_sizes(sizes, summaries, metric)
+        return [_inline_svg(figure, name) for figure, name in ((curves, "curves"), (sizes, "sizes"))]
+
+
+def _inline_svg(figure: Figure, name: str) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    svg = text[text.index("<svg") :].replace(INK, "currentColor")
+    # Two pictures of one page must not share the names of their parts.
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r"url\(#", f"url(#{name}-", svg)
+    return re.sub(r'xlink:href="#', f'xlink:href="#{name}-', svg)
+
+
+def _look(index: int) -> dict[str, str]:
+    turn = index // len(COLOURS)
+    return {"color": COLOURS[index % len(COLOURS)], "ls": STYLES[turn % len(STYLES)]}
+
+
+def colour(index: int) -> str:
+    """Return the colour of a group."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def _handles(groups: Sequence[Group]) -> list[Line2D]:
+    return [Line2D([], [], lw=2, label=group.name, **_look(index)) for index, group in enumerate(groups)]
+
+
+def curve_metric(groups: Sequence[Group], metric: str) -> str:
+    """Return the metric of the learning curves: the compared one if it has a curve, or what validation calls it."""
+    known = {name for group in groups for run in group.runs for name in run.curves}
+    return next((name for name in (metric, f"val/{metric.rpartition('/')[2]}") if name in known), WATCHED)
+
+
+def draw_curves(figure: FigureBase, groups: Sequence[Group], metric: str) -> None:
+    """Draw learning curves, and below them what is known of temperature and entropy of the attention."""
+    watched = curve_metric(groups, metric)
+    known = {name for group in groups for run in group.runs for name in run.curves}
+    below = [name for name in ATTENTION if name in known]
+    panels = figure.subplots(
+        1 + len(below), 1, sharex=True, squeeze=False, height_ratios=[3] + [1] * len(below)
+    )[:, 0]  # fmt: skip
+    for axes, name in zip(panels, (watched, *below)):
+        for index, group in enumerate(groups):
+            _curve(axes, group, name, index)
+        axes.set_ylabel(ATTENTION.get(name, name), fontsize=9)
+        _tidy(axes)
+    if is_share(watched):
+        panels[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    for axes, name in zip(panels[1:], below):
+        axes.set_ylim(*((-0.05, 1.05) if name.endswith("entropy") else (0, None)))
+    panels[-1].set_xlabel("epoch", fontsize=9)
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    last = max((run.epochs for group in groups for run in group.runs), default=1)
+    panels[-1].set_xlim(1 - 0.04 * last, last + 0.04 * last)
+    several = any(len(group.runs) > 1 for group in groups)
+    panels[0].set_title("learning curves" + (" (mean ± standard deviation)" if several else ""), fontsize=9, loc="left")
+
+
+def _curve(axes: Axes, group: Group, name: str, index: int) -> None:
+    curves = [run.curves[name] for run in group.runs if name in run.curves]
+    epochs = sorted({epoch for curve in curves for epoch in curve})
+    if not epochs:
+        return
+    columns = [[curve[epoch] for curve in curves if epoch in curve] for epoch in epochs]
+    means = [statistics.mean(column) for column in columns]
+    spread = [deviation(column) if len(column) > 1 else 0.0 for column in columns]
+    axes.plot(epochs, means, lw=1.6, marker="o" if len(epochs) == 1 else None, **_look(index))
+    if any(spread):
+        low, high = ([m + sign * s for m, s in zip(means, spread)] for sign in (-1, 1))
+        axes.fill_between(epochs, low, high, color=colour(index), alpha=0.18, lw=0)
+
+
+def draw_sizes(figure: FigureBase, summaries: Sequence[Summary], metric: str) -> None:
+    """Draw the compared metric against MACs and against parameters."""
+    upper, lower = figure.subplots(2, 1, sharey=True)
+    for axes, name, label in ((upper, "macs", "MACs of one image"), (lower, "parameters", "parameters")):
+        points = [(index, each, getattr(each, name)) for index, each in enumerate(summaries)]
+        points = [(index, each, sizes[0]) for index, each, sizes in points if sizes and each.mean is not None]
+        for index, each, size in points:
+            marker = MARKERS[index // len(COLOURS) % len(MARKERS)]
+            axes.errorbar(size, each.mean, each.deviation, fmt=marker, ms=6, capsize=3, color=colour(index))
+        _size_axis(axes, [size for *_, size in points])
+        axes.set_xlabel(label, fontsize=9)
+        axes.set_ylabel(metric, fontsize=9)
+        _tidy(axes)
+        if not points:
+            axes.text(0.5, 0.5, "no run has them yet", transform=axes.transAxes, ha="center", fontsize=9)
+    if is_share(metric):
+        upper.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    upper.set_title(f"{metric} against size", fontsize=9, loc="left")
+
+
+def _size_axis(axes: Axes, sizes: Sequence[float]) -> None:
+    if not sizes:
+        axes.set_xticks([])
+        return
+    low, high = min(sizes), max(sizes)
+    margin = max((high / low) ** 0.15, 1.1)
+    axes.set_xscale("log")
+    axes.set_xlim(low / margin, high * margin)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high / low > 4 else MaxNLocator(5))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_count(value)))
+
+
+def short_count(value: float) -> str:
+    """Return a count with its unit.
+
+    Example:
+        >>> short_count(4_025_280), short_count(2_500_000_000), short_count(900)
+        ('4.03M', '2.5G', '900')
+    """
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def _tidy(axes: Axes) -> None:
+    axes.tick_params(labelsize=8)
+    axes.grid(color="#888888", alpha=0.25, lw=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
