@@ -10,10 +10,10 @@ import torch
 import dyc.models  # noqa: F401  (registers the networks)
 from dyc.counting import Profile
 from experiments.measure.kept import record
+from experiments.papers.catalog import find
 from experiments.papers.entries import Figure, Row
 from experiments.papers.units import measured_value
-from experiments.records import append
-from experiments.run.plan import ways_of
+from experiments.records import Record, append
 from lightning_modules.cli.jobs.history import machine_facts
 from lightning_modules.cli.models import count as profile
 from lightning_modules.cli.progress import Progress
@@ -36,6 +36,12 @@ def counted(figure: Figure, counts: Profile) -> float:
     return measured_value(figure, counts.count(convention, classifier=figure.options.get("classifier", True)))
 
 
+def printing(row: Row) -> list[Row]:
+    """Return the rows that print figures of a row's network: itself, and those that share its runs."""
+    paper, _, _ = row.path.partition("/")
+    return [each for each in find(paper) if each.measured_as == row.path]
+
+
 def count(rows: Sequence[Row], results: Path) -> None:
     """Count what is printed about rows, print it beside, and add it to the records; each network is profiled once.
 
@@ -44,7 +50,7 @@ def count(rows: Sequence[Row], results: Path) -> None:
     """
     facts = machine_facts(None, gpu=False)
     profiles: dict[str, tuple[Profile, float]] = {}
-    table, records = Table(["row", "figure", "unit", "counted", "printed", "gap"], 3), []
+    table, records = Table(["row", "figure", "unit", "counted", "printed", "gap"], 3), list[Record]()
     with Progress(len(rows)) as progress:
         for row in rows:
             progress.at(row.path)
@@ -53,11 +59,15 @@ def count(rows: Sequence[Row], results: Path) -> None:
                 began = time.perf_counter()
                 profiles[shape] = profile_of(row), time.perf_counter() - began
             counts, seconds = profiles[shape]
-            for figure in ways_of(row)["count"]:
-                value = counted(figure, counts)
-                gap = f"{value / float(figure.value) - 1:+.2%}"
-                table.rows.append([row.path, figure.metric, figure.unit, f"{value:.8g}", figure.value, gap])
-                text = f"{value:.12g}"  # whole numbers of operations, without the error of their division
-                records.append(record(row, "count", figure.metric, text, figure.unit, seconds=seconds, facts=facts))
+            found: dict[str, Record] = {}
+            for each in printing(row):
+                for figure in each.measured_by("count"):
+                    value = counted(figure, counts)
+                    gap = f"{value / float(figure.value) - 1:+.2%}"
+                    table.rows.append([each.path, figure.metric, figure.unit, f"{value:.8g}", figure.value, gap])
+                    text = f"{value:.12g}"  # whole numbers of operations, without the error of their division
+                    kept = record(row, "count", figure.metric, text, figure.unit, seconds=seconds, facts=facts)
+                    found[figure.metric] = kept
+            records += found.values()
     append(records, results)
     print(table)
