@@ -98,6 +98,7 @@ class ImageClassifier(LightningModule):
         self.net = net
         self.ema: ModelEmaV3 | None = None
         self._built = False
+        self._fits: tuple[Any, ...] | None = None
         num_classes = self.source.num_classes(num_classes)
         if num_classes is not None:
             self._build(num_classes, self.source.in_chans())
@@ -147,7 +148,10 @@ class ImageClassifier(LightningModule):
         if self.source.own:  # no description says which images it takes: those of the data, as running it will show
             self.in_chans = getattr(data, "in_chans", None) or self.in_chans
             self.hparams.model_kwargs = {"in_chans": self.in_chans}
-        check_fits(self.net, self.model_name, self.num_classes, self.in_chans, data, self.source.own)
+        facts = tuple(getattr(data, name, None) for name in ("num_classes", "in_chans", "image_size"))
+        if (self.net, facts) != self._fits:  # Lightning asks again for each evaluation
+            check_fits(self.net, self.model_name, self.num_classes, self.in_chans, data, self.source.own)
+            self._fits = self.net, facts
         batch_size = getattr(data, "batch_size", None)
         samples = len(data.splits.train) if getattr(data, "splits", None) is not None else batch_size
         if self.mix is not None and batch_size is not None:

@@ -5,9 +5,9 @@ Nothing is imported here that imports PyTorch.
 
 import os
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-from types import ModuleType
+
+from lightning_modules.allocator import keep_freed_memory
+from lightning_modules.alone import load_alone
 
 THREADS = {"GOMP_SPINCOUNT": "1000"}
 """How PyTorch's threads wait for their next work, read once, when PyTorch is loaded.
@@ -19,6 +19,9 @@ These few rounds are too short for that, and yet catch most of the next work: dy
 DECIDED_BY = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 """The variables by which users say how threads wait; whoever set one of them has decided."""
 
+TRAINING = ("fit", "validate", "test", "predict")
+"""The commands whose steps ask for the same memory over and over."""
+
 
 def set_threads() -> None:
     """Set the variables of ``THREADS`` for this process and those that it starts, unless the user has decided."""
@@ -29,23 +32,20 @@ def set_threads() -> None:
 def main() -> int:
     """Run the command that the program's arguments name, and return its exit status: 2 if it cannot be found."""
     set_threads()
-    own_packages = _own_packages()
+    if sys.argv[1:2] and sys.argv[1] in TRAINING:
+        keep_freed_memory()
+    own_packages = load_alone("dyc/own_packages.py")  # dyc may itself be somebody else's
     for name in ("ops", "dyc"):
         problem = own_packages.foreign_package(name)
         if problem is not None:
             print(f"dyc: error: {problem}", file=sys.stderr)
             return 2
     from lightning_modules.cli import main as run
+    from lightning_modules.cli.kept_help import run_with_kept_help
 
-    return run()
-
-
-def _own_packages() -> ModuleType:
-    """Load ``dyc/own_packages.py`` without ``dyc``, which is slow to import and may itself be somebody else's."""
-    spec = spec_from_file_location("own_packages", Path(__file__).parents[1] / "dyc" / "own_packages.py")
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    if "torch" in sys.modules:  # called by a program, which may have added to what a help text lists
+        return run()
+    return run_with_kept_help(sys.argv[1:], run)
 
 
 if __name__ == "__main__":  # how processes of several trainings are started

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ops.errors import ArgumentError, unknown_name
+from ops.folding import fold_batch
 from ops.layout import in_format_of, is_channels_last
 from ops.window import Window
 
@@ -174,15 +175,13 @@ def _pointwise(x: Tensor, kernels: Tensor, window: Window) -> Tensor:
 
 def _per_sample(x: Tensor, kernels: Tensor, window: Window, groups: int) -> Tensor:
     """Convolve sample b with ``kernels[b]`` of ``(B, C_out, C_in/groups, kH, kW)``, in the memory format of ``x``."""
-    batch, out_channels = kernels.shape[:2]
-    channels_last = is_channels_last(x)
+    batch = kernels.shape[0]
     if batch == 1:
         y = F.conv2d(x, kernels[0], None, *window, groups)
-    elif channels_last and _one_by_one(x, kernels):
+    elif is_channels_last(x) and _one_by_one(x, kernels):
         y = torch.cat([F.conv2d(x[n : n + 1], kernels[n], None, *window, groups) for n in range(batch)])
-    else:  # fold the batch into the groups of one convolution, which works on NCHW
-        y = F.conv2d(x.reshape(1, -1, *x.shape[2:]), kernels.flatten(0, 1), None, *window, batch * groups)
-        y = y.reshape(batch, out_channels, *y.shape[2:])
+    else:
+        return fold_batch(x, kernels, window, groups)  # which works on NCHW
     return in_format_of(y, x)
 
 

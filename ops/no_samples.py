@@ -1,5 +1,7 @@
 """Every operator on a batch of no samples, as :func:`torch.nn.functional.conv2d` takes it: no backend runs it.
 
+A program exported for any batch size cannot choose this; :mod:`ops.folding` has what it runs.
+
 The output is empty, and whatever took part gets a gradient of zero: convolving with the sum of no kernels, which is
 zero, gives both.
 """

@@ -107,6 +107,17 @@ def test_export(kind, x):
     torch.testing.assert_close(exported(x), layer(x))
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", ["dyc", "odconv"])
+def test_export_of_any_batch_size(kind, shape):
+    layer = layer_of(kind, shape).eval()
+    batch = {0: torch.export.Dim("batch", min=0)}
+    exported = torch.export.export(layer, (torch.randn(4, 8, 9, 7),), dynamic_shapes=(batch,)).module()
+    for samples in (0, 1, 2, 5):
+        x = torch.randn(samples, 8, 9, 7)
+        torch.testing.assert_close(exported(x), layer(x))
+
+
 def test_as_a_head_of_a_detector_that_found_nothing():
     static = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.ReLU(), nn.Conv2d(8, 4, 1))
     dynamic = dyc.make_dynamic(copy.deepcopy(static), "dyc", where=".*")

@@ -54,3 +54,13 @@ def test_a_masked_convolution(closed):
     torch.testing.assert_close(conv(x[1]), conv(x)[1])
     conv(x[:0]).sum().backward()
     assert all(not p.grad.any() for p in conv.parameters())
+
+
+@pytest.mark.parametrize("state", ["closed", "reused"])
+def test_export_of_any_batch_size(state):
+    layer = layer_of(state).eval()
+    batch = {0: torch.export.Dim("batch", min=0)}
+    exported = torch.export.export(layer, (torch.randn(4, 8, 5, 4),), dynamic_shapes=(batch,)).module()
+    for samples in (0, 1, 5):
+        x = torch.randn(samples, 8, 5, 4)
+        torch.testing.assert_close(exported(x), layer(x))

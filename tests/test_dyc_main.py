@@ -62,7 +62,9 @@ def program(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("form", ["script", "module", pytest.param("folder", marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize(
+    "form", ["script", *(pytest.param(form, marks=pytest.mark.exhaustive) for form in ("module", "folder"))]
+)
 def test_it_runs_as_python_would_run_it(program, tmp_path, form):
     words, cwd = {
         "script": (["program/report.py"], tmp_path),

@@ -68,9 +68,9 @@ def test_group_matcher_covers_every_parameter(family, coarse):
         assert len({depth[p] for p in grouped if p.startswith(f"{layer}.")}) == 1
 
 
-def test_grad_checkpointing_gives_the_same_gradients(family, images):
-    model = timm.create_model(family).train()
-    x = images(family)
+def test_grad_checkpointing_gives_the_same_gradients(each_family, images):
+    model = timm.create_model(each_family).train()
+    x = images(each_family)
     plain = gradients(model, x)
     model.set_grad_checkpointing()
     calls = []
@@ -129,9 +129,9 @@ def test_stochastic_depth(family, images):
     assert torch.equal(model.eval()(x), model(x))
 
 
-def test_bfloat16_autocast(family, images):
-    model = timm.create_model(family).train()
-    x = images(family)
+def test_bfloat16_autocast(each_family, images):
+    model = timm.create_model(each_family).train()
+    x = images(each_family)
     with torch.autocast("cpu", torch.bfloat16):
         y = model(x)
     assert y.dtype == torch.bfloat16

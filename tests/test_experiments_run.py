@@ -1,7 +1,12 @@
 """``dyc run``: what it plans, runs, records and refuses; the trainings' processes are fakes."""
 
+import os
 import shutil
+import signal
 import sys
+import time
+from pathlib import Path
+from threading import Thread
 from types import ModuleType
 
 import pytest
@@ -12,7 +17,8 @@ from experiments.papers.reading import read_paper
 from experiments.records import read_all
 from experiments.run import settings
 from lightning_modules.cli import main
-from lightning_modules.cli.jobs.training import Training
+from lightning_modules.cli.jobs.execute import Execution
+from lightning_modules.cli.jobs.training import State, Training
 
 PAPER = """
 title: A tiny paper
@@ -153,3 +159,43 @@ def test_listings(run, capsys):
 def test_what_cannot_be_used_is_said_in_one_line(run, capsys, words, said):
     assert run(*words) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.exhaustive  # real trainings, whose processes take seconds to start
+def test_a_training_that_was_killed_goes_on_and_ends_as_if_it_had_not(run, monkeypatch, tmp_path):
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    words = ("--data.dataset=digits", "--data.image_size=32", "--model.model=test_resnet", "--trainer.max_epochs=3")
+    words += ("--trainer.accelerator=cpu", "--trainer.limit_train_batches=4", "--wandb=disabled")
+    whole, killed = Training("whole", words), Training("killed", words)
+    killer = Thread(target=kill_after_an_epoch, args=(killed,))
+    killer.start()
+    outcomes = Execution([killed]).run()
+    killer.join()
+    assert [each.kind for each in outcomes] == ["failed"]
+    assert killed.state().kind == "interrupted"
+    assert [each.kind for each in Execution([killed, whole], 2).run()] == ["finished", "finished"]
+    assert killed.test_figures() == whole.test_figures()
+    assert sorted(killed.logged()) == [1, 2, 3]
+    (killed.versions()[-1] / "test.csv").unlink()  # as where it was killed while it was tested
+    assert killed.state() == State("untested", 3)
+    assert [each.kind for each in Execution([killed]).run()] == ["finished"]
+    assert killed.test_figures()["test/top1"] == pytest.approx(whole.test_figures()["test/top1"])
+
+
+def kill_after_an_epoch(training):
+    while not list(training.folder.glob("version_*/checkpoints/last.ckpt")):
+        time.sleep(0.05)
+    process = next(
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if f"--name={training.name}".encode() in readable(path)
+    )
+    os.kill(process, signal.SIGKILL)
+
+
+def readable(path):
+    try:
+        return path.read_bytes()
+    except OSError:  # it has ended
+        return b""

@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from support.processes import run
 from support.selective_training import GAMMA, fit
@@ -15,6 +16,7 @@ from lightning_modules import ChannelRewiring, ImageClassifier, OptimizerSetting
 from lightning_modules.callbacks import rewiring
 
 
+@pytest.mark.exhaustive  # processes that import everything anew
 def test_two_processes_end_with_the_network_that_the_first_decided(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, __file__, str(tmp_path)]

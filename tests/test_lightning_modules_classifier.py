@@ -1,9 +1,12 @@
 """ImageClassifier: every training option runs and does what it says, on real digits."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger
+from torch import nn
 
 import dyc
 from lightning_modules import (
@@ -15,6 +18,7 @@ from lightning_modules import (
     ScheduleSettings,
     Throughput,
 )
+from lightning_modules import classifier as classifier_module
 from lightning_modules.callbacks import throughput
 from ops import ArgumentError
 
@@ -38,6 +42,18 @@ def test_network_takes_classes_and_channels_from_the_data():
     fit(classifier)
     assert classifier.net.conv_stem.in_channels == 1
     assert classifier.hparams.num_classes == classifier.net.num_classes == 10
+
+
+def test_network_and_data_are_checked_again_only_when_they_change(monkeypatch):
+    checked = []
+    monkeypatch.setattr(classifier_module, "check_fits", lambda net, *others: checked.append(net))
+    classifier = ImageClassifier("test_resnet", num_classes=10, model_kwargs={"in_chans": 1})
+    for size, times in ((32, 1), (32, 1), (64, 2)):
+        classifier.fit_to(SimpleNamespace(num_classes=10, in_chans=1, image_size=size))
+        assert len(checked) == times
+    classifier.net = nn.Sequential(classifier.net)
+    classifier.fit_to(SimpleNamespace(num_classes=10, in_chans=1, image_size=64))
+    assert checked[2:] == [classifier.net]
 
 
 def test_logged_figures(tmp_path):
@@ -154,10 +170,12 @@ def test_weights_are_channels_last_and_so_are_the_features():
 
 
 def test_compiled_network_keeps_the_names_of_its_weights():
-    plain = ImageClassifier("test_efficientnet", num_classes=10)
-    compiled = ImageClassifier("test_efficientnet", num_classes=10, compile=True)
-    for classifier in (plain, compiled):  # a few dynamic layers: Inductor takes seconds for each
-        dyc.make_dynamic(classifier.net, "dyc", where="depthwise")
+    def classifier(**options):  # one dynamic layer: Inductor takes seconds for each
+        layer = dyc.DynamicConv2d(3, 3, 3, padding=1, groups=3)
+        net = nn.Sequential(layer, nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))
+        return ImageClassifier(net=net, num_classes=10, **options)
+
+    plain, compiled = classifier(), classifier(compile=True)
     assert list(plain.state_dict()) == list(compiled.state_dict())
     compiled.load_state_dict(plain.state_dict())
     x = torch.randn(4, 3, 32, 32)

@@ -13,6 +13,7 @@ from support.processes import run
 
 from lightning_modules import ImageData
 from lightning_modules.cli import COMMANDS, main
+from lightning_modules.cli.training import DycCLI
 
 FIT = [
     "fit",
@@ -21,6 +22,8 @@ FIT = [
     "--data.batch_size=64",
     "--trainer.max_epochs=1",
     "--trainer.limit_train_batches=2",
+    "--trainer.limit_val_batches=1",
+    "--trainer.limit_test_batches=1",
     "--trainer.enable_progress_bar=false",
     "--trainer.accelerator=cpu",
 ]
@@ -88,7 +91,8 @@ def test_saved_settings_evaluate_a_checkpoint(inside, capsys, command):
 
 
 def test_checkpoint_alone_says_which_network_it_is(inside, capsys):
-    assert main(["test", "--name=first", "--ckpt_path=best", "--data.dataset=digits"]) == 0
+    argv = ["test", "--name=first", "--ckpt_path=best", "--data.dataset=digits", "--trainer.limit_test_batches=1"]
+    assert main(argv) == 0
     assert "top-1" in capsys.readouterr().out
 
 
@@ -104,7 +108,7 @@ def test_evaluation_prepares_images_as_the_training_did(tmp_path, monkeypatch, c
     monkeypatch.setattr(
         ImageData, "on_after_batch_transfer", lambda *a: seen.append((a[0], prepared(*a))) or prepared(*a)
     )
-    assert main(["test", "--name=prepared", "--ckpt_path=last"]) == 0
+    assert main(["test", "--name=prepared", "--ckpt_path=last", "--trainer.limit_test_batches=1"]) == 0
     assert main(["predict", "--name=prepared", "--ckpt_path=last", f"--data.predict_folder={folder}"]) == 0
     for module, (images, *_) in seen:
         assert images.shape[-1] == 16
@@ -130,6 +134,14 @@ def test_every_command_has_help(capsys, command):
     shown = capsys.readouterr().out
     assert shown.startswith(f"usage: dyc {command}")
     assert len(shown.splitlines()[0]) < 160
+
+
+def test_only_the_command_that_runs_gets_a_parser(monkeypatch):
+    built, prepare = [], DycCLI._prepare_subcommand_parser
+    monkeypatch.setattr(DycCLI, "_prepare_subcommand_parser", lambda *a, **k: built.append(a[2]) or prepare(*a, **k))
+    with pytest.raises(SystemExit):
+        main(["test", "--help"])
+    assert built == ["test"]
 
 
 def test_overview_names_every_command(capsys):

@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+from support import selective_training
 
 import dyc
 from dyc.benchmark.selective import silence
@@ -12,7 +13,8 @@ from lightning_modules.cli import main
 
 FIT = ["fit", "--data.batch_size=32", "--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--wandb=disabled"]
 FIT += ["--trainer.limit_val_batches=1", "--trainer.limit_test_batches=1", "--trainer.enable_progress_bar=false"]
-FIT += ["--data.image_size=16", "--trainer.accelerator=cpu"]
+FIT += ["--data.image_size=32", "--trainer.accelerator=cpu"]
+NETWORK = selective_training.tiny_selective.__name__
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +23,8 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compact")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert main([*FIT, "--model.model=select_densenet40", "--name=narrow"]) == 0
-        assert main([*FIT, "--model.model=densenet40", "--name=plain"]) == 0
+        assert main([*FIT, f"--model.model={NETWORK}", "--name=narrow"]) == 0
+        assert main([*FIT, "--model.model=test_resnet", "--name=plain"]) == 0
     path = folder / "runs/narrow/version_0/checkpoints/last.ckpt"
     classifier = ImageClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     silence(classifier.net, 0.34)
@@ -39,16 +41,15 @@ def test_compact_network_is_compared_and_written(trained, monkeypatch, capsys):
     argv = ["compact", "--name", "narrow", "--batch", "1", "--seconds", "0.01", "--output", "narrow.pt2"]
     assert main(argv) == 0
     out = capsys.readouterr().out
-    sizes = [
-        int(n.replace(",", "")) for n in re.findall(r"^(?:select_densenet40|compact) +(\d{2,3},\d{3}) ", out, re.M)
-    ]
+    rows = re.findall(rf"^(?:{NETWORK}|compact) +([\d,]+) ", out, re.M)
+    sizes = [int(number.replace(",", "")) for number in rows]
     assert sizes[0] == sum(p.numel() for p in network.parameters())
     assert sizes[1] < 0.75 * sizes[0]
     closed = sum(int((~layer.mask).sum()) for _, layer in dyc.iter_selective(network))
     assert f"{closed:,} of" in out
     assert float(re.search(r"differ by (\S+) of", out)[1]) < 1e-5
     loaded = torch.export.load("narrow.pt2").module()
-    x = torch.randn(5, 1, 16, 16)
+    x = torch.randn(5, 1, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(loaded(x), network(x), rtol=1e-4, atol=1e-5)
     assert main(argv) == 2

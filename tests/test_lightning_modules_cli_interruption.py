@@ -53,6 +53,7 @@ def stop(tmp_path, monkeypatch):
     """Run ``dyc fit`` in this process, and stop it by a signal."""
     monkeypatch.chdir(tmp_path)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     callbacks = training.DycCLI._callbacks
 
     def run(number, epoch, batch, expected):

@@ -1,6 +1,8 @@
 """Several trainings: at once, failing, stopped, going on, and followed; their processes are fakes."""
 
+import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,10 +10,12 @@ import threading
 import time
 
 import pytest
+from rich.console import Console
 from support.fake_training import FakeTraining, write_checkpoint
 
 from lightning_modules.cli.jobs import history
 from lightning_modules.cli.jobs.execute import Execution
+from lightning_modules.cli.jobs.progress import Lines, Watch, duration
 from lightning_modules.cli.jobs.training import State
 
 
@@ -30,14 +34,14 @@ def kinds(outcomes):
 
 def test_one_that_fails_stops_no_other(training, capsys):
     ended = []
-    found = Execution([training(name) for name in ("a", "fail", "bad", "b")], 2, ended.append).run()
-    assert kinds(found) == {"a": "finished", "fail": "failed", "bad": "failed", "b": "finished"}
-    assert {each.name for each in ended} == {"a", "b"}
+    found = Execution([training(name) for name in ("slow", "fail", "bad", "b")], 2, ended.append).run()
+    assert kinds(found) == {"slow": "finished", "fail": "failed", "bad": "failed", "b": "finished"}
+    assert {each.name for each in ended} == {"slow", "b"}
     shown = capsys.readouterr().err
     error = "fail: failed: ended with exit status 2; its output: {}\n    dyc fit: error: data.root: got nothing\n"
     assert error.format(training("fail").log) in shown
     assert "    RuntimeError: a fault of the program\n" in shown
-    assert "a: epoch 2/2, val top-1 50.00%, 101 images/s" in shown
+    assert "slow: epoch 2/2, val top-1 50.00%, 101 images/s" in shown
     assert "b: finished: test top-1 75.00% in" in shown
 
 
@@ -138,3 +142,28 @@ def test_one_that_is_not_to_go_on_begins_anew(training):
     assert [path.name for path in training("a").versions()] == ["version_0"]
     Execution([training("a", resume=False)]).run()
     assert [path.name for path in training("a").versions()] == ["version_0", "version_1"]
+
+
+def test_on_a_terminal_a_line_for_each_and_the_time_of_all(training, monkeypatch):
+    shown = io.StringIO()
+    lines = Lines()
+    lines.console = Console(file=shown, force_terminal=True, width=100, highlight=False)
+    write_checkpoint(training("a").folder / "version_0/checkpoints/last.ckpt", 1)
+    Execution([training("a", epochs=4), training("b", epochs=4)], 2, show=lines).run()
+    text = re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", shown.getvalue())
+    assert "a: epoch 0/4" in text
+    assert "0 of 2 done, 2 running" in text
+    assert "b: finished: test top-1 75.00%" in text
+
+
+def test_time_that_is_left(training, monkeypatch):
+    watch = Watch(training("a", epochs=10))
+    assert watch.seconds_left() is None
+    watch.began, watch.changed, watch.epoch = 0.0, 100.0, 2
+    monkeypatch.setattr(time, "monotonic", lambda: 110.0)
+    assert watch.seconds_left() == 50.0 * 8 - 10.0
+    assert watch.line() == "epoch 2/10, 6.5 min left"
+    lines = Lines()
+    lines.jobs = 2
+    left = lines._left([watch], [training("b", epochs=10)])
+    assert left == f"about {duration((390 + 500) / 2)} left"

@@ -92,7 +92,7 @@ def test_the_parser_reads_what_was_meant(tmp_path, monkeypatch, content, argv, a
     )
     found = []
     with pytest.raises(SystemExit):
-        DycCLI(ImageClassifier, ImageData, parser_class=OneLineParser)
+        DycCLI("fit", ImageClassifier, ImageData, parser_class=OneLineParser)
     settings = settings_of("dynamic", found[0] and vars(found[0]))
     assert (settings and settings.attention) == attention
     assert (settings and settings.attention_kwargs) == kwargs

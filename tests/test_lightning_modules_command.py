@@ -25,6 +25,19 @@ def test_threads_that_wait_sleep(monkeypatch):
     assert os.environ["GOMP_SPINCOUNT"] == "1000"
 
 
+def test_a_program_that_has_loaded_pytorch_gets_and_keeps_no_help_text(monkeypatch, tmp_path):
+    monkeypatch.setenv("DYC_CACHE", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["dyc", "fit", "--help"])
+    monkeypatch.setattr(cli, "main", lambda: sys.exit())
+    with pytest.raises(SystemExit):
+        command.main()
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.delitem(sys.modules, "torch")  # as in a process of the command's own
+    with pytest.raises(SystemExit):
+        command.main()
+    assert [path.name for path in tmp_path.iterdir()] == ["help"]
+
+
 @pytest.mark.parametrize(("name", "value"), [("OMP_WAIT_POLICY", "active"), ("GOMP_SPINCOUNT", "7")])
 def test_what_the_user_set_stays(monkeypatch, name, value):
     monkeypatch.setenv(name, value)

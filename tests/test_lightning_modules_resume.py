@@ -7,10 +7,13 @@ import torch
 
 from lightning_modules.cli import main
 
+DYNAMIC = [
+    "--model.model=test_efficientnet",
+    "--model.dynamic=dyc",
+    "--model.model_kwargs.drop_rate=0.2",  # draws from PyTorch's generator
+]
 OPTIONS = [
-    "--model.model=dyc_mobilenetv2_035",
     "--model.regularization.mixup=0.2",  # draws from NumPy's generator
-    "--model.model_kwargs.drop_rate=0.2",  # draws from PyTorch's
     "--model.schedule.sched=multistep",
     "--model.schedule.decay_milestones=[2,3]",
     "--model.ema_decay=0.9",
@@ -41,11 +44,11 @@ def fit(tmp_path, monkeypatch):
 
 
 def test_resumed_run_equals_an_uninterrupted_one(fit, tmp_path, capsys):
-    whole = fit("whole", 4)
-    fit("parts", 2)
+    whole = fit("whole", 4, *DYNAMIC)
+    fit("parts", 2, *DYNAMIC)
     first = tmp_path / "runs/parts/version_0"
     before = {p: p.read_bytes() for p in first.rglob("*") if p.is_file()}
-    parts = fit("parts", 4, "--ckpt_path=last")
+    parts = fit("parts", 4, "--ckpt_path=last", *DYNAMIC)
 
     assert "resuming from runs/parts/version_0/checkpoints/last.ckpt" in capsys.readouterr().out
     assert parts["epoch"] == whole["epoch"] == 3
@@ -59,7 +62,7 @@ def test_resumed_run_equals_an_uninterrupted_one(fit, tmp_path, capsys):
     assert {p: p.read_bytes() for p in before} == before
 
 
-SMALL = ["--model.model=test_resnet", "--model.model_kwargs={}"]
+SMALL = ["--model.model=test_resnet"]
 
 
 @pytest.mark.parametrize("per_update", ["true", "false"])

@@ -104,6 +104,7 @@ def visited(tmp_path):
     return python
 
 
+@pytest.mark.exhaustive  # pip, and a pytest of its own
 def test_a_backend_from_a_wheel_is_found_and_passes_every_case(visited):
     """Importing ops finds it: the cases run with the backends that are listed then."""
     options = ("-o", "addopts=--import-mode=importlib", "-p", "no:cacheprovider", "-k", "visitor")

@@ -194,25 +194,27 @@ def test_citation_has_the_version_of_the_package():
     assert version == re.search(r"^version = (.+)$", (ROOT / "setup.cfg").read_text(), re.M)[1]
 
 
-def first_line(folder: Path, *options: str) -> dict[str, str]:
-    """Run the first command in a folder and return its row of results of the last epoch."""
-    line = blocks(README, "")[0]
-    assert "pip install -e . && dyc fit --config experiments/quickstart.yaml" in line
-    script = Path(sys.executable).parent / "dyc"
-    config = ROOT / "experiments/quickstart.yaml"
-    done = run([script, "fit", "--config", config, *options], cwd=folder)
-    assert done.returncode == 0, done.stderr[-3000:]
+FIRST_LINE = ["fit", "--config", str(ROOT / "experiments/quickstart.yaml")]
+
+
+def results(folder: Path, shown: str) -> dict[str, str]:
+    """Return the row of results of the last epoch of the first command, which ran in a folder and printed this."""
+    assert "pip install -e . && dyc fit --config experiments/quickstart.yaml" in blocks(README, "")[0]
     for words in ("last checkpoint:", "CSV log:", "W&B files:", "try next:"):
-        assert words in done.stdout
+        assert words in shown
     rows = csv.DictReader((folder / "runs/quickstart/version_0/test.csv").open())
     return next(row for row in rows if row["network"] == "last epoch")
 
 
-def test_first_line_runs(tmp_path):
-    row = first_line(tmp_path, "--trainer.max_epochs=1", "--trainer.limit_train_batches=2")
-    assert 0 < float(row["test/loss"]) < 10
+def test_first_line_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    short = [f"--trainer.limit_{split}_batches=2" for split in ("train", "val", "test")]
+    assert main([*FIRST_LINE, "--trainer.max_epochs=1", *short]) == 0
+    assert 0 < float(results(tmp_path, capsys.readouterr().out)["test/loss"]) < 10
 
 
 @pytest.mark.exhaustive  # minutes, where two tests share two cores
 def test_first_line_trains_to_97_percent(tmp_path):
-    assert float(first_line(tmp_path)["test/top1"]) >= 0.97
+    done = run([Path(sys.executable).parent / "dyc", *FIRST_LINE], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert float(results(tmp_path, done.stdout)["test/top1"]) >= 0.97

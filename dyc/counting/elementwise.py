@@ -44,6 +44,9 @@ NORMS = frozenset(
 POOLINGS = frozenset(
     ["_adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "max_pool2d", "max_pool2d_with_indices"]
 )
+SAME_FORM = ACTIVATIONS - {"glu", "log_sigmoid_forward"}
+"""Activations whose output has the size and type of what they read."""
+
 REDUCTIONS = frozenset(("mean", "amax"))
 """Poolings where they reduce the height and width of ``(B, C, H, W)``."""
 
@@ -79,11 +82,15 @@ class ElementCounter(TorchDispatchMode):
         self.report = report
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        output = func(*args, **(kwargs or {}))
         function = func._schema.name.removeprefix("aten::")
         # In-place forms end in an underscore; they read what they write, so elements are the same.
-        function = function[:-1] if function.endswith("_") else function
+        in_place, function = function.endswith("_"), function.removesuffix("_")
         operation = _operation(function, args)
+        if function in SAME_FORM and args[0].is_meta and args[0].is_floating_point():
+            # PyTorch finds the form of the output by rules in Python that take most of the time of a pass.
+            output = args[0] if in_place else torch.empty_like(args[0])
+        else:
+            output = func(*args, **(kwargs or {}))
         if operation is not None:
             first = output[0] if isinstance(output, tuple | list) else output
             counted: torch.Tensor = args[0] if operation == "pooling" else first

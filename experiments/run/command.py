@@ -29,14 +29,14 @@ def main(argv: Sequence[str]) -> None:
         print(plan_listed(items, estimates(items, options.jobs), options.jobs))
         return
     check_writable(options.results)
-    print(plan_listed([each for each in items if each.status in ("none", "other settings")]), end="")
+    print(plan_listed([each for each in items if each.status in ("none", "refused", "running")]), end="")
     failed = measured(items, options.results)
     stopped_by, whole = trained(items, options)
     from lightning_modules.cli.jobs.seeds import end
 
     if stopped_by is not None:
         print("stopped; the same command goes on from the checkpoints", file=sys.stderr)
-    end(stopped_by, whole and not failed and not any(each.status == "other settings" for each in items))
+    end(stopped_by, whole and not failed and not any(each.status == "refused" for each in items))
 
 
 def planned(options: Any, kept: Sequence[Any]) -> list[Any]:
@@ -89,13 +89,19 @@ def trained(items: Sequence[Any], options: Any) -> tuple[int | None, bool]:
     from experiments.run.keep import keep
     from experiments.run.settings import fixed
     from lightning_modules.cli.jobs.execute import Execution
+    from ops import ArgumentError
 
     by_training = {each.training: each for each in items if each.how == "train"}
     whole = True
     for each in by_training.values():
-        if each.status == "not recorded":
+        if each.status != "not recorded":
+            continue
+        try:
             keep(each, options.results)
             print(f"{each.training.label}: was trained before; recorded now", file=sys.stderr)
+        except ArgumentError as error:
+            print(f"{each.training.label}: failed: {error}", file=sys.stderr)
+            whole = False
     todo = [each for each in by_training.values() if each.status in ("new", "interrupted", "not tested")]
     if options.cluster and todo:
         from experiments.run.cluster import submit
@@ -113,10 +119,10 @@ def trained(items: Sequence[Any], options: Any) -> tuple[int | None, bool]:
             settings=fixed,
         )
         outcomes = execution.run()
-        whole = all(each.kind == "finished" for each in outcomes)
+        whole = whole and all(each.kind in ("finished", "elsewhere") for each in outcomes)
         if execution.stopped_by is not None:
             return execution.stopped_by, False
-    done = sum(each.status in ("done", "not recorded") for each in items)
+    done = sum(each.status in ("done", "not recorded") for each in by_training.values())
     trainings = len(by_training)
     if trainings:
         print(f"{trainings} trainings: {done} were done before, {len(todo)} run now", file=sys.stderr)

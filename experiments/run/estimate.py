@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from experiments.run.plan import Item
+from lightning_modules.allocator import keep_freed_memory
 from lightning_modules.cli.jobs.settings import setting
 from ops import ArgumentError
 
@@ -43,6 +44,7 @@ def estimates(items: Sequence[Item], jobs: int = 1) -> dict[Item, float | str]:
     found: dict[Item, float | str] = {}
     speeds: dict[str, float | str] = {}
     todo = [each for each in items if each.training and each.status in ("new", "interrupted", "not tested")]
+    keep_freed_memory()  # as a training does
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, threads // min(jobs, max(1, len(todo)))))
     try:
@@ -100,7 +102,7 @@ def _speed(settings: dict[str, Any]) -> float | str:
         parser = LightningArgumentParser()
         parser.add_class_arguments(ImageClassifier, "model", fail_untyped=False, sub_configs=True, skip={"net"})
         model = {**settings.get("model", {}), "num_classes": data["classes"]}
-        classifier = parser.instantiate_classes(parser.parse_object({"model": model})).model
+        classifier = parser.instantiate(parser.parse_object({"model": model})).model
         net = classifier.source.build(data["classes"], classifier.source.in_chans(data["channels"]))
     except (ArgumentError, RuntimeError, TypeError, ValueError, SystemExit) as error:
         return f"cannot be told: {str(error).splitlines()[0] if str(error) else type(error).__name__}"

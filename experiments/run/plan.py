@@ -10,6 +10,7 @@ from experiments.records import Record
 from experiments.run.settings import changed_since
 from lightning_modules.cli.jobs import history
 from lightning_modules.cli.jobs.training import State, Training
+from ops import ArgumentError
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,11 +23,11 @@ class Item:
         protocol: As in the records.
         figures: What is measured.
         status: ``done``, ``running``, ``not recorded``, ``not tested``, ``interrupted``, ``new``, ``none`` or
-            ``other settings``.
+            ``refused``, where a run that was begun cannot go on.
         seed: Of a training.
         training: The training.
         state: How far it is.
-        reason: Why nothing is run.
+        reason: Why nothing is run, or why it is refused.
     """
 
     row: Row
@@ -96,10 +97,13 @@ def _training(
         return item("done")
     if history.is_locked(training):
         return item("running")
-    state = training.state()
+    try:
+        state = training.state()
+    except ArgumentError as error:
+        return item("refused", reason=str(error))
     changed = changed_since(training)
     if state.kind != "new" and changed:
-        return item("other settings", state, f"{training.folder} was trained with {changed}; move it away")
+        return item("refused", state, f"{training.folder} was trained with {changed}; move it away")
     names = {"finished": "not recorded", "untested": "not tested"}
     return item(names.get(state.kind, state.kind), state)
 

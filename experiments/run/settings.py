@@ -23,7 +23,6 @@ FREE = (
     "data.root",
     "data.dataset",
     "data.in_memory",
-    "data.image_size",
     "data.download",
     "data.num_workers",
     "data.reader_kwargs*",

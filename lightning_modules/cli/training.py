@@ -46,7 +46,16 @@ from ops import ArgumentError
 
 
 class DycCLI(LightningCLI):
-    """LightningCLI whose runs each get a folder ``RUNS/NAME/version_N`` with config, logs and checkpoints."""
+    """LightningCLI whose runs each get a folder ``RUNS/NAME/version_N`` with config, logs and checkpoints.
+
+    Args:
+        command: The subcommand to run, with which the command line starts.
+        settings: Those of LightningCLI.
+    """
+
+    def __init__(self, command: str, *classes: type, **settings: Any) -> None:
+        self.command = command
+        super().__init__(*classes, **settings)
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options of the run, ahead of the long groups."""
@@ -75,11 +84,11 @@ class DycCLI(LightningCLI):
         own = f"{RunLoggers.__module__}.{RunLoggers.__qualname__}"
         parser.set_defaults({"trainer.logger": [{"class_path": own}]})
 
-    @staticmethod
-    def subcommands() -> dict[str, set[str]]:
-        """Take out an option that has no use: evaluations print a table of their own."""
-        commands = LightningCLI.subcommands()
-        return {**commands, **{name: commands[name] | {"verbose"} for name in ("validate", "test")}}
+    def subcommands(self) -> dict[str, set[str]]:
+        """Name the command that is run, as a parser takes long to build, with the arguments that are no options."""
+        skipped = LightningCLI.subcommands()[self.command]
+        # Evaluations print a table of their own.
+        return {self.command: skipped | {"verbose"} if self.command in ("validate", "test") else skipped}
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and note which options were given: an evaluation takes the others from the checkpoint."""
@@ -249,11 +258,14 @@ def main(argv: Sequence[str]) -> None:
     torch.set_float32_matmul_precision("high")  # TF32 on the GPUs that have it, as every published recipe runs
     argv, configs = import_named(argv)
     sys.argv[1:] = expand(argv, configs)  # LightningCLI names the program and saves the command from here
-    usage = "dyc {} [-c CONFIG ...] [--name NAME] [--GROUP.OPTION VALUE ...] [--ckpt_path CKPT_PATH]"
+    command = argv[0]
+    seeds = " [--seeds SEED ... [--jobs N]]" if command == "fit" else ""  # lightning_modules/cli/jobs/seeds.py
+    usage = f"dyc {command} [-c CONFIG ...] [--name NAME]{seeds} [--GROUP.OPTION VALUE ...] [--ckpt_path CKPT_PATH]"
     status = 1
     try:
         with told_by_exit_status():
             DycCLI(
+                command,
                 ImageClassifier,
                 ImageData,
                 parser_class=OneLineParser,
@@ -264,10 +276,7 @@ def main(argv: Sequence[str]) -> None:
                 parser_kwargs={
                     "prog": "dyc",
                     "allow_abbrev": False,
-                    **{
-                        command: {"usage": usage.format(command), "allow_abbrev": False}
-                        for command in DycCLI.subcommands()
-                    },
+                    command: {"usage": usage, "allow_abbrev": False},
                 },
             )
         status = 0

@@ -1,4 +1,8 @@
-"""The folder in which compiled files are kept, and how they get there whole."""
+"""The folder in which compiled files are kept, and how they get there whole.
+
+The command ``dyc`` loads this file by itself, to keep help texts in the same folder. So nothing is imported at its head
+that brings PyTorch along.
+"""
 
 import errno
 import os
@@ -6,8 +10,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from ops.errors import BackendUnavailable
 
 try:
     import fcntl
@@ -23,6 +25,8 @@ def cache_folder() -> Path:
     try:
         return Path.home() / ".cache" / "dyc"
     except RuntimeError as error:
+        from ops.errors import BackendUnavailable
+
         raise BackendUnavailable(
             f"got no home folder ({error}); need DYC_CACHE, a folder for compiled files"
         ) from error

@@ -21,7 +21,7 @@ if __name__ != "__main__":
 
 
 def command(training: "Training", kind: str) -> list[str]:
-    """Return what stands for ``Training.command``; how it behaves, its name says: ``fail``, ``wait`` or ``bad``."""
+    """Return what stands for ``Training.command``; folders ``fail``, ``wait``, ``slow`` and ``bad`` do so."""
     words = [str(training.folder), kind, str(training.epochs), str(training.runs / "checkpoint")]
     return [sys.executable, __file__, *words, *training.arguments]
 
@@ -46,7 +46,7 @@ def main(folder: Path, kind: str, epochs: int, checkpoint: Path) -> None:
     part.mkdir(parents=True)
     (part / "config.yaml").write_text(f"trainer: {{max_epochs: {epochs}}}\n")
     print("kind", kind, "threads", os.environ.get("OMP_NUM_THREADS"), "gpu", os.environ.get("CUDA_VISIBLE_DEVICES"))
-    if "fail" in str(folder):
+    if "fail" in folder.parts:
         print("dyc fit: error: data.root: got nothing")
         sys.exit(2)
     with (part / "metrics.csv").open("w", newline="") as file:
@@ -55,9 +55,11 @@ def main(folder: Path, kind: str, epochs: int, checkpoint: Path) -> None:
         for epoch in range(1 if kind == "interrupted" else 0, epochs):
             writer.writerow([epoch, 2.0, 0.25 * (epoch + 1), 100.0 + epoch])
             file.flush()
-            while "wait" in str(folder) and kind == "new":
+            while "wait" in folder.parts and kind == "new":
                 time.sleep(0.02)
-    if "bad" in str(folder):
+    if "slow" in folder.parts:
+        time.sleep(1)
+    if "bad" in folder.parts:
         raise RuntimeError("a fault of the program")
     (part / "test.csv").write_text("network,test/loss,test/top1\nlast epoch,1.0,0.75\nbest on validation,1.0,0.8\n")
 

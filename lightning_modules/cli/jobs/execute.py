@@ -8,14 +8,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
-import torch
-
 from lightning_modules.cli.jobs import history
+from lightning_modules.cli.jobs.environment import environment_of, gpus_of, threads_of
 from lightning_modules.cli.jobs.progress import Lines, Watch
-from lightning_modules.cli.jobs.settings import setting
 from lightning_modules.cli.jobs.training import Training
 from ops import ArgumentError
 
@@ -55,7 +52,8 @@ class Execution:
     """Runs trainings, ``jobs`` of them at once.
 
     Cores are divided among the processes that run at once, unless ``OMP_NUM_THREADS`` is set; of several GPUs, each
-    process gets one in turn. Every process writes to ``log.txt`` in the folder of its training.
+    process gets one in turn, unless its ``trainer.devices`` asks for more. Every process writes to ``log.txt`` in the
+    folder of its training.
 
     Args:
         trainings: What to run, in this order.
@@ -106,6 +104,7 @@ class Execution:
     def stop(self, number: int = signal.SIGTERM) -> None:
         """End every process, and wait for it: after SIGTERM it saves the step that it is in."""
         for each in self.running:
+            self.stopped_by = self.stopped_by or number
             _signal(each.process, number)
         for each in list(self.running):
             each.process.wait()
@@ -131,9 +130,9 @@ class Execution:
             self._note(Outcome(training, "finished"))
             return
         slot = min(set(range(self.jobs)) - {each.slot for each in self.running})
-        threads, environment = self._environment(training, slot)
-        gpu = setting(training.settings, "trainer.accelerator", "auto") != "cpu" and torch.cuda.is_available()
-        history.begin(training, history.machine_facts(threads, gpu), self.settings(training))
+        environment = environment_of(training, self.jobs, slot)
+        facts = history.machine_facts(threads_of(environment), gpus_of(training, environment))
+        history.begin(training, facts, self.settings(training))
         log = training.log.open("a")
         log_start = log.tell()
         process = subprocess.Popen(
@@ -144,26 +143,12 @@ class Execution:
             env=environment,
             start_new_session=True,  # Ctrl-C reaches this process alone, which tells the others to save
             pass_fds=[held.fileno()],
+            preexec_fn=None if self.catch else _ignore_preemption,
         )
         log.close()
         watch = Watch(training)
         self.running.append(_Running(training, process, held, log_start, slot, watch))
         self.show.started(watch)
-
-    def _environment(self, training: Training, slot: int) -> tuple[int | None, dict[str, str]]:
-        """Return the threads of a process, None for PyTorch's default, and its environment variables."""
-        found = dict(os.environ)
-        source = str(Path(__file__).parents[3])  # the packages that run here
-        found["PYTHONPATH"] = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
-        found |= {"PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1", "COLUMNS": "120"}
-        if self.jobs > 1:
-            found.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // self.jobs)))
-        devices = visible_gpus()
-        wanted = setting(training.settings, "trainer.devices", "auto")
-        if len(devices) > 1 and (self.jobs > 1 or wanted == "auto"):
-            found["CUDA_VISIBLE_DEVICES"] = devices[slot % len(devices)]
-        threads = found.get("OMP_NUM_THREADS", "")
-        return int(threads) if threads.isdigit() else None, found
 
     def _end(self, each: _Running) -> None:
         self.running.remove(each)
@@ -216,12 +201,9 @@ class Execution:
                 signal.signal(number, before[number])
 
 
-def visible_gpus() -> list[str]:
-    """Return the GPUs as ``CUDA_VISIBLE_DEVICES`` names them."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [each.strip() for each in named.split(",") if each.strip()]
-    return [str(index) for index in range(torch.cuda.device_count())]
+def _ignore_preemption() -> None:
+    """Let a process live when a cluster sends to all what submitit answers for them."""
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
 def _signal(process: subprocess.Popen, number: int) -> None:

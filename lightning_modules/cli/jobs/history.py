@@ -71,19 +71,21 @@ def seconds(training: Training) -> float:
     return total
 
 
-def machine_facts(threads: int | None, gpu: bool) -> dict[str, str]:
+def machine_facts(threads: int | None, gpu: int) -> dict[str, str]:
     """Return ``hardware``, ``versions`` and ``commit`` of a training that begins on this machine.
 
     Args:
         threads: Threads of its process; None for PyTorch's default.
-        gpu: Whether it runs on a GPU.
+        gpu: How many GPUs it runs on; 0 for the processor.
     """
     facts = machine()
     cores = facts["threads"].split(" of ")[-1]  # 2 cores
     hardware = f"{facts['cpu']}, {threads} of {cores}" if threads else f"{facts['cpu']}, {facts['threads']}"
     versions = "; ".join(f"{name} {_version(name)}" for name in ("torch", "timm", "lightning"))
     commit = facts["commit"] if facts["commit"] != "none" else f"version {_version('dyc')}"
-    return {"hardware": facts["gpu"] if gpu and "gpu" in facts else hardware, "versions": versions, "commit": commit}
+    if gpu:
+        hardware = f"{gpu} x {facts['gpu']}"
+    return {"hardware": hardware, "versions": versions, "commit": commit}
 
 
 def _version(name: str) -> str:

@@ -20,7 +20,7 @@ def wanted(argv: Sequence[str]) -> bool:
 def main(argv: Sequence[str]) -> None:
     """Run ``dyc fit ... --seeds SEED ... [--jobs N]``; ``argv`` starts with the command's name."""
     seeds, jobs, rest = split(argv[1:])
-    if {"-h", "--help"} & set(rest):
+    if any(word in ("-h", "--help") or word.startswith("--print_config") for word in rest):
         from lightning_modules.cli.training import main as fit
 
         return fit(["fit", *rest])

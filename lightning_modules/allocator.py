@@ -1,0 +1,30 @@
+"""Let the C library keep the memory that training frees, as the next step asks for the same sizes again.
+
+By default, glibc hands blocks of more than 32 MiB back to the system when they are freed. The next step gets new pages,
+which the system fills with zeros first: on two cores, a step of ``dyc_mobilenetv2_cifar`` took a third longer.
+"""
+
+import ctypes
+import os
+import platform
+from collections.abc import Mapping
+
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+"""Numbers of ``mallopt``'s parameters, from ``malloc.h``."""
+
+DECIDED_BY = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_", "GLIBC_TUNABLES", "LD_PRELOAD")
+"""The variables by which users choose an allocator or its thresholds; whoever set one of them has decided."""
+
+
+def keep_freed_memory(environ: Mapping[str, str] = os.environ) -> bool:
+    """Raise the sizes from which glibc returns memory to the system, unless the user has decided about them.
+
+    The process needs no more memory at its peak, but holds it until it ends.
+
+    Returns:
+        Whether glibc took both; False without glibc.
+    """
+    if platform.libc_ver()[0] != "glibc" or any(environ.get(name) for name in DECIDED_BY):
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return mallopt(MMAP_THRESHOLD, 1 << 30) == 1 and mallopt(TRIM_THRESHOLD, (1 << 31) - 1) == 1
