@@ -48,7 +48,7 @@ def count(rows: Sequence[Row], results: Path) -> None:
     Raises:
         ArgumentError: The records cannot be written.
     """
-    facts = machine_facts(None, gpus=0)
+    facts = machine_facts(None, 0)
     profiles: dict[str, tuple[Profile, float]] = {}
     table, records = Table(["row", "figure", "unit", "counted", "printed", "gap"], 3), list[Record]()
     with Progress(len(rows)) as progress:

@@ -43,7 +43,7 @@ def time_rows(rows: Sequence[Row], results: Path, *, device: str | None = None, 
         ArgumentError: The records cannot be written.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    facts, load = machine_facts(None, gpus=int(device == "cuda")), machine()["load"]
+    facts, load = machine_facts(None, int(device == "cuda")), machine()["load"]
     facts["hardware"] += f", load {load}"
     groups = groups_of(rows, device)
     if groups and float(load) > BUSY:
