@@ -5,6 +5,7 @@ import shutil
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from types import ModuleType
@@ -16,6 +17,8 @@ from experiments.papers import catalog
 from experiments.papers.reading import read_paper
 from experiments.records import read_all
 from experiments.run import settings
+from experiments.run.estimate import seconds_left
+from experiments.run.plan import Item
 from lightning_modules.cli import main
 from lightning_modules.cli.jobs.execute import Execution
 from lightning_modules.cli.jobs.training import State, Training
@@ -137,7 +140,7 @@ def test_listings(run, capsys):
     rows = {tuple(line.split()[:4]): line for line in shown.splitlines()}
     assert "interrupted at epoch 1 of 2" in rows[(write, "train,", "quick", "0")]
     assert rows[("tiny/table1/good", "train,", "quick", "1")].endswith(" s")
-    assert "no such data" in shown
+    assert rows[("tiny/table1/none", "not", "measured", "no")].endswith("no such data")
     assert "5 new" not in shown  # wait's first seed goes on
     assert "to train in all" in shown
     assert trained(run) == []
@@ -199,3 +202,12 @@ def readable(path):
         return path.read_bytes()
     except OSError:  # it has ended
         return b""
+
+
+def test_the_time_that_is_left_follows_from_images_epochs_and_evaluations():
+    words = ("--data.dataset=torch/cifar10", "--trainer.max_epochs=10", "--trainer.limit_train_batches=0.5")
+    item = Item(None, "train", "quick", (), "new", 0, Training("a", words), State("interrupted", 4))
+    evaluated = 25_000 * 0.2 / 3
+    assert seconds_left(item, 0.01) == pytest.approx(0.01 * ((25_000 + evaluated) * 6 + 2 * evaluated))
+    fewer = Training("a", (*words[:2], "--data.batch_size=100", "--trainer.limit_train_batches=5"))
+    assert seconds_left(replace(item, training=fewer, state=None), 0.01) == pytest.approx(5 * (10 * 16 + 2) / 15)

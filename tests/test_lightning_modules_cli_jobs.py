@@ -77,7 +77,7 @@ def test_a_signal_lets_every_training_save_and_the_same_goes_on(training, number
     assert kinds(execution.run()) == {"wait/a": "stopped", "wait/b": "stopped"}
     assert execution.stopped_by == number
     assert signal.getsignal(number) is before
-    assert "wait/a: stopped: stopped after epoch 1 of 2" in capsys.readouterr().err
+    assert "wait/a: stopped: 1 of 2 epochs done" in capsys.readouterr().err
     assert pair[0].state() == State("interrupted", 1)
     assert set(kinds(Execution(pair, 2).run()).values()) == {"finished"}
     assert "kind interrupted" in pair[0].log.read_text()

@@ -1,5 +1,6 @@
 """About how long trainings take, from a few steps on random images; no data is needed."""
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -46,7 +47,8 @@ def estimates(items: Sequence[Item], jobs: int = 1) -> dict[Item, float | str]:
     todo = [each for each in items if each.training and each.status in ("new", "interrupted", "not tested")]
     keep_freed_memory()  # as a training does
     threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads // min(jobs, max(1, len(todo)))))
+    if "OMP_NUM_THREADS" not in os.environ:  # as lightning_modules/cli/jobs/environment.py divides the cores
+        torch.set_num_threads(max(1, threads // min(jobs, max(1, len(todo)))))
     try:
         for each in todo:
             settings = each.training.settings

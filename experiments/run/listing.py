@@ -12,6 +12,8 @@ from lightning_modules.cli.tables import Table
 RUN = ("train", "count", "latency")
 """The ways that measure something, of those of a figure."""
 
+NOT_MEASURED = "not measured"
+
 
 def papers_listed(kept: Sequence[Record]) -> str:
     """Return every table of every paper with the number of its rows, of those that can be run, and of those done."""
@@ -44,9 +46,9 @@ def plan_listed(items: Sequence[Item], seconds: Mapping[Item, float | str] | Non
         left = seconds.get(each, "")
         about = left if isinstance(left, str) else duration(left)
         seed = "" if each.seed is None else str(each.seed)
-        how = f"{each.how}, {each.protocol}" if each.how == "train" else each.how
+        how = {"train": f"train, {each.protocol}", "none": NOT_MEASURED}.get(each.how, each.how)
         lines.rows.append([each.row.path, how, seed, _state(each), about])
-    counts = Counter(each.status for each in items)
+    counts = Counter(NOT_MEASURED if each.status == "none" else each.status for each in items)
     text = f"{lines}\n\n" + ", ".join(f"{number} {status}" for status, number in counts.items())
     known = [value for value in seconds.values() if not isinstance(value, str)]
     if known:
@@ -58,4 +60,6 @@ def plan_listed(items: Sequence[Item], seconds: Mapping[Item, float | str] | Non
 def _state(item: Item) -> str:
     if item.status == "interrupted":
         return f"interrupted at epoch {item.state.epoch} of {item.training.epochs}"
+    if item.status == "none":
+        return item.reason
     return f"{item.status}: {item.reason}" if item.reason else item.status

@@ -159,7 +159,7 @@ class Execution:
                 self.ended(training)
                 outcome = Outcome(training, "finished", each.watch.result())
             elif status in (-signal.SIGTERM, -signal.SIGKILL, 128 + signal.SIGTERM) and self.stopped_by is not None:
-                outcome = Outcome(training, "stopped", f"stopped after {_epochs(training)}")
+                outcome = Outcome(training, "stopped", _epochs(training))
             else:
                 outcome = Outcome(training, "failed", _failure(training, status, each.log_start))
         except ArgumentError as error:  # it was trained, and its figures could not be kept
@@ -218,7 +218,7 @@ def _signal(process: subprocess.Popen, number: int) -> None:
 
 
 def _epochs(training: Training) -> str:
-    return f"epoch {max(training.logged(), default=0)} of {training.epochs}"
+    return f"{max(training.logged(), default=0)} of {training.epochs} epochs done"
 
 
 def _failure(training: Training, status: int, start: int) -> str:
