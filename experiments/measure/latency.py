@@ -55,7 +55,7 @@ def time_rows(rows: Sequence[Row], results: Path, *, device: str | None = None, 
     table = tables.Table(["row", "backend", "ms", "printed", "x static", "printed"], 2)
     with Progress(len(groups)) as progress:
         for group in groups:
-            progress.at(f"{table_of(group[0]).path}, {group[0].image_size} pixels: {len(group)} rows in turn")
+            progress.at(f"{table_of(group[0]).path}, images of {group[0].image_size} pixels")
             append(_time_group(group, device, seconds, facts, table), results)
     if groups:
         print(table)
