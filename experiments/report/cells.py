@@ -49,10 +49,10 @@ class Grid:
 
 
 TITLES = (
-    "network", "data set", "figure", "published", "ours", "published, x static", "ours, x static", "gap", "reading",
-    "seeds", "protocol", "hardware", "remarks",
+    "network", "figure", "published", "ours", "published, x static", "ours, x static", "gap", "reading", "seeds",
+    "protocol", "data set", "hardware", "remarks",
 )  # fmt: skip
-LEFT = ("network", "data set", "figure", "reading", "protocol", "hardware", "remarks")
+LEFT = ("network", "figure", "reading", "protocol", "data set", "hardware", "remarks")
 
 
 def table_grid(table: Table, found: All) -> Grid:
@@ -73,7 +73,6 @@ def _line(table: Table, row: Row, figure: Figure, measured: Measured | None, fou
     printed, ours = ratios(row, figure, table, measured, found) if figure.kind.how == "latency" else ("", "")
     return [
         Cell(figure.model or row.model, row.name),
-        Cell(figure.dataset or row.dataset),
         Cell(figure.kind.label, figure.unit),
         published_cell(figure),
         _ours(figure, measured),
@@ -82,7 +81,8 @@ def _line(table: Table, row: Row, figure: Figure, measured: Measured | None, fou
         Cell() if gap is None else Cell(gap.text, quick=quick, kind=gap.kind, value=gap.value),
         Cell() if gap is None else Cell(gap.reading, kind=gap.kind),
         Cell(str(measured.seeds), value=measured.seeds) if measured is not None and measured.seeds else Cell(),
-        Cell() if measured is None else Cell(_protocol(measured), quick=quick),
+        Cell() if measured is None else Cell(_protocol(measured)),
+        Cell(figure.dataset or row.dataset),
         Cell() if measured is None else Cell(measured.hardware),
         Cell("; ".join(_remarks(row, figure, measured))),
     ]

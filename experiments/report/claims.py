@@ -116,7 +116,7 @@ def claims_grid(paper: Paper, found: All) -> Grid:
             Cell(each.published),
             Cell(each.ours, quick=each.measured is not None and each.measured.quick),
             Cell(each.word, kind=KINDS[each.word]),
-            Cell(each.evidence, quick=each.measured is not None and each.measured.quick),
+            Cell(each.evidence),
             Cell("; ".join(filter(None, (each.reason, each.claim.note)))),
         ]
         for claim in paper.claims

@@ -8,7 +8,7 @@ from experiments.papers.catalog import find
 from experiments.papers.entries import Paper
 from experiments.records import Record
 from experiments.report.cells import Grid, table_grid
-from experiments.report.claims import RULE, Verdict, claims_grid, verdicts
+from experiments.report.claims import KINDS, RULE, Verdict, claims_grid, sentence, verdicts
 from experiments.report.gaps import RULES
 from experiments.report.measured import measurements
 from experiments.report.plots import Drawn, pictures
@@ -45,24 +45,28 @@ class PaperPart:
 
 @dataclass(frozen=True)
 class Content:
-    """The report: its title, the sentences at its beginning, what is measured, and the papers."""
+    """The report: title and first sentences, the measured claims with their colour, what is measured, the papers."""
 
     title: str
     claims: str
     made: str
     rules: Sequence[str]
     notes: Sequence[str]
+    sentences: Sequence[tuple[str, str]]
     overview: Grid
     papers: Sequence[PaperPart]
 
 
-def content(papers: Sequence[Paper], records: Sequence[Record], epochs: Mapping[str, Sequence[Epoch]]) -> Content:
+def content(
+    papers: Sequence[Paper], records: Sequence[Record], epochs: Mapping[str, Sequence[Epoch]], draw: bool = True
+) -> Content:
     """Return the report of some papers.
 
     Args:
         papers: The papers.
         records: All records.
         epochs: Learning curves by the paper's name.
+        draw: Whether pictures are wanted, which take a second or so for each.
     """
     found = measurements(records)
     parts = [
@@ -80,7 +84,7 @@ def content(papers: Sequence[Paper], records: Sequence[Record], epochs: Mapping[
                     table.title,
                     table.note,
                     table_grid(table, found),
-                    pictures(table, found, epochs.get(paper.name, ())),
+                    pictures(table, found, epochs.get(paper.name, ())) if draw else (),
                 )
                 for table in paper.tables.values()
             ],
@@ -99,6 +103,7 @@ def content(papers: Sequence[Paper], records: Sequence[Record], epochs: Mapping[
         made,
         (*RULES, RULE),
         [f"Records of rows that no table has, which are left out: {', '.join(strangers)}."] if strangers else [],
+        [(KINDS[each.word], sentence(each)) for part in parts for each in part.verdicts if each.measured is not None],
         overview(papers, found),
         parts,
     )

@@ -55,6 +55,8 @@ def gap_of(figure: Figure, measured: Measured) -> Gap | None:
     text = f"{signed(100 * share, 2)} %"
     if figure.kind.how == "follows":
         return Gap(text, "no spread", UNKNOWN, share)
+    if text == "0.00 %" and figure.unit in ("count", "MACs", "ops"):
+        text = signed(difference, decimals(figure.value))
     agrees = abs(difference) <= 0.5000001 * 10 ** -decimals(figure.value)
     return Gap(text, "as printed" if agrees else "differs", WITHIN if agrees else OUTSIDE, share)
 

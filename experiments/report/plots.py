@@ -16,7 +16,7 @@ from experiments.curves import METRICS as CURVES
 from experiments.curves import Epoch
 from experiments.drawing import COLOURS, PAGE, inline_svg, size_axis, tidy
 from experiments.papers.entries import Figure, Row, Table
-from experiments.report.measured import All, Measured
+from experiments.report.measured import All
 from experiments.report.numbers import points
 from experiments.report.results import measured_of
 from experiments.report.sizes import SIZES, size, trained_size
@@ -28,10 +28,12 @@ WIDTH = 4.8
 LOOKS = {"published": ("s", COLOURS[0], "none"), "full": ("o", COLOURS[1], "full"), "quick": ("D", COLOURS[2], "full")}
 """Marker, colour and filling of what is printed, and of what was trained by each protocol."""
 
+PROTOCOLS = [each for each in LOOKS if each != "published"]
+
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture.
+    """A picture; none is drawn of what is only published.
 
     Args:
         title: What it shows.
@@ -72,7 +74,7 @@ def _accuracies(table: Table, found: All) -> Iterator[tuple[str, Picture]]:
     for dataset, rows in _datasets(table):
         dots = [dot for row in rows for dot in _dots(row, found)]
         names = [name for name in SIZES if len({dot.sizes[name] for dot in dots} - {None}) > 1]
-        if not names:
+        if not names or not any(dot.look in PROTOCOLS for dot in dots):
             continue
         picture = Picture(figsize=(WIDTH, 0.7 + 2.5 * len(names)), layout="constrained")
         panels = picture.subplots(len(names), 1, sharey=True, squeeze=False)[:, 0]
@@ -168,14 +170,16 @@ def _runs(epochs: Sequence[Epoch]) -> list[Run]:
 def _times(table: Table, found: All) -> Iterator[tuple[str, Picture]]:
     """Yield the times of one image against its size, of a table that has several sizes."""
     lines: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    machines = set()
     for row in table.rows.values():
         for figure in row.measured_by("latency"):
             if figure.value:
                 lines.setdefault((row.model, "published"), []).append((row.image_size, float(figure.value)))
             for each in measured_of(row, figure, found):
-                lines.setdefault((row.model, _machine(each)), []).append((row.image_size, each.mean))
+                machines.add(each.hardware)
+                lines.setdefault((row.model, each.hardware), []).append((row.image_size, each.mean))
     sizes = sorted({pixels for line in lines.values() for pixels, _ in line})
-    if len(sizes) < 2:
+    if len(sizes) < 2 or not machines:
         return
     picture = Picture(figsize=(WIDTH, 3.4 + 0.2 * len(lines)), layout="constrained")
     axes = picture.subplots()
@@ -183,7 +187,7 @@ def _times(table: Table, found: All) -> Iterator[tuple[str, Picture]]:
     for (model, place), line in lines.items():
         look = {"color": COLOURS[models.index(model) % len(COLOURS)], "ls": STYLES[(places.index(place) + 1) % 4]}
         marker = {"marker": "s", "fillstyle": "none"} if place == "published" else {"marker": "o"}
-        axes.plot(*zip(*sorted(line)), label=f"{model}: {place}", lw=1.6, ms=5, **look, **marker)
+        axes.plot(*zip(*sorted(line)), label=f"{model}: {_place(place, machines)}", lw=1.6, ms=5, **look, **marker)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.xaxis.set_major_locator(FixedLocator(sizes))
@@ -194,8 +198,8 @@ def _times(table: Table, found: All) -> Iterator[tuple[str, Picture]]:
     axes.set_ylabel("ms", fontsize=9)
     tidy(axes)
     picture.legend(loc="outside upper center", frameon=False, fontsize=8)
-    yield "Time of one image against its size", picture
+    yield f"Time of one image against its size, ours on {' and '.join(sorted(machines))}", picture
 
 
-def _machine(measured: Measured) -> str:
-    return f"ours, {measured.hardware}"
+def _place(place: str, machines: set[str]) -> str:
+    return place if place == "published" or len(machines) > 1 else "ours"

@@ -1,4 +1,5 @@
-// Every table: a button in each heading sorts by its column, and a field above it filters the rows.
+// Every table: a button in each heading sorts by its column, and a field above it filters the rows. A box at the top of
+// the page hides what is not measured.
 for (const table of document.querySelectorAll("table")) {
   const body = table.tBodies[0], rows = [...body.rows], heads = [...table.tHead.rows[0].cells];
 
@@ -46,3 +47,7 @@ for (const table of document.querySelectorAll("table")) {
     shown.textContent = words.length ? `${left} of ${rows.length} rows` : "";
   });
 }
+
+const measured = document.getElementById("measured-only");
+measured.closest(".filter").hidden = false;
+measured.addEventListener("change", () => document.body.classList.toggle("hides-open", measured.checked));
