@@ -52,7 +52,7 @@ def says(values, printed, unit="%", spread=None, metric="top1"):
         ([73.0, 73.2], "75.0", "%", None, "top1", ("-1.90 pp", "worse, outside the spread", "outside")),
         ([73.0, 73.2], "75.0", "%", "1.80", "top1", ("-1.90 pp", "within the spread", "within")),
         ([76.0], "75.0", "%", None, "top1", ("+1.00 pp", "one seed, no spread", "unknown")),
-        ([76.0], "75.0", "%", "0.5", "top1", ("+1.00 pp", "better, outside the spread", "outside")),
+        ([76.0], "75.0", "%", "0.5", "top1", ("+1.00 pp", "better, outside the spread", "better")),
         ([0.74, 0.742], "0.75", "fraction", None, "top1", ("-0.90 pp", "worse, outside the spread", "outside")),
         ([26.0, 26.1], "25.0", "%", None, "error", ("+1.05 pp", "worse, outside the spread", "outside")),
     ],

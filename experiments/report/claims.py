@@ -50,7 +50,8 @@ class Verdict:
         if self.measured is None:
             return ""
         seeds = self.measured.seeds
-        return self.measured.protocol + (f", {seeds} seed{'s' * (seeds > 1)}" if seeds else "")
+        word = {"count": "counted", "latency": "timed"}.get(self.measured.protocol, self.measured.protocol)
+        return word + (f", {seeds} seed{'s' * (seeds > 1)}" if seeds else "")
 
 
 def verdicts(claim: Claim, found: All) -> list[Verdict]:

@@ -7,7 +7,7 @@ from experiments.papers.entries import Figure
 from experiments.report.measured import Measured
 from experiments.report.numbers import decimals, points, signed
 
-WITHIN, OUTSIDE, UNKNOWN = "within", "outside", "unknown"
+WITHIN, BETTER, OUTSIDE, UNKNOWN = "within", "better", "outside", "unknown"
 
 RULES = (
     "Accuracies and errors: ours is the mean over the seeds ± their sample standard deviation. A gap lies within the "
@@ -31,7 +31,7 @@ class Gap:
     Args:
         text: The difference.
         reading: What it means, in words.
-        kind: :data:`WITHIN`, :data:`OUTSIDE` or :data:`UNKNOWN`.
+        kind: :data:`WITHIN`, :data:`BETTER` (outside the spread), :data:`OUTSIDE` or :data:`UNKNOWN`.
         value: For sorting.
     """
 
@@ -70,4 +70,6 @@ def _accuracy(figure: Figure, measured: Measured, difference: float) -> Gap:
     if abs(difference) <= sum(known):
         return Gap(text, "within the spread", WITHIN, value)
     better = (difference < 0) == figure.kind.smaller_is_better
-    return Gap(text, f"{'better' if better else 'worse'}, outside the spread", OUTSIDE, value)
+    if better:
+        return Gap(text, "better, outside the spread", BETTER, value)
+    return Gap(text, "worse, outside the spread", OUTSIDE, value)

@@ -72,7 +72,7 @@ def _training(path: str, measured: Measured) -> list[Cell]:
     speed, hours = (statistics.mean(each) if each else None for each in (speeds, times))
     return [
         Cell(path),
-        Cell(measured.protocol, quick=measured.quick),
+        Cell(measured.protocol),
         Cell(", ".join(each.seed for each in measured.records)),
         Cell(measured.epochs),
         Cell("" if speed is None else plain(speed, 0), value=speed),
