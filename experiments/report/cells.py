@@ -20,7 +20,7 @@ class Cell:
         text: What it says.
         small: What it says in smaller letters behind that.
         quick: Whether a number in it is that of the quick protocol.
-        kind: How it is coloured: ``within``, ``better``, ``outside``, ``unknown``, ``none``; empty for the colour of the text.
+        kind: How it is coloured: ``within``, ``better``, ``outside``, ``unknown``, ``none``; empty as the text around.
         value: What it is sorted by, if not its text.
         link: Where it leads to, on the page.
     """
