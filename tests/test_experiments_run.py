@@ -11,13 +11,17 @@ from threading import Thread
 from types import ModuleType
 
 import pytest
+import torch
+from PIL import Image
 from support.fake_training import command, write_checkpoint
 
 from experiments.papers import catalog
+from experiments.papers.catalog import find
 from experiments.papers.reading import read_paper
 from experiments.records import read_all
 from experiments.run import settings
-from experiments.run.estimate import seconds_left
+from experiments.run.estimate import data_of, seconds_left
+from experiments.run.parser import PROTOCOLS
 from experiments.run.plan import Item
 from lightning_modules.cli import main
 from lightning_modules.cli.jobs.execute import Execution
@@ -211,3 +215,28 @@ def test_the_time_that_is_left_follows_from_images_epochs_and_evaluations():
     assert seconds_left(item, 0.01) == pytest.approx(0.01 * ((25_000 + evaluated) * 6 + 2 * evaluated))
     fewer = Training("a", (*words[:2], "--data.batch_size=100", "--trainer.limit_train_batches=5"))
     assert seconds_left(replace(item, training=fewer, state=None), 0.01) == pytest.approx(5 * (10 * 16 + 2) / 15)
+
+
+def test_the_time_of_a_folder_follows_from_its_images(tmp_path):
+    for label, count in (("cat", 3), ("dog", 2)):
+        (tmp_path / "train" / label).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (40, 40)).save(tmp_path / "train" / label / f"{number}.png")
+    words = ("--data.dataset=folder", f"--data.root={tmp_path}", "--trainer.max_epochs=1")
+    item = Item(None, "train", "quick", (), "new", 0, Training("a", words))
+    assert seconds_left(item, 15.0) == pytest.approx(5 * (15 + 3))
+    assert data_of(item.training.settings) == {"batch": 128, "size": 40, "channels": 3, "classes": 2}
+    missing = Training("a", ("--data.dataset=folder", "--data.root=missing"))
+    assert data_of(missing.settings) == {"batch": 128, "size": 224, "channels": 3, "classes": 1000}
+
+
+@pytest.mark.parametrize("fast", ["_is_avx512_bf16_supported", "_is_amx_tile_supported", None])
+def test_quick_uses_bfloat16_where_the_processor_has_it(fast, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda name=name: name == fast)
+    row = find("dyc/table1/cifar10/dyc")[0]
+    added = {
+        protocol: "--trainer.precision=bf16-mixed" in settings.arguments_of(row, protocol, 0) for protocol in PROTOCOLS
+    }
+    assert added == {"full": False, "quick": fast is not None}

@@ -14,10 +14,10 @@ class Figure:
 
     Args:
         metric: What it is, as ``published.csv`` names it, such as ``top1_accuracy``.
-        value: The number as printed.
+        value: The number as printed; empty where the status is ``ours``.
         unit: Its unit, such as ``%``, ``fraction``, ``M`` or ``ms``.
         status: ``published`` where the paper's own text was read, ``quoted`` where others quote it, ``derived`` where
-            it follows from other numbers.
+            it follows from other numbers; ``ours`` where the paper prints none, and the row is a question of our own.
         spread: Standard deviation as printed, in the same unit; None where none is printed.
         note: What is special about it, such as a misprint.
         reason: Why it is not measured here; empty where it is.
@@ -122,14 +122,14 @@ class Table:
 
     Args:
         path: ``PAPER/TABLE``.
-        source: Its name in ``published.csv``.
+        source: Its name in ``published.csv``; None where the paper has no such table, and its figures are ``ours``.
         title: What it shows.
         rows: Its rows by name.
         note: What is special about it.
     """
 
     path: str
-    source: str
+    source: str | None
     title: str
     rows: Mapping[str, Row]
     note: str = ""

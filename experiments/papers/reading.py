@@ -17,7 +17,7 @@
       table1:
         source: table1_accuracy          # as published.csv names it
         title: Top-1 accuracy
-        status: quoted                   # of its figures; published unless said otherwise
+        status: quoted                   # of its figures; published unless said otherwise; ours, with source: null
         reason: needs ...                # why nothing of it is measured; left out where it is
         metrics:                         # what all figures of a metric have in common
           top1_accuracy: {unit: fraction}

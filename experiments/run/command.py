@@ -50,12 +50,13 @@ def planned(options: Any, kept: Sequence[Any]) -> list[Any]:
     found = []
     for row in rows_of(options.papers):
         trainings = []
-        for seed in dict.fromkeys(options.seeds) if "train" in ways_of(row) else ():
+        for seed in dict.fromkeys(options.seeds) if "train" in {*ways_of(row)} & {*options.only} else ():
             arguments = arguments_of(row, options.protocol, seed, [*further, *options.set])
             title = f"{row.path} seed {seed} ({options.protocol})"
             name = training_name(row, options.protocol, seed)
             trainings.append((seed, Training(name, arguments, options.runs, title)))
-        found += items_of(row, options.protocol, trainings, kept)
+        items = items_of(row, options.protocol, trainings, kept)
+        found += [each for each in items if each.how in (*options.only, "none")]
     return found
 
 

@@ -4,6 +4,8 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +27,9 @@ IMAGES = {
 }
 """Images of the training splits."""
 
-IMAGENET, IMAGENET_CLASSES = 1_281_167, 1000
+IMAGENET, IMAGENET_CLASSES, IMAGENET_SIZE = 1_281_167, 1000, 224
+"""What is taken for data that is not there to be looked at."""
+
 SIZES = {"digits": 8, "torch/fashion_mnist": 28, "torch/kmnist": 28, "torch/mnist": 28, "tiny_imagenet": 64}
 GREY = ("digits", "torch/fashion_mnist", "torch/kmnist", "torch/mnist")
 EVALUATION = 1 / 3
@@ -67,7 +71,7 @@ def seconds_left(item: Item, seconds_per_image: float) -> float:
     """Return the time that is left of a training."""
     settings = item.training.settings
     dataset = setting(settings, "data.dataset", "digits")
-    images = IMAGES.get(dataset, IMAGENET)
+    images = IMAGES.get(dataset) or folder_of(settings)[0]
     if setting(settings, "data.val_fraction"):
         images *= 1 - setting(settings, "data.val_fraction")
     limit = setting(settings, "trainer.limit_train_batches", 1.0)
@@ -83,14 +87,36 @@ def seconds_left(item: Item, seconds_per_image: float) -> float:
 def data_of(settings: dict[str, Any]) -> dict[str, Any]:
     """Return batch size, image size and channels of the images that settings name, and the number of classes."""
     dataset = setting(settings, "data.dataset", "digits")
-    usual = 224 if dataset in ("folder",) or ("/" in dataset and not dataset.startswith("torch/")) else 32
-    classes = {"torch/cifar100": 100, "tiny_imagenet": 200}.get(dataset, 10 if dataset in IMAGES else IMAGENET_CLASSES)
+    if dataset in IMAGES:
+        size, classes = SIZES.get(dataset, 32), {"torch/cifar100": 100, "tiny_imagenet": 200}.get(dataset, 10)
+    else:
+        _, size, classes = folder_of(settings)
     return {
         "batch": int(setting(settings, "data.batch_size", 128)),
-        "size": int(setting(settings, "data.image_size", SIZES.get(dataset, usual))),
+        "size": int(setting(settings, "data.image_size", size)),
         "channels": 1 if dataset in GREY else 3,
         "classes": int(setting(settings, "model.num_classes", classes)),
     }
+
+
+def folder_of(settings: dict[str, Any]) -> tuple[int, int, int]:
+    """Return the training images of a folder, the height of its first one in pixels, and its classes; or ImageNet's."""
+    root = Path(setting(settings, "data.root", ".data"))
+    if setting(settings, "data.dataset") != "folder" or not root.is_dir():
+        return IMAGENET, IMAGENET_SIZE, IMAGENET_CLASSES
+    return _looked_at(root)
+
+
+@cache
+def _looked_at(root: Path) -> tuple[int, int, int]:
+    from PIL import Image
+
+    from lightning_modules.data.folders import open_folder
+
+    train = open_folder(root).train
+    with Image.open(train.reader.paths[0]) as first:
+        size = first.height
+    return len(train), size, len(train.reader.class_to_idx)
 
 
 def _speed(settings: dict[str, Any]) -> float | str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from lightning_modules.cli.arguments import Parser, whole, whole_or_zero
 
 PROTOCOLS = ("full", "quick")
+WAYS = ("train", "count", "latency")
 RESULTS = Path("experiments/results/papers")
 
 
@@ -35,6 +36,13 @@ def parser() -> Parser:
     )
     result.add_argument(
         "--jobs", type=whole, default=1, metavar="N", help="trainings at once, which share cores or GPUs (default: 1)"
+    )
+    result.add_argument(
+        "--only",
+        nargs="+",
+        choices=WAYS,
+        default=list(WAYS),
+        help="measure only what is measured in these ways (default: all)",
     )
     result.add_argument("--dry_run", action="store_true", help="list what would run, what is done, and about how long")
     result.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")

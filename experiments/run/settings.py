@@ -6,6 +6,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from experiments.papers.command import command
 from experiments.papers.entries import Row
 from lightning_modules.cli.jobs import history
@@ -52,9 +54,21 @@ def arguments_of(row: Row, protocol: str, seed: int, further: Sequence[str] = ()
     for path in files:
         if not path.is_file():
             raise ArgumentError("protocol", f"{protocol!r}, but {path} does not exist", "full")
-    quick, further = protocol == "quick", [f"--{each}" for each in further]
-    _, *words = command(row, seed, name="", protocol=files, quick=quick, options=further)
+    quick = protocol == "quick"
+    options = [*(fast_precision() if quick else ()), *(f"--{each}" for each in further)]
+    _, *words = command(row, seed, name="", protocol=files, quick=quick, options=options)
     return tuple(word for word in words if word != "--name=")
+
+
+def fast_precision() -> tuple[str, ...]:
+    """Return the option for bfloat16 where the processor or GPU computes with it; elsewhere it would be slower."""
+    if torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # PyTorch has no public name for these; a version without them trains in float32.
+        asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        fast = any(getattr(torch.cpu, name, bool)() for name in asked)
+    return ("--trainer.precision=bf16-mixed",) if fast else ()
 
 
 def check_free(options: Sequence[str]) -> None:
