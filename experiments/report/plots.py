@@ -117,7 +117,7 @@ def _scatter(axes: Axes, dots: Sequence[_Point], name: str) -> None:
         axes.errorbar(
             dot.sizes[name], dot.value, dot.spread or None, fmt=marker, color=colour, fillstyle=filling, capsize=3, ms=6
         )
-        if few:
+        if few or dot.look != "published":
             label = dot.row.name.rpartition("/")[2]
             offset = {"textcoords": "offset points", "xytext": (6, 3), "fontsize": 7}
             axes.annotate(label, (dot.sizes[name], dot.value), **offset)

@@ -36,6 +36,7 @@ def write(results: Path) -> Path:
         "dyc/table1/cifar10/dyc": [0.918, 0.92, 0.922],
         "dyc/table1/cifar100/static": [0.7],
         "dyc/table1/cifar100/dyc": [0.69],
+        "dyc/temperature/cifar100/tau1": [0.65, 0.66, 0.67],
     }.items():
         rows += trained(path, "top1_accuracy", values, "fraction")
         for name, size, unit in (("parameters", 2_300_000 + len(rows) * 10**5, "count"), ("macs", 33e6, "MACs")):
@@ -62,14 +63,21 @@ def write(results: Path) -> Path:
     for name, ms in (("resnet18", 60.0), ("dynet_resnet18", 40.0)):
         rows.append(record(f"dynet/table2/imagenet/{name}", "inference_time", ms, "ms", "latency"))
     records.append(rows, results)
-    for name, cooling in (("cifar10/static", None), ("cifar10/dyc", 1.4)):
+    for name, temperature in {
+        "table1/cifar10/static": None,
+        "table1/cifar10/dyc": lambda epoch: 30,
+        "table1/cifar100/dyc": lambda epoch: 30,
+        "temperature/cifar100/tau1": lambda epoch: 1,
+        "temperature/cifar100/annealed": lambda epoch: max(1, 30 - 3 * (epoch - 1)),
+    }.items():
         for seed in range(3):
+            epochs = range(1, 21)
             values = {
-                "train/loss": {epoch: 2 / epoch for epoch in range(1, 21)},
-                "val/top1": {epoch: 0.9 - 0.5 / epoch - 0.01 * seed for epoch in range(1, 21)},
+                "train/loss": {epoch: 2 / epoch for epoch in epochs},
+                "val/top1": {epoch: 0.9 - 0.5 / epoch - 0.01 * (seed + len(name) % 5) for epoch in epochs},
             }
-            if cooling:
-                values["attention/temperature"] = {epoch: max(1, 30 - cooling * epoch) for epoch in range(1, 21)}
-                values["attention/entropy"] = {epoch: 1 - 0.02 * epoch for epoch in range(1, 21)}
-            curves.append("dyc", curves.epochs_of(f"table1/{name}", str(seed), "quick", values), results)
+            if temperature is not None:
+                values["attention/temperature"] = {epoch: temperature(epoch) for epoch in epochs}
+                values["attention/entropy"] = {epoch: 1 - 0.02 * epoch for epoch in epochs}
+            curves.append("dyc", curves.epochs_of(name, str(seed), "quick", values), results)
     return results
