@@ -78,9 +78,10 @@ def hardware_of(record: Record) -> str:
     """
     if record.protocol == "count":
         return ""
+    hardware = re.sub(r", load [\d.]+", "", record.hardware)
     if record.protocol == "latency":
-        return re.sub(r", load [\d.]+", "", record.hardware)
-    parts = (re.sub(r", \d+ of \d+ cores?", "", part) for part in record.hardware.split(" + "))
+        return hardware
+    parts = (re.sub(r", \d+ of \d+ cores?", "", part) for part in hardware.split(" + "))
     return " + ".join(dict.fromkeys(parts))
 
 
