@@ -1,6 +1,7 @@
 """``dyc compare``: what it prints and writes about folders of runs."""
 
 import csv
+import os
 import re
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from statistics import mean, stdev
 import pytest
 from support.run_folders import write_run
 
+from experiments.compare.run import state_by_age
 from lightning_modules.cli import main
 
 
@@ -70,6 +72,13 @@ def test_a_run_that_has_just_started_is_shown(root, capsys):
     (write_run(root, "new", test=None) / "metrics.csv").unlink()
     assert main(["compare", "new"]) == 0
     assert rows(capsys.readouterr().out)["new"][-1] == "running, epoch 0/4"
+
+
+def test_a_checkpoint_that_is_replaced_while_the_run_is_read_does_not_matter(root, monkeypatch):
+    folder = write_run(root, "going", test=None)
+    names = [(place, inside, [*files, "last.ckpt.part"]) for place, inside, files in os.walk(folder)]
+    monkeypatch.setattr(os, "walk", lambda _: names)  # as it was a moment ago
+    assert state_by_age(folder, {}) == "running"
 
 
 def test_unfinished_seeds_are_no_part_of_the_mean_of_finished_ones(root, capsys):
@@ -140,6 +149,13 @@ def test_a_damaged_run_is_named_and_the_rest_is_shown(root, capsys, damage):
         (["compare", "cifar", "--html", "page.txt"], "need a file name that ends with .html"),
         (["compare", "--markdown", "cifar"], "need a file name that ends with .md"),
         (["compare", "cifar", "--csv", "runs"], "need a file that does not exist yet"),
+        (
+            ["compare", "cifar", "--csv", "a.md", "--markdown", "a.md"],
+            "--markdown: got 'a.md'; need another file than --csv",
+        ),
+        (["compare", ""], "RUN: got ''; need a run below 'runs'"),
+        (["compare", "x" * 300], "(File name too long); need a name, a folder, or a pattern with *"),
+        (["compare", "cifar", "**x"], "need a name, a folder, or a pattern with *"),
         (["compare", "cifar", "--publish"], "--publish: needs --wandb ENTITY/PROJECT"),
         (["compare", "--wandb", "project"], "need ENTITY/PROJECT"),
     ],
@@ -160,6 +176,14 @@ def test_runs_can_be_grouped_by_a_setting(root, capsys):
     assert found["model=test_resnet"][3:6] == ["6", "1,000-2,000", "25,000-30,000"]
     assert main(["compare", "cifar", "--by", "attention", "--by", "lr"]) == 0
     assert list(rows(capsys.readouterr().out)) == ["run", "attention=dyc, lr=0.1", "attention=-, lr=0.1"]
+
+
+def test_runs_may_stand_behind_options(root, capsys):
+    write_run(root, "other", model="resnet18", test=0.5)
+    assert main(["compare", "cifar", "--by", "model", "other"]) == 0
+    assert list(rows(capsys.readouterr().out)) == ["run", "model=test_resnet", "model=resnet18"]
+    assert main(["compare", "cifar", "--my", "model"]) == 2
+    assert "--my: there is no such option" in capsys.readouterr().err
 
 
 def test_a_row_that_mixes_settings_says_which(root, capsys):

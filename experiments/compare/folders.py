@@ -39,13 +39,20 @@ def _name(path: PurePath) -> str:
 
 
 def _places(name: str, root: Path) -> list[Path]:
-    for path in (root / name, Path(name)):
-        if path.exists():
-            return [path]
-    bases = ((Path("/"), name.lstrip("/")),) if name.startswith("/") else ((root, name), (Path(), name))
-    for base, pattern in bases:
-        if matches := sorted(base.glob(pattern), key=_natural) if pattern else []:
-            return matches
+    if not name:  # a variable of the shell that is not set, say; all runs are '*' or '.'
+        return []
+    try:
+        for path in (root / name, Path(name)):
+            if path.exists():
+                return [path]
+        bases = ((Path("/"), name.lstrip("/")),) if name.startswith("/") else ((root, name), (Path(), name))
+        for base, pattern in bases:
+            if matches := sorted(base.glob(pattern), key=_natural) if pattern else []:
+                return matches
+    except ValueError as error:  # of glob: ** with something beside it
+        raise ArgumentError("RUN", f"{name!r} ({error})", "a name, a folder, or a pattern with *") from error
+    except OSError as error:
+        raise ArgumentError("RUN", f"{name!r} ({error.strerror})", "a name, a folder, or a pattern with *") from error
     return []
 
 
