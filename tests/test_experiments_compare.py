@@ -186,6 +186,18 @@ def test_runs_may_stand_behind_options(root, capsys):
     assert "--my: there is no such option" in capsys.readouterr().err
 
 
+def test_long_settings_are_shown_to_their_end(root, capsys, monkeypatch):
+    long = " ".join(f"part{n}" for n in range(60))
+    write_run(root, "cifar/long", policy=long)
+    for width in ("80", "2000"):
+        monkeypatch.setenv("COLUMNS", width)
+        assert main(["compare", "cifar"]) == 0
+        assert long in capsys.readouterr().out
+    assert main(["compare", "cifar", "--markdown", "t.md", "--html", "t.html"]) == 0
+    assert long in Path("t.md").read_text()
+    assert long in Path("t.html").read_text()
+
+
 def test_a_row_that_mixes_settings_says_which(root, capsys):
     main(["compare", "cifar", "--by", "model"])
     note = "Not only the seed differs within a row: dynamic.attention, dynamic.num_kernels, dynamic.where."

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -42,6 +43,11 @@ class Run:
     def seed(self) -> str:
         """The seed as text."""
         return str(self.settings.get("seed_everything", "-"))
+
+    @property
+    def own_name(self) -> str:
+        """The name that it was given, without ``version_N``."""
+        return re.sub(r"(?<=.)/version_\d+$", "", self.name)
 
     @property
     def epochs(self) -> int:
