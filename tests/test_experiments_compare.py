@@ -121,12 +121,31 @@ def no_number(folder):
     return "metrics.csv: line 11 is damaged: step is 'x', which is no number"
 
 
+def no_count(folder):
+    path = folder / "hparams.yaml"
+    path.write_text(path.read_text().replace("parameters: 1000", "parameters: many"))
+    return "hparams.yaml: it is damaged: parameters is 'many', which is not a whole number"
+
+
+def no_name(folder):
+    (folder / "hparams.yaml").write_text("name: [x]\n")
+    return "hparams.yaml: it is damaged: name is \"['x']\", which is not text"
+
+
+def half_a_config(folder):
+    (folder / "hparams.yaml").unlink()
+    (folder / "config.yaml").write_text("trainer:\n  callbacks:\n  - class_pa")
+    return "config.yaml: model, data or trainer are not as `dyc fit` writes them"
+
+
 def binary(folder):
     (folder / "metrics.csv").write_bytes(b"\xff\xfe\x00")
     return "metrics.csv: it cannot be read"
 
 
-@pytest.mark.parametrize("damage", [wrong_yaml, no_settings, wrong_cells, no_number, binary])
+@pytest.mark.parametrize(
+    "damage", [wrong_yaml, no_settings, wrong_cells, no_number, no_count, no_name, half_a_config, binary]
+)
 def test_a_damaged_run_is_named_and_the_rest_is_shown(root, capsys, damage):
     reason = damage(root / "cifar/static/seed1/version_0")
     assert main(["compare", "cifar/static"]) == 0
@@ -196,6 +215,14 @@ def test_long_settings_are_shown_to_their_end(root, capsys, monkeypatch):
     assert main(["compare", "cifar", "--markdown", "t.md", "--html", "t.html"]) == 0
     assert long in Path("t.md").read_text()
     assert long in Path("t.html").read_text()
+
+
+def test_figures_that_are_no_numbers_harm_nothing(root, capsys):
+    folder = write_run(root, "nan", test=None)
+    (folder / "metrics.csv").write_text("epoch,val/top1\n0,nan\n1,0.5\n2,0.4\nnan,0.4\ninf,0.4\n")
+    assert main(["compare", "nan", "--metric", "val/top1"]) == 0
+    found = rows(capsys.readouterr().out)["nan"]
+    assert (found[1], found[-3], found[-2]) == ("40.00%", "2", "3")
 
 
 def test_a_row_that_mixes_settings_says_which(root, capsys):

@@ -23,7 +23,7 @@ def main(argv: Sequence[str]) -> None:
     members = [group.runs for group in groups]
     found = differences(members)
     notes = [
-        f"Left out, as a later run has the same settings and seed: {', '.join(group.older)}."
+        f"Left out, as another run has the same settings and seed: {', '.join(group.older)}."
         for group in groups
         if group.older
     ]

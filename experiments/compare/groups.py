@@ -83,7 +83,7 @@ def summarise(group: Group, metric: str) -> Summary:
     """Return the figures of a group."""
     values = group.values(metric)
     curves = [run.curves[WATCHED] for run in group.runs if WATCHED in run.curves]
-    best = [max(curve, key=curve.__getitem__) for curve in curves]
+    best = [max(curve, key=lambda epoch: (not math.isnan(curve[epoch]), curve[epoch])) for curve in curves]
     last = [max(curve) for curve in curves]
     speeds = [value for run in group.runs for value in run.curves.get(SPEED, {}).values()]
     return Summary(

@@ -120,7 +120,7 @@ def tidy(rows: Iterable[Mapping[str, Any]]) -> tuple[dict[str, dict[int, float]]
             if value is None:
                 continue
             figures[name] = value
-            if epoch is not None and not name.startswith("test"):
+            if epoch is not None and math.isfinite(epoch) and not name.startswith("test"):
                 curves.setdefault(name, {})[int(epoch) + 1] = value
     return curves, figures
 
