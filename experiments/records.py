@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
@@ -61,6 +62,7 @@ class Record:
 
 
 COLUMNS = tuple(field.name for field in fields(Record))
+MEND = "mend the line or move the file away"
 
 
 def append(records: Iterable[Record], folder: Path = FOLDER) -> None:
@@ -84,7 +86,7 @@ def append(records: Iterable[Record], folder: Path = FOLDER) -> None:
 def _append(path: Path, records: list[Record]) -> None:
     if path.exists() and path.stat().st_size:
         _read(path)  # a damaged file is left alone
-    with path.open("a", newline="") as file:
+    with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if not file.tell():
             writer.writeheader()
@@ -106,27 +108,43 @@ def read(path: Path) -> list[Record]:
 
 def _read(path: Path) -> list[Record]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArgumentError("results", f"{str(path)!r} ({error})", "a file of records") from error
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets write the mark
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ArgumentError("results", sentence=f"{path}, line {line}: is not UTF-8; {MEND}") from error
+    except OSError as error:
+        raise ArgumentError("results", f"{str(path)!r} ({error.strerror})", "a file of records") from error
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     found = []
     try:
         for cells in reader:
-            if reader.line_num == 1 and tuple(cells) == COLUMNS:
-                continue
-            if reader.line_num == 1 or len(cells) != len(COLUMNS):
-                raise csv.Error(f"{len(cells)} cells that are not {len(COLUMNS)}: {', '.join(COLUMNS)}")
-            record = Record(*cells)
-            float(record.value)
-            found.append(record)
+            if reader.line_num > 1:
+                found.append(_record(cells, path.stem))
+            elif tuple(cells) != COLUMNS:
+                raise csv.Error(f"the columns {', '.join(cells)} are not {', '.join(COLUMNS)}")
     except (csv.Error, ValueError) as error:
-        sentence = f"{path}, line {reader.line_num}: {error}; mend the line or move the file away"
-        raise ArgumentError("results", sentence=sentence) from error
+        raise ArgumentError("results", sentence=f"{path}, line {reader.line_num}: {error}; {MEND}") from error
     if text and not text.endswith("\n"):
-        sentence = f"{path}, line {reader.line_num}: the line does not end; mend the line or move the file away"
-        raise ArgumentError("results", sentence=sentence)
+        raise ArgumentError("results", sentence=f"{path}, line {reader.line_num}: the line does not end; {MEND}")
     return found
+
+
+def _record(cells: list[str], paper: str) -> Record:
+    """Return a line of a paper's file as a record.
+
+    Raises:
+        ValueError: The line is damaged.
+    """
+    if len(cells) != len(COLUMNS):
+        raise ValueError(f"{len(cells)} cells, not {len(COLUMNS)}: {', '.join(COLUMNS)}")
+    record = Record(*cells)
+    if not math.isfinite(float(record.value)):
+        raise ValueError(f"the value {record.value} is not a number")
+    if record.paper != paper:
+        raise ValueError(f"the paper {record.paper!r} has a file of its own")
+    if any("\0" in cell for cell in cells):
+        raise ValueError("there is a null character, as after a crash of the machine")
+    return record
 
 
 def read_all(folder: Path = FOLDER) -> Iterator[Record]:

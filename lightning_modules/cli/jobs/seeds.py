@@ -70,7 +70,7 @@ def split(argv: Sequence[str]) -> tuple[list[int], int, list[str]]:
             continue
         found = values.setdefault(name[2:], [])
         found += value.strip("[]").replace(",", " ").split() if equals else []
-        while not equals and left and not left[0].startswith("-"):
+        while not equals and left and (not left[0].startswith("-") or left[0][1:].isdecimal()):
             found.append(left.pop(0))
     seeds = [_read("seeds", text, whole_or_zero) for text in values["seeds"]]
     if not seeds:
