@@ -171,7 +171,9 @@ def test_listings(run, capsys):
         (["tiny", "--set", "data.batch_size=64"], "would have 64 images where the recipe has 128"),
         (["tiny", "--cluster_options", "a=1"], "needs --cluster"),
         (["tiny", "--results", "tiny.yaml"], "cannot be written"),
+        (["tiny", "--runs", "tiny.yaml"], "runs: got 'tiny.yaml', which cannot be written"),
         (["tiny", "--seeds", "-1"], "seeds"),
+        (["tiny", "--seeds", "4294967296"], "need an int from 0 to 4294967295"),
     ],
 )
 def test_what_cannot_be_used_is_said_in_one_line(run, capsys, words, said):

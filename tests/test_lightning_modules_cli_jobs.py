@@ -152,6 +152,12 @@ def test_damaged_files_of_a_run_are_told_or_made_again(training, raises):
     assert not history.is_locked(one)
 
 
+def test_a_folder_that_cannot_be_written_fails_its_training_alone(training, tmp_path):
+    found = Execution([training("checkpoint/a"), training("b")]).run()
+    assert kinds(found) == {"checkpoint/a": "failed", "b": "finished"}
+    assert "cannot be written" in found[0].message
+
+
 def test_what_is_half_written_of_the_metrics_is_not_read(training):
     one = training("a")
     Execution([one]).run()

@@ -9,6 +9,9 @@ from typing import Any
 
 from experiments.run.parser import parser
 
+TO_TRAIN = ("new", "interrupted", "not tested")
+"""The states of trainings that are run."""
+
 
 def main(argv: Sequence[str]) -> None:
     """Run ``dyc run ...``; ``argv`` starts with the command's name."""
@@ -29,7 +32,9 @@ def main(argv: Sequence[str]) -> None:
 
         print(plan_listed(items, estimates(items, options.jobs), options.jobs))
         return
-    check_writable(options.results)
+    check_writable("results", options.results)
+    if any(each.status in TO_TRAIN for each in items if each.how == "train"):
+        check_writable("runs", options.runs)
     print(plan_listed([each for each in items if each.status in ("none", "refused", "running")]), end="")
     failed = measured(items, options.results)
     done = sum(len(each.figures) for each in items if each.how in ("count", "latency") and each.status == "done")
@@ -109,7 +114,7 @@ def trained(items: Sequence[Any], options: Any) -> tuple[int | None, bool]:
         except ArgumentError as error:
             print(f"{each.training.label}: failed: {error}", file=sys.stderr)
             whole = False
-    todo = [each for each in by_training.values() if each.status in ("new", "interrupted", "not tested")]
+    todo = [each for each in by_training.values() if each.status in TO_TRAIN]
     if options.cluster and todo:
         from experiments.run.cluster import submit
 
@@ -153,13 +158,13 @@ def held(training: Any) -> Iterator[bool]:
         yield True
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(argument: str, folder: Path) -> None:
     """Raise ArgumentError if no file can be written to a folder, which need not exist yet."""
     from ops import ArgumentError
 
     there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
-        raise ArgumentError("results", f"{str(folder)!r}, which cannot be written", "a folder of yours")
+        raise ArgumentError(argument, f"{str(folder)!r}, which cannot be written", "a folder of yours")
 
 
 def check_cluster(options: Any) -> None:
