@@ -42,7 +42,7 @@ tables:
     rows:
       good: {model: A, dataset: D, network: test_resnet, published: {top1_error: '4.0', params: '0.4'}}
       fail: {model: B, dataset: D, network: test_resnet, published: {top1_error: '5.0'}}
-      wait: {model: B, dataset: D, network: test_resnet, published: {top1_error: '5.0'}}
+      wait: {model: B, dataset: D, network: test_resnet, quick: {note: a smaller one}, published: {top1_error: '5.0'}}
       none: {model: C, dataset: D, published: {mIoU: '50'}}
   table2:
     source: table2
@@ -153,6 +153,7 @@ def test_listings(run, capsys):
     assert rows[("tiny/table1/good", "train,", "quick", "1")].endswith(" s")
     assert rows[("tiny/table1/none", "not", "measured", "no")].endswith("no such data")
     assert "5 new" not in shown  # wait's first seed goes on
+    assert shown.endswith("\nquick: a smaller one\n\n")
     assert "to train in all" in shown
     assert trained(run) == []
 
