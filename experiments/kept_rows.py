@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import os
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext
@@ -14,6 +15,8 @@ from filelock import FileLock
 from ops import ArgumentError
 
 Kept = TypeVar("Kept")
+
+MEND = "mend the line or move the file away"
 
 
 def append(path: Path, rows: Sequence[Kept], kind: type[Kept], numbers: Collection[str] = ()) -> None:
@@ -33,7 +36,7 @@ def append(path: Path, rows: Sequence[Kept], kind: type[Kept], numbers: Collecti
         with FileLock(f"{path}.lock"):
             if path.exists() and path.stat().st_size:
                 _read(path, kind, numbers)  # a damaged file is left alone
-            with path.open("a", newline="") as file:
+            with path.open("a", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, _columns(kind), lineterminator="\n")
                 if not file.tell():
                     writer.writeheader()
@@ -62,25 +65,42 @@ def _columns(kind: type) -> tuple[str, ...]:
 def _read(path: Path, kind: type[Kept], numbers: Collection[str]) -> list[Kept]:
     columns = _columns(kind)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArgumentError("results", f"{str(path)!r} ({error})", "a file of records") from error
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheets write the mark
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ArgumentError("results", sentence=f"{path}, line {line}: is not UTF-8; {MEND}") from error
+    except OSError as error:
+        raise ArgumentError("results", f"{str(path)!r} ({error.strerror})", "a file of records") from error
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     found = []
     try:
         for cells in reader:
-            if reader.line_num == 1 and tuple(cells) == columns:
-                continue
-            if reader.line_num == 1 or len(cells) != len(columns):
-                raise csv.Error(f"{len(cells)} cells that are not {len(columns)}: {', '.join(columns)}")
-            row = kind(*cells)
-            for name in numbers:
-                float(getattr(row, name))
-            found.append(row)
+            if reader.line_num > 1:
+                found.append(_row(cells, kind, numbers, path.stem))
+            elif tuple(cells) != columns:
+                raise csv.Error(f"the columns {', '.join(cells)} are not {', '.join(columns)}")
     except (csv.Error, ValueError) as error:
-        sentence = f"{path}, line {reader.line_num}: {error}; mend the line or move the file away"
-        raise ArgumentError("results", sentence=sentence) from error
+        raise ArgumentError("results", sentence=f"{path}, line {reader.line_num}: {error}; {MEND}") from error
     if text and not text.endswith("\n"):
-        sentence = f"{path}, line {reader.line_num}: the line does not end; mend the line or move the file away"
-        raise ArgumentError("results", sentence=sentence)
+        raise ArgumentError("results", sentence=f"{path}, line {reader.line_num}: the line does not end; {MEND}")
     return found
+
+
+def _row(cells: list[str], kind: type[Kept], numbers: Collection[str], paper: str) -> Kept:
+    """Return a line of a paper's file as an object.
+
+    Raises:
+        ValueError: The line is damaged.
+    """
+    columns = _columns(kind)
+    if len(cells) != len(columns):
+        raise ValueError(f"{len(cells)} cells, not {len(columns)}: {', '.join(columns)}")
+    row = kind(*cells)
+    for name in numbers:
+        if not math.isfinite(float(getattr(row, name))):
+            raise ValueError(f"the {name} {getattr(row, name)} is not a number")
+    if getattr(row, "paper", paper) != paper:
+        raise ValueError(f"the paper {row.paper!r} has a file of its own")
+    if any("\0" in cell for cell in cells):
+        raise ValueError("there is a null character, as after a crash of the machine")
+    return row

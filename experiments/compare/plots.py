@@ -98,7 +98,7 @@ def draw_curves(figure: FigureBase, groups: Sequence[Group], metric: str) -> Non
     if is_share(watched):
         panels[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     for axes, name in zip(panels[1:], below):
-        axes.set_ylim(*((-0.05, 1.05) if name.endswith("entropy") else (0, None)))
+        axes.set_ylim(*((-0.05, 1.05) if name.endswith("entropy") else (0, 1.1 * max(axes.dataLim.y1, 0.1))))
     panels[-1].set_xlabel("epoch", fontsize=9)
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     last = max((run.epochs for group in groups for run in group.runs), default=1)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 # ``ops`` is imported where an error is made: it brings PyTorch along, which takes seconds that --help need not wait.
 
+LARGEST_SEED = 2**32 - 1
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, as all errors of ``dyc`` are, and that takes no option by its beginning."""
@@ -69,6 +71,13 @@ def whole_or_zero(text: str) -> int:
     """Return an int of at least 0."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"got {text!r}; need an int, at least 0")
+    return int(text)
+
+
+def seed(text: str) -> int:
+    """Return a seed as PyTorch, NumPy and Lightning take it."""
+    if not text.isdecimal() or int(text) > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"got {text!r}; need an int from 0 to {LARGEST_SEED}")
     return int(text)
 
 
