@@ -1,16 +1,10 @@
 """What was measured: one row for each figure of each run, in ``experiments/results/papers/PAPER.csv``."""
 
-import csv
-import io
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from filelock import FileLock
-
-from ops import ArgumentError
+from experiments import kept_rows
 
 FOLDER = Path("experiments/results/papers")
 """Where records are kept, from the current folder."""
@@ -73,24 +67,7 @@ def append(records: Iterable[Record], folder: Path = FOLDER) -> None:
     for record in records:
         by_file.setdefault(folder / f"{record.paper}.csv", []).append(record)
     for path, found in by_file.items():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{path}.lock"):
-                _append(path, found)
-        except OSError as error:
-            raise ArgumentError("results", f"{str(path)!r} ({error.strerror})", "a file that can be written") from error
-
-
-def _append(path: Path, records: list[Record]) -> None:
-    if path.exists() and path.stat().st_size:
-        _read(path)  # a damaged file is left alone
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if not file.tell():
-            writer.writeheader()
-        writer.writerows(asdict(record) for record in records)
-        file.flush()
-        os.fsync(file.fileno())
+        kept_rows.append(path, found, Record, ("value",))
 
 
 def read(path: Path) -> list[Record]:
@@ -99,34 +76,7 @@ def read(path: Path) -> list[Record]:
     Raises:
         ArgumentError: The file is damaged; names the file and the line.
     """
-    lock = Path(f"{path}.lock")
-    with FileLock(lock) if lock.exists() and os.access(lock, os.W_OK) else nullcontext():  # whole lines alone
-        return _read(path)
-
-
-def _read(path: Path) -> list[Record]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArgumentError("results", f"{str(path)!r} ({error})", "a file of records") from error
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    found = []
-    try:
-        for cells in reader:
-            if reader.line_num == 1 and tuple(cells) == COLUMNS:
-                continue
-            if reader.line_num == 1 or len(cells) != len(COLUMNS):
-                raise csv.Error(f"{len(cells)} cells that are not {len(COLUMNS)}: {', '.join(COLUMNS)}")
-            record = Record(*cells)
-            float(record.value)
-            found.append(record)
-    except (csv.Error, ValueError) as error:
-        sentence = f"{path}, line {reader.line_num}: {error}; mend the line or move the file away"
-        raise ArgumentError("results", sentence=sentence) from error
-    if text and not text.endswith("\n"):
-        sentence = f"{path}, line {reader.line_num}: the line does not end; mend the line or move the file away"
-        raise ArgumentError("results", sentence=sentence)
-    return found
+    return kept_rows.read(path, Record, ("value",))
 
 
 def read_all(folder: Path = FOLDER) -> Iterator[Record]:

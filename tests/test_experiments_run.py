@@ -18,8 +18,9 @@ from support.fake_training import command, write_checkpoint
 from experiments.papers import catalog
 from experiments.papers.catalog import find
 from experiments.papers.reading import read_paper
-from experiments.records import read_all
-from experiments.run import settings
+from experiments.records import COLUMNS, Record, append, read_all
+from experiments.run import estimate, settings
+from experiments.run.command import held
 from experiments.run.estimate import data_of, seconds_left
 from experiments.run.parser import PROTOCOLS
 from experiments.run.plan import Item
@@ -41,7 +42,7 @@ tables:
     rows:
       good: {model: A, dataset: D, network: test_resnet, published: {top1_error: '4.0', params: '0.4'}}
       fail: {model: B, dataset: D, network: test_resnet, published: {top1_error: '5.0'}}
-      wait: {model: B, dataset: D, network: test_resnet, published: {top1_error: '5.0'}}
+      wait: {model: B, dataset: D, network: test_resnet, quick: {note: a smaller one}, published: {top1_error: '5.0'}}
       none: {model: C, dataset: D, published: {mIoU: '50'}}
   table2:
     source: table2
@@ -50,6 +51,12 @@ tables:
     rows:
       again: {model: A, dataset: D, same_as: table1/good, published: {top1_accuracy: '0.96'}}
 """
+
+
+TINY_COUNT = Record(
+    **dict.fromkeys(COLUMNS, "")
+    | {"paper": "tiny", "row": "table1/good", "metric": "params", "value": "0.4", "protocol": "count"}
+)
 
 
 @pytest.fixture
@@ -146,6 +153,7 @@ def test_listings(run, capsys):
     assert rows[("tiny/table1/good", "train,", "quick", "1")].endswith(" s")
     assert rows[("tiny/table1/none", "not", "measured", "no")].endswith("no such data")
     assert "5 new" not in shown  # wait's first seed goes on
+    assert shown.endswith("\nquick: a smaller one\n\n")
     assert "to train in all" in shown
     assert trained(run) == []
 
@@ -158,14 +166,66 @@ def test_listings(run, capsys):
         (["tiny/table1/god"], "did you mean 'good'?"),
         (["tiny", "--set", "trainer.max_epochs=1"], "trainer.max_epochs would change the recipe"),
         (["tiny", "--set", "trainer.accelerator"], "need OPTION=VALUE"),
+        (["tiny", "--set", "data.dataset=torch/mnist"], "would be recorded as those of the row"),
+        (["tiny", "--set", "name=mine"], "name follows from the row"),
+        (["tiny", "--set", "trainer.devices=4"], "would have 512 images where the recipe has 128"),
+        (["tiny", "--set", "data.batch_size=64"], "would have 64 images where the recipe has 128"),
         (["tiny", "--cluster_options", "a=1"], "needs --cluster"),
         (["tiny", "--results", "tiny.yaml"], "cannot be written"),
+        (["tiny", "--runs", "tiny.yaml"], "runs: got 'tiny.yaml', which cannot be written"),
         (["tiny", "--seeds", "-1"], "seeds"),
+        (["tiny", "--seeds", "4294967296"], "need an int from 0 to 4294967295"),
     ],
 )
 def test_what_cannot_be_used_is_said_in_one_line(run, capsys, words, said):
     assert run(*words) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_step_may_be_divided_among_devices(run):
+    words = ("trainer.devices=2", "trainer.num_nodes=2", "data.batch_size=16", "trainer.accumulate_grad_batches=2")
+    assert run("tiny/table1/good", "--protocol=quick", "--dry_run", "--set", *words) == 0
+
+
+def test_a_damaged_note_of_a_run_refuses_that_run_alone(run, capsys, tmp_path):
+    for row in ("good", "wait"):
+        folder = tmp_path / f"runs/papers/tiny/table1/{row}/quick/seed0"
+        write_checkpoint(folder / "version_0/checkpoints/last.ckpt", 1)
+    (folder / "job.json").write_text("{")
+    assert run("tiny/table1/wait", "tiny/table1/good", "--protocol=quick") == 1
+    assert "refused: runs: " in capsys.readouterr().out
+    assert {row for row, *_ in trained(run)} == {"table1/good"}
+
+
+def test_what_another_process_records_is_not_recorded_twice(run, tmp_path):
+    assert run("tiny/table1/good", "--protocol=quick") == 0
+    shutil.rmtree(run.results)
+    one = Training("papers/tiny/table1/good/quick/seed0", (), tmp_path / "runs")
+    with held(one) as first, held(one) as second:
+        assert (first, second) == (True, False)
+    with held(Training("a", (), tmp_path / "tiny.yaml")) as unwritable:
+        assert unwritable
+
+
+def test_counts_that_are_there_are_told(run, capsys):
+    append([TINY_COUNT], run.results)
+    assert run("tiny/table1/good", "--only=count") == 0
+    assert run.asked == []
+    shown = capsys.readouterr().err
+    assert "1 figures were counted or timed before" in shown
+    assert "--results FOLDER measures them anew" in shown
+
+
+def test_networks_that_differ_in_their_temperature_take_the_same_time(monkeypatch):
+    asked = []
+    monkeypatch.setattr(estimate, "_speed", lambda settings: asked.append(settings) or 1.0)
+    items = [
+        Item(row, "train", "quick", (), "new", 0, Training(row.path, settings.arguments_of(row, "quick", 0)))
+        for row in find("dyc/temperature/cifar100/tau1") + find("dyc/table1/cifar100")
+    ]
+    assert len(items) == 4
+    assert len(estimate.estimates(items)) == 4
+    assert len(asked) == 3
 
 
 @pytest.mark.exhaustive  # real trainings, whose processes take seconds to start

@@ -49,6 +49,9 @@ def test_arguments():
     [
         (["--seeds"], "seeds: needs a seed"),
         (["--seeds", "0", "x"], "seeds: got 'x'"),
+        (["--seeds", "0", "-1"], "seeds: got '-1'"),
+        (["--seeds=0", "--jobs", "-2"], "jobs: got '-2'"),
+        (["--seeds=4294967296"], "need an int from 0 to 4294967295"),
         (["--seeds", "0", "0"], "each seed once"),
         (["--seeds", "0", "--jobs", "0"], "jobs: got '0'"),
         (["--seeds", "0", "--seed_everything", "1"], "seed_everything: give the seeds"),

@@ -2,11 +2,15 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from experiments.run.parser import parser
+
+TO_TRAIN = ("new", "interrupted", "not tested")
+"""The states of trainings that are run."""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -28,9 +32,18 @@ def main(argv: Sequence[str]) -> None:
 
         print(plan_listed(items, estimates(items, options.jobs), options.jobs))
         return
-    check_writable(options.results)
+    check_writable("results", options.results)
+    if any(each.status in TO_TRAIN for each in items if each.how == "train"):
+        check_writable("runs", options.runs)
     print(plan_listed([each for each in items if each.status in ("none", "refused", "running")]), end="")
     failed = measured(items, options.results)
+    done = sum(len(each.figures) for each in items if each.how in ("count", "latency") and each.status == "done")
+    if done:
+        print(
+            f"{done} figures were counted or timed before, and are in {options.results}; --results FOLDER measures "
+            "them anew",
+            file=sys.stderr,
+        )
     stopped_by, whole = trained(items, options)
     from lightning_modules.cli.jobs.seeds import end
 
@@ -42,15 +55,17 @@ def main(argv: Sequence[str]) -> None:
 def planned(options: Any, kept: Sequence[Any]) -> list[Any]:
     """Return what the command line asks for, as :class:`experiments.run.plan.Item`."""
     from experiments.run.plan import items_of, rows_of, training_name, ways_of
-    from experiments.run.settings import arguments_of
+    from experiments.run.settings import arguments_of, check_step
     from lightning_modules.cli.jobs.training import Training
 
     further = [f"data.root={options.data}"] if options.data else []
     further += ["data.download=true"] if options.download else []
     found = []
     for row in rows_of(options.papers):
-        trainings = []
-        for seed in dict.fromkeys(options.seeds) if "train" in {*ways_of(row)} & {*options.only} else ():
+        trainings, is_trained = [], "train" in {*ways_of(row)} & {*options.only}
+        if is_trained:
+            check_step(row, options.protocol, options.set)
+        for seed in dict.fromkeys(options.seeds) if is_trained else ():
             arguments = arguments_of(row, options.protocol, seed, [*further, *options.set])
             title = f"{row.path} seed {seed} ({options.protocol})"
             name = training_name(row, options.protocol, seed)
@@ -69,14 +84,8 @@ def measured(items: Sequence[Any], results: Path) -> bool:
         rows = [each.row for each in items if each.how == how and each.status == "new"]
         if not rows:
             continue
-        try:
-            from experiments.measure import measure
-        except ModuleNotFoundError as error:
-            if not str(error.name).startswith("experiments.measure"):
-                raise
-            print(f"{len(rows)} rows are to be measured by {how}; this version cannot do that", file=sys.stderr)
-            failed = True
-            continue
+        from experiments.measure import measure
+
         try:
             measure(rows, how, results)
         except ArgumentError as error:
@@ -98,12 +107,14 @@ def trained(items: Sequence[Any], options: Any) -> tuple[int | None, bool]:
         if each.status != "not recorded":
             continue
         try:
-            keep(each, options.results)
-            print(f"{each.training.label}: was trained before; recorded now", file=sys.stderr)
+            with held(each.training) as mine:
+                if mine:
+                    keep(each, options.results)
+                    print(f"{each.training.label}: was trained before; recorded now", file=sys.stderr)
         except ArgumentError as error:
             print(f"{each.training.label}: failed: {error}", file=sys.stderr)
             whole = False
-    todo = [each for each in by_training.values() if each.status in ("new", "interrupted", "not tested")]
+    todo = [each for each in by_training.values() if each.status in TO_TRAIN]
     if options.cluster and todo:
         from experiments.run.cluster import submit
 
@@ -130,13 +141,30 @@ def trained(items: Sequence[Any], options: Any) -> tuple[int | None, bool]:
     return None, whole
 
 
-def check_writable(folder: Path) -> None:
+@contextmanager
+def held(training: Any) -> Iterator[bool]:
+    """Lock a training that has ended, so that two processes do not both record it; False where another has it."""
+    from lightning_modules.cli.jobs import history
+
+    try:
+        lock = history.lock(training)
+    except OSError:  # a folder that cannot be written, in which no process can train either
+        yield True
+        return
+    if lock is None:
+        yield False
+        return
+    with lock:
+        yield True
+
+
+def check_writable(argument: str, folder: Path) -> None:
     """Raise ArgumentError if no file can be written to a folder, which need not exist yet."""
     from ops import ArgumentError
 
     there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
-        raise ArgumentError("results", f"{str(folder)!r}, which cannot be written", "a folder of yours")
+        raise ArgumentError(argument, f"{str(folder)!r}, which cannot be written", "a folder of yours")
 
 
 def check_cluster(options: Any) -> None:

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from experiments.run.plan import Item
 from lightning_modules.allocator import keep_freed_memory
-from lightning_modules.cli.jobs.settings import setting
+from lightning_modules.cli.jobs.settings import BATCH, setting
 from ops import ArgumentError
 
 IMAGES = {
@@ -37,6 +37,8 @@ EVALUATION = 1 / 3
 MOST_PIXELS = 128 * 32 * 32
 """Pixels of a measured batch at most; larger batches are timed in part."""
 STEPS, SECONDS = 3, 5.0
+TRAINING = ("optimizer", "schedule", "regularization")
+"""Settings of the model that leave the network as it is."""
 
 
 def estimates(items: Sequence[Item], jobs: int = 1) -> dict[Item, float | str]:
@@ -56,7 +58,7 @@ def estimates(items: Sequence[Item], jobs: int = 1) -> dict[Item, float | str]:
     try:
         for each in todo:
             settings = each.training.settings
-            key = repr((settings.get("model"), setting(settings, "trainer.precision"), data_of(settings)))
+            key = repr((_network_of(settings), setting(settings, "trainer.precision"), data_of(settings)))
             if key not in speeds:
                 print(f"timing a few steps of {each.row.path}", file=sys.stderr, flush=True)
                 speeds[key] = _speed(settings)
@@ -65,6 +67,13 @@ def estimates(items: Sequence[Item], jobs: int = 1) -> dict[Item, float | str]:
     finally:
         torch.set_num_threads(threads)
     return found
+
+
+def _network_of(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of the model on which the time of a step depends: those of the network."""
+    model = {name: value for name, value in settings.get("model", {}).items() if name not in TRAINING}
+    kwargs = model.get("model_kwargs") or {}
+    return {**model, "model_kwargs": {name: value for name, value in kwargs.items() if name != "temperature"}}
 
 
 def seconds_left(item: Item, seconds_per_image: float) -> float:
@@ -92,7 +101,7 @@ def data_of(settings: dict[str, Any]) -> dict[str, Any]:
     else:
         _, size, classes = folder_of(settings)
     return {
-        "batch": int(setting(settings, "data.batch_size", 128)),
+        "batch": int(setting(settings, "data.batch_size", BATCH)),
         "size": int(setting(settings, "data.image_size", size)),
         "channels": 1 if dataset in GREY else 3,
         "classes": int(setting(settings, "model.num_classes", classes)),

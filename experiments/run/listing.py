@@ -31,7 +31,7 @@ def papers_listed(kept: Sequence[Record]) -> str:
 
 
 def plan_listed(items: Sequence[Item], seconds: Mapping[Item, float | str] | None = None, jobs: int = 1) -> str:
-    """Return a plan as a table; with estimates, the time that is left, in all at the end.
+    """Return a plan as a table; with estimates, the time that is left, in all at the end; what quick does to rows.
 
     Args:
         items: The plan.
@@ -54,7 +54,8 @@ def plan_listed(items: Sequence[Item], seconds: Mapping[Item, float | str] | Non
     if known:
         at_once = f" with {jobs} at once" if jobs > 1 else ""
         text += f"; about {duration(sum(known) / min(jobs, len(known)))} to train in all{at_once}"
-    return text + "\n"
+    shortened = [each.row.quick.note for each in items if each.how == "train" and each.protocol == "quick"]
+    return "\n".join([text, *(f"quick: {note}" for note in dict.fromkeys(filter(None, shortened))), ""])
 
 
 def _state(item: Item) -> str:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lightning_modules.cli.arguments import Parser, whole, whole_or_zero
+from lightning_modules.cli.arguments import Parser, seed, whole
 
 PROTOCOLS = ("full", "quick")
 WAYS = ("train", "count", "latency")
@@ -26,7 +26,7 @@ def parser() -> Parser:
     )
     result.add_argument("papers", nargs="*", metavar="PAPER[/TABLE[/ROW]]", help="what to measure")
     result.add_argument(
-        "--seeds", nargs="+", type=whole_or_zero, default=[0], metavar="SEED", help="seeds of trainings (default: 0)"
+        "--seeds", nargs="+", type=seed, default=[0], metavar="SEED", help="seeds of trainings (default: 0)"
     )
     result.add_argument(
         "--protocol",

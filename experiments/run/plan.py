@@ -98,10 +98,9 @@ def _training(
     if history.is_locked(training):
         return item("running")
     try:
-        state = training.state()
+        state, changed = training.state(), changed_since(training)
     except ArgumentError as error:
         return item("refused", reason=str(error))
-    changed = changed_since(training)
     if state.kind != "new" and changed:
         return item("refused", state, f"{training.folder} was trained with {changed}; move it away")
     names = {"finished": "not recorded", "untested": "not tested"}

@@ -11,7 +11,7 @@ import torch
 from experiments.papers.command import command
 from experiments.papers.entries import Row
 from lightning_modules.cli.jobs import history
-from lightning_modules.cli.jobs.settings import flat
+from lightning_modules.cli.jobs.settings import BATCH, flat, setting, settings_of
 from lightning_modules.cli.jobs.training import Training
 from ops import ArgumentError
 
@@ -36,6 +36,15 @@ FREE = (
     "trainer.enable_progress_bar",
 )
 """Options that say where the images are and where a training runs, not what it is."""
+
+OWN = ("name", "runs")
+"""Of these, what ``dyc run`` sets itself."""
+
+SOURCES = ("folder", "wds/*", "hfds/*")
+"""Values of ``data.dataset`` that may be the same images from elsewhere; any other is another data set."""
+
+STEP = ("data.batch_size", "trainer.accumulate_grad_batches", "trainer.devices", "trainer.num_nodes")
+"""Options whose product is the number of images of a step, which belongs to the recipe."""
 
 
 def arguments_of(row: Row, protocol: str, seed: int, further: Sequence[str] = ()) -> tuple[str, ...]:
@@ -74,12 +83,41 @@ def fast_precision() -> tuple[str, ...]:
 def check_free(options: Sequence[str]) -> None:
     """Raise ArgumentError unless every ``OPTION=VALUE`` leaves the recipe as it is."""
     for option in options:
-        name, equals, _ = option.partition("=")
+        name, equals, value = option.partition("=")
         if not equals:
             raise ArgumentError("set", repr(option), "OPTION=VALUE, such as trainer.accelerator=cpu")
-        if not _free(name):
+        if name in OWN:
+            raise ArgumentError("set", sentence=f"{name} follows from the row; --runs is the folder of all runs")
+        if name == "data.dataset" and not any(fnmatch(value, source) for source in SOURCES):
+            need = "folder, wds/NAME or hfds/NAME with the images of the row"
+            raise ArgumentError("set", f"{option!r}, whose images would be recorded as those of the row", need)
+        if not _free(name) and name not in STEP:
             sentence = f"{name} would change the recipe, whose figures are kept; train with it by dyc fit --config"
             raise ArgumentError("set", sentence=sentence)
+
+
+def check_step(row: Row, protocol: str, options: Sequence[str]) -> None:
+    """Raise ArgumentError unless a step has as many images with ``OPTION=VALUE`` as without."""
+    if not {option.partition("=")[0] for option in options} & {*STEP}:
+        return
+    need, got = (_images_of_a_step(arguments_of(row, protocol, 0, further)) for further in ((), options))
+    if got != need:
+        sentence = (
+            f"a step of {row.path} would have {got} images where the recipe has {need}; data.batch_size is that of "
+            "one device, and is multiplied by trainer.devices and trainer.accumulate_grad_batches"
+        )
+        raise ArgumentError("set", sentence=sentence)
+
+
+def _images_of_a_step(arguments: Sequence[str]) -> int:
+    settings = settings_of(arguments)
+    batch, parts, devices, nodes = (setting(settings, name) for name in STEP)
+    if isinstance(devices, str) and "," in devices:
+        devices = devices.split(",")
+    if devices == -1:
+        devices = torch.cuda.device_count()
+    many = len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
+    return (batch or BATCH) * (parts or 1) * many * (nodes or 1)
 
 
 def fixed(training: Training) -> dict[str, Any]:

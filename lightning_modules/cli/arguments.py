@@ -9,6 +9,8 @@ from pathlib import Path
 
 # ``ops`` is imported where an error is made: it brings PyTorch along, which takes seconds that --help need not wait.
 
+LARGEST_SEED = 2**32 - 1
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, as all errors of ``dyc`` are, and that takes no option by its beginning."""
@@ -72,6 +74,13 @@ def whole_or_zero(text: str) -> int:
     return int(text)
 
 
+def seed(text: str) -> int:
+    """Return a seed as PyTorch, NumPy and Lightning take it."""
+    if not text.isdecimal() or int(text) > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"got {text!r}; need an int from 0 to {LARGEST_SEED}")
+    return int(text)
+
+
 def odd(text: str) -> int:
     """Return an odd int of at least 1."""
     if not text.isdecimal() or int(text) % 2 == 0:
@@ -112,6 +121,17 @@ def one_of(names: Iterable[str], listing: str | None = None) -> Callable[[str], 
             error = unknown_name("", text, names, listing=listing)
             raise argparse.ArgumentTypeError(str(error).removeprefix(": "))
         return text
+
+    return check
+
+
+def ending(*suffixes: str) -> Callable[[str], Path]:
+    """Return a check for the end of a file's name."""
+
+    def check(text: str) -> Path:
+        if Path(text).suffix not in suffixes:
+            raise argparse.ArgumentTypeError(f"got {text!r}; need a file name that ends with {' or '.join(suffixes)}")
+        return Path(text)
 
     return check
 

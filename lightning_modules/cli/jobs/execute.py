@@ -90,10 +90,10 @@ class Execution:
                     self._hand_on_signals()
                     while self.waiting and len(self.running) < self.jobs and self.stopped_by is None:
                         self._start(self.waiting.popleft())
+                    self.show.update([each.watch for each in self.running], list(self.waiting))
                     for each in list(self.running):
                         if each.process.poll() is not None:
                             self._end(each)
-                    self.show.update([each.watch for each in self.running], list(self.waiting))
                     if self.running:
                         time.sleep(POLL)
             finally:
@@ -121,48 +121,50 @@ class Execution:
             return
         try:
             kind = training.state().kind if training.resume else "new"
-        except ArgumentError as error:
+            if kind == "finished":
+                held.close()
+                self._note(Outcome(training, "finished"))
+                return
+            each = self._begun(training, kind, held)
+        except (ArgumentError, OSError) as error:  # a file is damaged, the disk is full
             held.close()
             self._note(Outcome(training, "failed", str(error)))
             return
-        if kind == "finished":
-            held.close()
-            self._note(Outcome(training, "finished"))
-            return
+        self.running.append(each)
+        self.show.started(each.watch)
+
+    def _begun(self, training: Training, kind: str, held: IO[str]) -> _Running:
         slot = min(set(range(self.jobs)) - {each.slot for each in self.running})
         environment = environment_of(training, self.jobs, slot)
         facts = history.machine_facts(threads_of(environment), gpus_of(training, environment))
         history.begin(training, facts, self.settings(training))
-        log = training.log.open("a")
-        log_start = log.tell()
-        process = subprocess.Popen(
-            training.command(kind),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,  # Ctrl-C reaches this process alone, which tells the others to save
-            pass_fds=[held.fileno()],
-            preexec_fn=None if self.catch else _ignore_preemption,
-        )
-        log.close()
-        watch = Watch(training)
-        self.running.append(_Running(training, process, held, log_start, slot, watch))
-        self.show.started(watch)
+        with training.log.open("a") as log:
+            log_start = log.tell()
+            process = subprocess.Popen(
+                training.command(kind),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,  # Ctrl-C reaches this process alone, which tells the others to save
+                pass_fds=[held.fileno()],
+                preexec_fn=None if self.catch else _ignore_preemption,
+            )
+        return _Running(training, process, held, log_start, slot, Watch(training))
 
     def _end(self, each: _Running) -> None:
         self.running.remove(each)
         training, status = each.training, each.process.returncode
-        history.end(training)
         try:
+            history.end(training)
             if status == 0:
                 self.ended(training)
                 outcome = Outcome(training, "finished", each.watch.result())
             elif status in (-signal.SIGTERM, -signal.SIGKILL, 128 + signal.SIGTERM) and self.stopped_by is not None:
-                outcome = Outcome(training, "stopped", _epochs(training))
+                outcome = Outcome(training, "stopped", each.watch.progress())
             else:
                 outcome = Outcome(training, "failed", _failure(training, status, each.log_start))
-        except ArgumentError as error:  # it was trained, and its figures could not be kept
+        except (ArgumentError, OSError) as error:  # it was trained, and its figures could not be kept
             outcome = Outcome(training, "failed", str(error))
         finally:
             each.lock.close()
@@ -215,10 +217,6 @@ def _signal(process: subprocess.Popen, number: int) -> None:
             process.send_signal(number)
     except ProcessLookupError:  # it has just ended
         return
-
-
-def _epochs(training: Training) -> str:
-    return f"{max(training.logged(), default=0)} of {training.epochs} epochs done"
 
 
 def _failure(training: Training, status: int, start: int) -> str:

@@ -8,6 +8,7 @@ from typing import IO, Any
 
 from dyc.benchmark import machine
 from lightning_modules.cli.jobs.training import Training
+from ops import ArgumentError
 
 FILE = "job.json"
 
@@ -29,20 +30,32 @@ def lock(training: Training) -> IO[str] | None:
 
 def is_locked(training: Training) -> bool:
     """Tell whether a training runs now."""
-    if not (training.folder / "job.lock").exists():
+    try:
+        with (training.folder / "job.lock").open() as file:  # to be read: the folder may be another user's
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # there is none, or it cannot be read
         return False
-    file = lock(training)
-    if file is not None:
-        file.close()
-    return file is None
+    return False
 
 
 def read(training: Training) -> dict[str, Any]:
-    """Return ``settings`` and ``parts`` of a training; empty where there is none yet."""
+    """Return ``settings`` and ``parts`` of a training; empty where there is none yet.
+
+    Raises:
+        ArgumentError: The file is damaged.
+    """
+    path = training.folder / FILE
     try:
-        return json.loads((training.folder / FILE).read_text())
-    except FileNotFoundError:
+        known = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
         return {"parts": []}
+    except (OSError, ValueError) as error:
+        raise ArgumentError("runs", sentence=f"{path} is damaged ({error}); move {training.folder} away") from error
+    if not isinstance(known, dict) or not isinstance(known.get("parts"), list):
+        raise ArgumentError("runs", sentence=f"{path} is damaged (it has no parts); move {training.folder} away")
+    return known
 
 
 def begin(training: Training, facts: dict[str, str], settings: dict[str, Any]) -> None:

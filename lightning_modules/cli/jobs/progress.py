@@ -65,6 +65,11 @@ class Watch:
             parts.append(f"{duration(left)} left")
         return ", ".join(parts)
 
+    def progress(self) -> str:
+        """Return how far it has come, in words."""
+        self.look()
+        return f"{self.epoch} of {self.epochs} epochs done"
+
     def result(self) -> str:
         """Return how it ended, in words."""
         top1 = self.training.test_figures().get("test/top1")

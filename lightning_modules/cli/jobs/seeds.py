@@ -5,7 +5,8 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightning_modules.cli.arguments import whole, whole_or_zero
+from lightning_modules.cli.arguments import seed as valid_seed
+from lightning_modules.cli.arguments import whole
 from lightning_modules.cli.jobs.settings import settings_of
 
 OPTIONS = ("seeds", "jobs")
@@ -70,9 +71,9 @@ def split(argv: Sequence[str]) -> tuple[list[int], int, list[str]]:
             continue
         found = values.setdefault(name[2:], [])
         found += value.strip("[]").replace(",", " ").split() if equals else []
-        while not equals and left and not left[0].startswith("-"):
+        while not equals and left and (not left[0].startswith("-") or left[0][1:].isdecimal()):
             found.append(left.pop(0))
-    seeds = [_read("seeds", text, whole_or_zero) for text in values["seeds"]]
+    seeds = [_read("seeds", text, valid_seed) for text in values["seeds"]]
     if not seeds:
         raise _refused("seeds", sentence="needs a seed, such as --seeds 0 1 2")
     if len(set(seeds)) < len(seeds):

@@ -11,6 +11,9 @@ from lightning_modules.cli.imports import read_config
 EPOCHS = 100
 """Epochs that ``dyc fit`` trains where nothing else is set."""
 
+BATCH = 128
+"""Images of its batches where nothing else is set."""
+
 
 def settings_of(arguments: Sequence[str]) -> dict[str, Any]:
     """Return what arguments and their configuration files set, nested as in a file; later ones replace earlier ones.

@@ -1,8 +1,10 @@
 """One training of several: where it is, how far it is, and the command that begins it or goes on with it."""
 
 import csv
+import io
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -106,12 +108,14 @@ class Training:
             if _epochs(folder) != self.epochs:
                 continue
             for row in _rows(folder / "test.csv"):
-                if row.get("network") == "last epoch":
-                    return _numbers(row, "test/")
+                figures = _numbers(row, "test/")
+                if row.get("network") == "last epoch" and "test/top1" in figures:
+                    return figures
             for row in reversed(_rows(folder / "evaluations.csv")):
                 last = Path(row.get("checkpoint") or "").stem == "last" and row.get("epoch") == str(self.epochs)
-                if last and row.get("split") == "test":
-                    return {f"test/{key}": float(row[key]) for key in ("top1", "top5", "loss") if row.get(key)}
+                figures = {f"test/{key}": value for key, value in _numbers(row, "top", "loss").items()}
+                if last and row.get("split") == "test" and "test/top1" in figures:
+                    return figures
         return {}
 
     def logged(self) -> dict[int, dict[str, float]]:
@@ -136,12 +140,19 @@ def _epochs(folder: Path) -> int:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
+    """Return the whole lines of a file; the last one may be half written."""
     try:
-        with path.open(newline="") as file:
-            return list(csv.DictReader(file))
-    except FileNotFoundError:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
         return []
+    return list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1].replace("\0", ""), newline="")))
 
 
 def _numbers(row: Mapping[str, str], *prefixes: str) -> dict[str, float]:
-    return {key: float(value) for key, value in row.items() if key and key.startswith(prefixes) and value}
+    """Return what is a number of the columns that begin so; a damaged cell is as one that is missing."""
+    found = {}
+    for key, value in row.items():
+        if key and key.startswith(prefixes) and value:
+            with suppress(ValueError):
+                found[key] = float(value)
+    return found
