@@ -132,9 +132,15 @@ def no_name(folder):
     return "hparams.yaml: it is damaged: name is \"['x']\", which is not text"
 
 
-def half_a_config(folder):
+def half_of_the_settings(folder):
+    path = folder / "hparams.yaml"
+    path.write_text(path.read_text()[:-1])  # may be cut in the middle of a value, too
+    return "hparams.yaml: it is damaged: its end is missing"
+
+
+def other_config(folder):
     (folder / "hparams.yaml").unlink()
-    (folder / "config.yaml").write_text("trainer:\n  callbacks:\n  - class_pa")
+    (folder / "config.yaml").write_text("trainer:\n  callbacks:\n  - class_path\n")
     return "config.yaml: model, data or trainer are not as `dyc fit` writes them"
 
 
@@ -144,7 +150,8 @@ def binary(folder):
 
 
 @pytest.mark.parametrize(
-    "damage", [wrong_yaml, no_settings, wrong_cells, no_number, no_count, no_name, half_a_config, binary]
+    "damage",
+    [wrong_yaml, no_settings, wrong_cells, no_number, no_count, no_name, half_of_the_settings, other_config, binary],
 )
 def test_a_damaged_run_is_named_and_the_rest_is_shown(root, capsys, damage):
     reason = damage(root / "cifar/static/seed1/version_0")

@@ -165,11 +165,14 @@ def _checked(settings: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _yaml(path: Path) -> dict[str, Any]:
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        found = yaml.safe_load(text)
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ArgumentError(str(path), sentence=f"it cannot be read ({' '.join(str(error).split())})") from error
+    if text and not text.endswith("\n"):  # half of it may be YAML too, and would look like a run of other settings
+        raise ArgumentError(str(path), sentence="it is damaged: its end is missing")
     if found is not None and not isinstance(found, dict):
         raise ArgumentError(str(path), sentence="it holds no settings")
     return found or {}
