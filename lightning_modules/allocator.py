@@ -9,7 +9,7 @@ import os
 import platform
 from collections.abc import Mapping
 
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4
 """Numbers of ``mallopt``'s parameters, from ``malloc.h``."""
 
 DECIDED_BY = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_", "GLIBC_TUNABLES", "LD_PRELOAD")
@@ -22,9 +22,11 @@ def keep_freed_memory(environ: Mapping[str, str] = os.environ) -> bool:
     The process needs no more memory at its peak, but holds it until it ends.
 
     Returns:
-        Whether glibc took both; False without glibc.
+        Whether glibc keeps it; False without glibc.
     """
     if platform.libc_ver()[0] != "glibc" or any(environ.get(name) for name in DECIDED_BY):
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return mallopt(MMAP_THRESHOLD, 1 << 30) == 1 and mallopt(TRIM_THRESHOLD, (1 << 31) - 1) == 1
+    # Before version 2.35, glibc takes no threshold over 32 MiB: it is told to give no block a mapping of its own.
+    kept = mallopt(MMAP_THRESHOLD, 1 << 30) == 1 or mallopt(MMAP_MAX, 0) == 1
+    return kept and mallopt(TRIM_THRESHOLD, (1 << 31) - 1) == 1

@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.loggers.logger import DummyLogger
-from lightning.pytorch.utilities import rank_zero_only
 
-from lightning_modules.wandb_logger import RunWandbLogger
+from lightning_modules.wandb_logger import RunWandbLogger, say
 from lightning_modules.wandb_names import (
     LONGEST_NAME,
     LONGEST_TAG,
@@ -64,7 +63,7 @@ def finish_wandb(status: int) -> None:
         try:
             wandb.finish(exit_code=status)
         except Exception as error:  # what W&B raises has no common type
-            _say(f"W&B's run was not finished ({error or type(error).__name__})")
+            say(f"W&B's run was not finished ({error or type(error).__name__})")
             with suppress(Exception):  # of the same service, which may be gone
                 wandb.teardown()
 
@@ -98,7 +97,7 @@ def build_loggers(
     os.environ.setdefault("WANDB_SILENT", "true")  # the summary at the end says what W&B would
     offline = wandb_mode == "offline" or (wandb_mode == "auto" and not logged_in_to_wandb())
     if not offline and not has_wandb_key():
-        _say("W&B has no API key, which `wandb login` would set; this run is logged offline")
+        say("W&B has no API key, which `wandb login` would set; this run is logged offline")
         offline = True
     full = [continued["name"] if continued else f"{name}/{folder.name}", group or experiment_of(name)]
     names = [shortened(text, LONGEST_NAME) for text in full]
@@ -112,9 +111,4 @@ def _say_shortened(names: Iterable[str], tags: Iterable[str]) -> None:
     cut = list(dict.fromkeys([*names, *tags]))
     if cut:
         limits = f"names over {LONGEST_NAME} characters and tags over {LONGEST_TAG}"
-        _say(f"W&B takes no {limits}; shortened for it: {', '.join(map(repr, cut))}")
-
-
-@rank_zero_only
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+        say(f"W&B takes no {limits}; shortened for it: {', '.join(map(repr, cut))}")

@@ -100,7 +100,7 @@ class RunWandbLogger(WandbLogger):
                 if mode == "disabled":
                     raise
                 instead = "this run is logged offline" if mode == "online" else "this run is not logged there"
-                _say(f"W&B cannot be used ({_first_line(error)}); {instead}")
+                say(f"W&B cannot be used ({_first_line(error)}); {instead}")
                 wandb.teardown()  # its service keeps the id of a run that failed to start
             else:
                 if mode != "offline":  # online, the server knows the step
@@ -118,7 +118,7 @@ class RunWandbLogger(WandbLogger):
                 action(self.experiment)
         except Exception as error:  # of W&B, its service, the disk: a log is never worth a training
             self.failed = True
-            _say(f"W&B failed ({_first_line(error)}); the training goes on without it")
+            say(f"W&B failed ({_first_line(error)}); the training goes on without it")
 
     def state(self) -> dict[str, Any]:
         """Return what a resumed run needs to go on with this one: ``id``, ``name``, ``project`` and the first ``step``.
@@ -179,5 +179,6 @@ def _first_line(error: BaseException) -> str:
 
 
 @rank_zero_only
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Write a line about W&B, from the first of several processes."""
     print(text, file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 """``dyc compare``: what it prints and writes about folders of runs."""
 
 import csv
+import os
 import re
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from statistics import mean, stdev
 import pytest
 from support.run_folders import write_run
 
+from experiments.compare.run import state_by_age
 from lightning_modules.cli import main
 
 
@@ -72,6 +74,13 @@ def test_a_run_that_has_just_started_is_shown(root, capsys):
     assert rows(capsys.readouterr().out)["new"][-1] == "running, epoch 0/4"
 
 
+def test_a_checkpoint_that_is_replaced_while_the_run_is_read_does_not_matter(root, monkeypatch):
+    folder = write_run(root, "going", test=None)
+    names = [(place, inside, [*files, "last.ckpt.part"]) for place, inside, files in os.walk(folder)]
+    monkeypatch.setattr(os, "walk", lambda _: names)  # as it was a moment ago
+    assert state_by_age(folder, {}) == "running"
+
+
 def test_unfinished_seeds_are_no_part_of_the_mean_of_finished_ones(root, capsys):
     write_run(root, "cifar/static/seed3", 3, val=(0.1,), test=None)
     assert main(["compare", "cifar/static", "--metric", "val/top1"]) == 0
@@ -112,12 +121,31 @@ def no_number(folder):
     return "metrics.csv: line 11 is damaged: step is 'x', which is no number"
 
 
+def no_count(folder):
+    path = folder / "hparams.yaml"
+    path.write_text(path.read_text().replace("parameters: 1000", "parameters: many"))
+    return "hparams.yaml: it is damaged: parameters is 'many', which is not a whole number"
+
+
+def no_name(folder):
+    (folder / "hparams.yaml").write_text("name: [x]\n")
+    return "hparams.yaml: it is damaged: name is \"['x']\", which is not text"
+
+
+def half_a_config(folder):
+    (folder / "hparams.yaml").unlink()
+    (folder / "config.yaml").write_text("trainer:\n  callbacks:\n  - class_pa")
+    return "config.yaml: model, data or trainer are not as `dyc fit` writes them"
+
+
 def binary(folder):
     (folder / "metrics.csv").write_bytes(b"\xff\xfe\x00")
     return "metrics.csv: it cannot be read"
 
 
-@pytest.mark.parametrize("damage", [wrong_yaml, no_settings, wrong_cells, no_number, binary])
+@pytest.mark.parametrize(
+    "damage", [wrong_yaml, no_settings, wrong_cells, no_number, no_count, no_name, half_a_config, binary]
+)
 def test_a_damaged_run_is_named_and_the_rest_is_shown(root, capsys, damage):
     reason = damage(root / "cifar/static/seed1/version_0")
     assert main(["compare", "cifar/static"]) == 0
@@ -140,6 +168,13 @@ def test_a_damaged_run_is_named_and_the_rest_is_shown(root, capsys, damage):
         (["compare", "cifar", "--html", "page.txt"], "need a file name that ends with .html"),
         (["compare", "--markdown", "cifar"], "need a file name that ends with .md"),
         (["compare", "cifar", "--csv", "runs"], "need a file that does not exist yet"),
+        (
+            ["compare", "cifar", "--csv", "a.md", "--markdown", "a.md"],
+            "--markdown: got 'a.md'; need another file than --csv",
+        ),
+        (["compare", ""], "RUN: got ''; need a run below 'runs'"),
+        (["compare", "x" * 300], "(File name too long); need a name, a folder, or a pattern with *"),
+        (["compare", "cifar", "**x"], "need a name, a folder, or a pattern with *"),
         (["compare", "cifar", "--publish"], "--publish: needs --wandb ENTITY/PROJECT"),
         (["compare", "--wandb", "project"], "need ENTITY/PROJECT"),
     ],
@@ -160,6 +195,34 @@ def test_runs_can_be_grouped_by_a_setting(root, capsys):
     assert found["model=test_resnet"][3:6] == ["6", "1,000-2,000", "25,000-30,000"]
     assert main(["compare", "cifar", "--by", "attention", "--by", "lr"]) == 0
     assert list(rows(capsys.readouterr().out)) == ["run", "attention=dyc, lr=0.1", "attention=-, lr=0.1"]
+
+
+def test_runs_may_stand_behind_options(root, capsys):
+    write_run(root, "other", model="resnet18", test=0.5)
+    assert main(["compare", "cifar", "--by", "model", "other"]) == 0
+    assert list(rows(capsys.readouterr().out)) == ["run", "model=test_resnet", "model=resnet18"]
+    assert main(["compare", "cifar", "--my", "model"]) == 2
+    assert "--my: there is no such option" in capsys.readouterr().err
+
+
+def test_long_settings_are_shown_to_their_end(root, capsys, monkeypatch):
+    long = " ".join(f"part{n}" for n in range(60))
+    write_run(root, "cifar/long", policy=long)
+    for width in ("80", "2000"):
+        monkeypatch.setenv("COLUMNS", width)
+        assert main(["compare", "cifar"]) == 0
+        assert long in capsys.readouterr().out
+    assert main(["compare", "cifar", "--markdown", "t.md", "--html", "t.html"]) == 0
+    assert long in Path("t.md").read_text()
+    assert long in Path("t.html").read_text()
+
+
+def test_figures_that_are_no_numbers_harm_nothing(root, capsys):
+    folder = write_run(root, "nan", test=None)
+    (folder / "metrics.csv").write_text("epoch,val/top1\n0,nan\n1,0.5\n2,0.4\nnan,0.4\ninf,0.4\n")
+    assert main(["compare", "nan", "--metric", "val/top1"]) == 0
+    found = rows(capsys.readouterr().out)["nan"]
+    assert (found[1], found[-3], found[-2]) == ("40.00%", "2", "3")
 
 
 def test_a_row_that_mixes_settings_says_which(root, capsys):

@@ -6,6 +6,7 @@ from contextlib import redirect_stdout
 from io import StringIO
 
 import pytest
+from support.wandb_file import read_run
 
 from experiments.compare.folders import run_folders
 from experiments.compare.offline import offline_files, read_offline, records
@@ -31,6 +32,7 @@ def trained(tmp_path_factory):
     finally:
         os.chdir(before)
     folder = place / "runs/tiny/seed0/version_0"
+    read_run(offline_files(folder)[0].parent)  # waits for W&B's service to write the end
     copy = place / "only_wandb/version_0"
     shutil.copytree(folder / "wandb", copy / "wandb")
     return folder, copy

@@ -32,6 +32,7 @@ def test_attention_stands_below_the_learning_curves_over_the_same_epochs(groups)
     band = [y for x, y in curves.collections[0].get_paths()[0].vertices if x == 2]
     assert (min(band), max(band)) == pytest.approx((0.5 - 0.1 * 2**0.5, 0.5 + 0.1 * 2**0.5))
     assert list(temperature.lines[0].get_ydata()) == [30, 20]
+    assert temperature.get_ylim() == pytest.approx((0, 33))
     assert len(entropy.lines) == 1
     assert curves.get_shared_x_axes().joined(curves, entropy)
 

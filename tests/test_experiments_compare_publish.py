@@ -69,6 +69,28 @@ def test_panels_and_run_sets(compared, monkeypatch):
     assert [key in json.dumps(sets[1]["filters"]) for key in ("id0", "id1", "id2")] == [False, True, True]
 
 
+def test_what_runs_log_at_their_end_has_panels(compared, monkeypatch):
+    from dataclasses import replace
+
+    def kinds(groups, summaries, **settings):
+        changed = [
+            Group(each.name, [replace(run, settings={**run.settings, **settings}) for run in each.runs])
+            for each in groups
+        ]
+        blocks = spec(build("me/dyc", changed, summaries, "test/top1", {}), monkeypatch)["blocks"]
+        panels = next(block for block in blocks if block["type"] == "panel-grid")["metadata"]["panelBankSectionConfig"]
+        text = [json.dumps(panel) for panel in panels["panels"]]
+        names = ("attention/kernels", "predictions/confusion_table", "predictions/worst")
+        return [name for each in text for name in names if f'"{name}"' in each]
+
+    groups, summaries, *_ = compared
+    assert kinds(groups, summaries) == []
+    assert kinds(groups, summaries, wandb_media=False) == []
+    own = kinds(groups, summaries, wandb_media=True)
+    assert own == ["attention/kernels", "predictions/confusion_table", "predictions/worst"]
+    assert kinds(groups[:1], summaries[:1], wandb_media=True) == own[1:]  # static
+
+
 def test_static_networks_have_no_charts_of_attention(compared):
     groups, summaries, metric, _ = compared
     grid = build("me/dyc", groups[:1], summaries[:1], metric, {}).blocks[-1]

@@ -8,8 +8,9 @@ import torch
 
 from dyc.benchmark.timing import Measurement
 from experiments.measure import latency, measure, time_rows
-from experiments.measure.contestants import backend_of, baseline_of
+from experiments.measure.contestants import backend_of
 from experiments.papers import catalog, find, papers
+from experiments.papers.baselines import baseline_of
 from experiments.papers.reading import read_paper
 from experiments.records import FOLDER, read_all
 from experiments.run.plan import rows_of, ways_of

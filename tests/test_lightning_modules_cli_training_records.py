@@ -24,7 +24,7 @@ from lightning_modules.cli.evaluations import (
     describe_checkpoint,
     record_evaluation,
 )
-from lightning_modules.cli.training import quiet
+from lightning_modules.cli.quiet import quiet
 from ops import ArgumentError
 
 FIT = [

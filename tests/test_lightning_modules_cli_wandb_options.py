@@ -211,7 +211,7 @@ def test_a_server_that_cannot_be_reached_neither_stops_nor_asks(inside, monkeypa
     monkeypatch.setenv("WANDB_INIT_TIMEOUT", "1")
     wandb.teardown()  # it reads its variables once
     try:
-        assert main([*FIT, *STATIC, "--name=unreachable"]) == 0
+        assert main([*FIT, *STATIC, "--name=unreachable", "--wandb_tags=mine"]) == 0
     finally:
         wandb.teardown()
     said = [line for line in capsys.readouterr().err.splitlines() if "W&B" in line]
@@ -222,6 +222,7 @@ def test_a_server_that_cannot_be_reached_neither_stops_nor_asks(inside, monkeypa
     assert run.status == 0
     assert run.summary["epochs"] == 1
     assert run.config["attention"] == "static"
+    assert "mine" in run.run.tags  # one alone needs no brackets
     rest = ("num_kernels", "temperature", "temperature_end", "where", "backend")
     assert {run.config[key] for key in rest} == {None}
     assert not [key for key in run.summary if key.startswith("attention/")]

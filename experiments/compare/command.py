@@ -9,7 +9,7 @@ from experiments.compare.parser import compare_parser
 
 def main(argv: Sequence[str]) -> None:
     """Run ``dyc compare ...``; ``argv`` starts with the command's name."""
-    options = compare_parser().parse_args(argv[1:])
+    options = compare_parser().parse_intermixed_args(argv[1:])
     _check(options)
     runs = _runs(options)
 
@@ -23,7 +23,7 @@ def main(argv: Sequence[str]) -> None:
     members = [group.runs for group in groups]
     found = differences(members)
     notes = [
-        f"Left out, as a later run has the same settings and seed: {', '.join(group.older)}."
+        f"Left out, as another run has the same settings and seed: {', '.join(group.older)}."
         for group in groups
         if group.older
     ]
@@ -78,10 +78,15 @@ def _check(options: argparse.Namespace) -> None:
                 raise ArgumentError(option, sentence="needs --wandb ENTITY/PROJECT, whose runs it is about")
     elif options.wandb.count("/") != 1 or not all(options.wandb.split("/")):
         raise ArgumentError("--wandb", repr(options.wandb), "ENTITY/PROJECT")
+    written: dict[str, str] = {}
     for name in ("csv", "plot", "html", "markdown"):
         path = getattr(options, name)
-        if str(path) != "-":
-            check_new_file(f"--{name}", path)
+        if path is None or str(path) == "-":
+            continue
+        check_new_file(f"--{name}", path)
+        if other := written.get(str(path.resolve())):
+            raise ArgumentError(f"--{name}", repr(str(path)), f"another file than --{other}")
+        written[str(path.resolve())] = name
 
 
 def _runs(options: argparse.Namespace) -> list:

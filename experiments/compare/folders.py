@@ -14,6 +14,9 @@ from experiments.compare.run import Run, flat, number, state_by_age, tidy
 from ops import ArgumentError, unknown_name
 
 FILES = ("config.yaml", "hparams.yaml", "metrics.csv", "test.csv")
+KINDS = {"name": str, "ckpt_path": str, "parameters": int, "macs": int}
+"""The settings that are worked with, and what they are."""
+
 PREFIXES = {"last epoch": "test/", "best on validation": "test_best/"}
 """How the logs name the figures of the rows of test.csv."""
 
@@ -39,13 +42,20 @@ def _name(path: PurePath) -> str:
 
 
 def _places(name: str, root: Path) -> list[Path]:
-    for path in (root / name, Path(name)):
-        if path.exists():
-            return [path]
-    bases = ((Path("/"), name.lstrip("/")),) if name.startswith("/") else ((root, name), (Path(), name))
-    for base, pattern in bases:
-        if matches := sorted(base.glob(pattern), key=_natural) if pattern else []:
-            return matches
+    if not name:  # a variable of the shell that is not set, say; all runs are '*' or '.'
+        return []
+    try:
+        for path in (root / name, Path(name)):
+            if path.exists():
+                return [path]
+        bases = ((Path("/"), name.lstrip("/")),) if name.startswith("/") else ((root, name), (Path(), name))
+        for base, pattern in bases:
+            if matches := sorted(base.glob(pattern), key=_natural) if pattern else []:
+                return matches
+    except ValueError as error:  # of glob: ** with something beside it
+        raise ArgumentError("RUN", f"{name!r} ({error})", "a name, a folder, or a pattern with *") from error
+    except OSError as error:
+        raise ArgumentError("RUN", f"{name!r} ({error.strerror})", "a name, a folder, or a pattern with *") from error
     return []
 
 
@@ -127,16 +137,30 @@ def _settings(folder: Path) -> dict[str, Any]:
     """Return the settings: of hparams.yaml, which has the network's size too, or of config.yaml."""
     hparams = _yaml(folder / "hparams.yaml")
     if hparams:
-        return flat(hparams)
+        return _checked(flat(hparams), folder / "hparams.yaml")
     config = _yaml(folder / "config.yaml")
     if not config:
         raise ArgumentError(str(folder), sentence="there is neither hparams.yaml nor config.yaml")
-    trainer = config.get("trainer") or {}
-    callbacks = {
-        each["class_path"].rpartition(".")[2]: each.get("init_args") or {} for each in trainer.get("callbacks") or []
-    }
-    parts = {**(config.pop("model", None) or {}), **(config.pop("data", None) or {}), **config}
-    return flat({**parts, "trainer": {**trainer, "callbacks": callbacks}})
+    try:
+        trainer = config.get("trainer") or {}
+        callbacks = {
+            each["class_path"].rpartition(".")[2]: each.get("init_args") or {}
+            for each in trainer.get("callbacks") or []
+        }
+        parts = {**(config.pop("model", None) or {}), **(config.pop("data", None) or {}), **config}
+    except (AttributeError, KeyError, TypeError) as error:
+        sentence = "model, data or trainer are not as `dyc fit` writes them"
+        raise ArgumentError(str(folder / "config.yaml"), sentence=sentence) from error
+    return _checked(flat({**parts, "trainer": {**trainer, "callbacks": callbacks}}), folder / "config.yaml")
+
+
+def _checked(settings: dict[str, Any], path: Path) -> dict[str, Any]:
+    for key, kind in KINDS.items():
+        value = settings.get(key)
+        if value is not None and not isinstance(value, kind):
+            what = "text" if kind is str else "a whole number"
+            raise ArgumentError(str(path), sentence=f"it is damaged: {key} is {str(value)[:40]!r}, which is not {what}")
+    return settings
 
 
 def _yaml(path: Path) -> dict[str, Any]:

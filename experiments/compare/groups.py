@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Any
 
 from experiments.compare.run import SPEED, WATCHED, Run
 from experiments.compare.settings import compared, setting, shown
+from lightning_modules.wandb_names import experiment_of
 from ops import unknown_name
 
 
@@ -83,7 +83,7 @@ def summarise(group: Group, metric: str) -> Summary:
     """Return the figures of a group."""
     values = group.values(metric)
     curves = [run.curves[WATCHED] for run in group.runs if WATCHED in run.curves]
-    best = [max(curve, key=curve.__getitem__) for curve in curves]
+    best = [max(curve, key=lambda epoch: (not math.isnan(curve[epoch]), curve[epoch])) for curve in curves]
     last = [max(curve) for curve in curves]
     speeds = [value for run in group.runs for value in run.curves.get(SPEED, {}).values()]
     return Summary(
@@ -162,9 +162,7 @@ def _newest(runs: Sequence[Run]) -> list[Run]:
 
 
 def _common_name(runs: Sequence[Run]) -> str:
-    parts = [PurePosixPath(run.name).parts for run in runs]
-    names = [part[:-1] if re.fullmatch(r"version_\d+", part[-1]) and len(part) > 1 else part for part in parts]
-    names = [name[:-1] if re.fullmatch(r"seed\d+", name[-1]) and len(name) > 1 else name for name in names]
+    names = [PurePosixPath(experiment_of(run.own_name)).parts for run in runs]
     return "/".join(_beginning(names) or names[0])
 
 

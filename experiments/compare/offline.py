@@ -63,16 +63,16 @@ def read_offline(folder: Path) -> Run:
     code: int | None = None
     for path in offline_files(folder):
         code = None
-        for record in _parsed(path):
-            if record.WhichOneof("record_type") == "run":
-                name, key = record.run.display_name or name, record.run.run_id
-                _update(config, record.run.config)
-            elif record.WhichOneof("record_type") == "config":
-                _update(config, record.config)
-            elif record.WhichOneof("record_type") == "history":
-                rows.append({_path(item)[0]: _value(item.value_json) for item in record.history.item})
-            elif record.WhichOneof("record_type") == "exit":
-                code = record.exit.exit_code
+        for kind, content in entries(path):
+            if kind == "run":
+                name, key = content.display_name or name, content.run_id
+                _update(config, content.config)
+            elif kind == "config":
+                _update(config, content)
+            elif kind == "history":
+                rows.append({_path(item)[0]: _value(item.value_json) for item in content.item})
+            elif kind == "exit":
+                code = content.exit_code
     config.pop("_wandb", None)
     if not config:
         raise ArgumentError(str(folder), sentence="W&B's files have no settings")
@@ -81,15 +81,23 @@ def read_offline(folder: Path) -> Run:
     return Run(name or folder.name, flat(config), curves, figures, state, key)
 
 
-def _parsed(path: Path) -> Iterator[Any]:
+def entries(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield the kind of each record of a file, such as ``history``, and its content.
+
+    Raises:
+        ArgumentError: The file is no such file, or damaged.
+    """
     from google.protobuf.message import DecodeError
     from wandb.proto.wandb_internal_pb2 import Record
 
     for found in records(path):
         try:
-            yield Record.FromString(found)
+            record = Record.FromString(found)
         except DecodeError as error:
             raise ArgumentError(str(path), sentence=f"it is damaged ({error})") from error
+        kind = record.WhichOneof("record_type")
+        if kind is not None:  # one of a later version of W&B
+            yield kind, getattr(record, kind)
 
 
 def _path(item: Any) -> list[str]:

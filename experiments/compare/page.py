@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from experiments.compare.groups import Group, Summary
 from experiments.compare.plots import COLOURS, colour, page_pictures
 from experiments.compare.table import LEFT, cells, difference_cells, explanation, new_file
+from experiments.pages import render
 
 
 def page(
@@ -20,9 +20,8 @@ def page(
 ) -> str:
     """Return the page: table, pictures, what differs, and the runs of each group."""
     titles, rows = cells(summaries, metric)
-    loader = PackageLoader("experiments.compare", ".")
-    template = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("page.html")
-    return template.render(
+    return render(
+        "compare/page.html",
         metric=metric,
         zip=zip,
         titles=titles,

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lightning_modules.cli.arguments import Parser
+from lightning_modules.cli.arguments import Parser, ending
 
 EPILOG = """examples:
   dyc compare quickstart
@@ -12,17 +12,6 @@ EPILOG = """examples:
   dyc compare 'cifar10/*' --by model --by optimizer.lr
   dyc compare --wandb ENTITY/PROJECT --group cifar10/dyc
 """
-
-
-def ending(*suffixes: str):
-    """Return a check for the end of a file's name."""
-
-    def check(text: str) -> Path:
-        if Path(text).suffix not in suffixes:
-            raise argparse.ArgumentTypeError(f"got {text!r}; need a file name that ends with {' or '.join(suffixes)}")
-        return Path(text)
-
-    return check
 
 
 def compare_parser() -> Parser:

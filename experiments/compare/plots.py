@@ -1,35 +1,25 @@
 """Pictures of a comparison: learning curves with the state of the attention below them, and accuracy against size."""
 
-import io
-import re
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
-
-matplotlib.use("Agg")
-
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from experiments.compare.groups import Group, Summary, deviation
 from experiments.compare.run import WATCHED
 from experiments.compare.table import is_share
-from lightning_modules.cli.bench.plots import COLOURS
+from experiments.drawing import COLOURS, PAGE, inline_svg, size_axis, tidy
 from ops import ArgumentError
 
 FORMATS = (".png", ".svg", ".pdf")
 STYLES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D")
 ATTENTION = {"attention/temperature": "temperature", "attention/entropy": "attention\nentropy"}
-INK = "#010203"  # of text and axes, so that a page can put the colour of its own text in its place
-PAGE = {
-    "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
-    "svg.hashsalt": "dyc",
-}  # fmt: skip
 
 
 def save(path: Path, groups: Sequence[Group], summaries: Sequence[Summary], metric: str) -> None:
@@ -69,18 +59,7 @@ def page_pictures(groups: Sequence[Group], summaries: Sequence[Summary], metric:
         draw_curves(curves, groups, metric)
         sizes = Figure(figsize=(6.2, 5.4), layout="constrained")
         draw_sizes(sizes, summaries, metric)
-        return [_inline_svg(figure, name) for figure, name in ((curves, "curves"), (sizes, "sizes"))]
-
-
-def _inline_svg(figure: Figure, name: str) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    text = buffer.getvalue()
-    svg = text[text.index("<svg") :].replace(INK, "currentColor")
-    # Two pictures of one page must not share the names of their parts.
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r"url\(#", f"url(#{name}-", svg)
-    return re.sub(r'xlink:href="#', f'xlink:href="#{name}-', svg)
+        return [inline_svg(figure, name) for figure, name in ((curves, "curves"), (sizes, "sizes"))]
 
 
 def _look(index: int) -> dict[str, str]:
@@ -115,11 +94,11 @@ def draw_curves(figure: FigureBase, groups: Sequence[Group], metric: str) -> Non
         for index, group in enumerate(groups):
             _curve(axes, group, name, index)
         axes.set_ylabel(ATTENTION.get(name, name), fontsize=9)
-        _tidy(axes)
+        tidy(axes)
     if is_share(watched):
         panels[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     for axes, name in zip(panels[1:], below):
-        axes.set_ylim(*((-0.05, 1.05) if name.endswith("entropy") else (0, None)))
+        axes.set_ylim(*((-0.05, 1.05) if name.endswith("entropy") else (0, 1.1 * max(axes.dataLim.y1, 0.1))))
     panels[-1].set_xlabel("epoch", fontsize=9)
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     last = max((run.epochs for group in groups for run in group.runs), default=1)
@@ -151,45 +130,12 @@ def draw_sizes(figure: FigureBase, summaries: Sequence[Summary], metric: str) ->
         for index, each, size in points:
             marker = MARKERS[index // len(COLOURS) % len(MARKERS)]
             axes.errorbar(size, each.mean, each.deviation, fmt=marker, ms=6, capsize=3, color=colour(index))
-        _size_axis(axes, [size for *_, size in points])
+        size_axis(axes, [size for *_, size in points])
         axes.set_xlabel(label, fontsize=9)
         axes.set_ylabel(metric, fontsize=9)
-        _tidy(axes)
+        tidy(axes)
         if not points:
             axes.text(0.5, 0.5, "no run has them yet", transform=axes.transAxes, ha="center", fontsize=9)
     if is_share(metric):
         upper.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     upper.set_title(f"{metric} against size", fontsize=9, loc="left")
-
-
-def _size_axis(axes: Axes, sizes: Sequence[float]) -> None:
-    if not sizes:
-        axes.set_xticks([])
-        return
-    low, high = min(sizes), max(sizes)
-    margin = max((high / low) ** 0.15, 1.1)
-    axes.set_xscale("log")
-    axes.set_xlim(low / margin, high * margin)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high / low > 4 else MaxNLocator(5))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_count(value)))
-
-
-def short_count(value: float) -> str:
-    """Return a count with its unit.
-
-    Example:
-        >>> short_count(4_025_280), short_count(2_500_000_000), short_count(900)
-        ('4.03M', '2.5G', '900')
-    """
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
-
-
-def _tidy(axes: Axes) -> None:
-    axes.tick_params(labelsize=8)
-    axes.grid(color="#888888", alpha=0.25, lw=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -1,15 +1,17 @@
 """A report of W&B about runs that are in W&B: the table, and charts that its readers can turn and filter."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from experiments.compare.groups import Group, Summary
 from experiments.compare.plots import colour, curve_metric
 from experiments.compare.table import markdown_page
+from lightning_modules.layer_groups import ENTROPY, by_group
 from ops import ArgumentError
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2 import Report
+    from wandb_workspaces.reports.v2.interface import Panel
 
 WIDTH, HEIGHT = 12, 8
 """Of a chart, in W&B's units: a report is 24 wide."""
@@ -48,7 +50,7 @@ def build(
         for index, group in enumerate(groups)
     ]
     known = sorted({name for group in groups for run in group.runs for name in run.curves})
-    layers = entropies(known)
+    stages = by_group(name.removeprefix(ENTROPY) for name in known if name.startswith(ENTROPY))
     lines = [
         (title, names)
         for title, names in (
@@ -56,7 +58,7 @@ def build(
             ("training loss", ["train/loss"]),
             ("attention: temperature", ["attention/temperature"]),
             ("attention: entropy, mean of the layers", ["attention/entropy"]),
-            *((f"attention: entropy, {part}", names) for part, names in layers.items()),
+            *((f"attention: entropy, {stage}", [ENTROPY + name for name in own]) for stage, own in stages.items()),
         )
         if set(names) & set(known)
     ]
@@ -64,6 +66,7 @@ def build(
     for title, setting in (("MACs", "macs"), ("parameters", "parameters")):
         x, y = reports.Config(setting), reports.SummaryMetric(metric)
         panels.append(reports.ScatterPlot(title=f"{metric} against {title}", x=x, y=y, log_x=True))
+    panels += _media(reports, groups, "attention/entropy" in known)
     for index, panel in enumerate(panels):
         panel.layout = reports.Layout(x=WIDTH * (index % 2), y=HEIGHT * (index // 2), w=WIDTH, h=HEIGHT)
     title = f"{metric}: {', '.join(group.name for group in groups)}"
@@ -79,19 +82,19 @@ def build(
     )
 
 
-def entropies(names: Sequence[str]) -> dict[str, list[str]]:
-    """Return the metrics of the attention's entropy in each layer, by the part of the network that the layer is in.
-
-    Example:
-        >>> entropies(["attention/entropy", "attention/entropy/layer1.0.conv1", "attention/entropy/layer1.0.conv2"])
-        {'layer1': ['attention/entropy/layer1.0.conv1', 'attention/entropy/layer1.0.conv2']}
-    """
-    found: dict[str, list[str]] = {}
-    for name in names:
-        _, _, layer = name.partition("attention/entropy/")
-        if layer:
-            found.setdefault(layer.partition(".")[0], []).append(name)
-    return found
+def _media(reports: Any, groups: Sequence[Group], with_attention: bool) -> "list[Panel]":
+    """Return panels of what runs log when they end, if one of these does: see ``dyc fit --wandb_media``."""
+    if not any(run.settings.get("wandb_media") for group in groups for run in group.runs):
+        return []
+    kernels = reports.MediaBrowser(title="attention: mean weight of each kernel", media_keys=["attention/kernels"])
+    confusion = reports.CustomChart(
+        chart_name="wandb/confusion_matrix/v1",
+        query={"summaryTable": {"tableKey": "predictions/confusion_table"}},
+        chart_fields={name: name for name in ("Actual", "Predicted", "nPredictions")},
+        chart_strings={"title": "confusion matrix"},
+    )
+    worst = reports.WeavePanelSummaryTable(table_name="predictions/worst")
+    return [*([kernels] if with_attention else []), confusion, worst]
 
 
 def publish(

@@ -1,8 +1,11 @@
 """One training run as it is compared: settings, figures and curves, wherever it was read from."""
 
 import math
+import os
+import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +43,11 @@ class Run:
     def seed(self) -> str:
         """The seed as text."""
         return str(self.settings.get("seed_everything", "-"))
+
+    @property
+    def own_name(self) -> str:
+        """The name that it was given, without ``version_N``."""
+        return re.sub(r"(?<=.)/version_\d+$", "", self.name)
 
     @property
     def epochs(self) -> int:
@@ -112,14 +120,22 @@ def tidy(rows: Iterable[Mapping[str, Any]]) -> tuple[dict[str, dict[int, float]]
             if value is None:
                 continue
             figures[name] = value
-            if epoch is not None and not name.startswith("test"):
+            if epoch is not None and math.isfinite(epoch) and not name.startswith("test"):
                 curves.setdefault(name, {})[int(epoch) + 1] = value
     return curves, figures
 
 
 def state_by_age(folder: Path, curves: Mapping[str, Mapping[int, float]]) -> str:
     """Return ``running`` if the files of a run, which is not finished, changed lately, and ``stopped`` if not."""
-    changed = sorted(path.stat().st_mtime for path in folder.rglob("*") if path.is_file()) or [0.0]
+    changed = sorted(_changes(folder)) or [0.0]
     epochs = max((max(curve) for curve in curves.values()), default=1)
     silent = max(SILENT, 10 * (changed[-1] - changed[0]) / epochs)
     return "running" if time.time() - changed[-1] < silent else "stopped"
+
+
+def _changes(folder: Path) -> Iterator[float]:
+    """Yield when each file was changed; one that a running training removes meanwhile is left out."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                yield os.stat(os.path.join(place, name)).st_mtime

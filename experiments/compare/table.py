@@ -11,9 +11,6 @@ from experiments.compare.run import WATCHED
 from experiments.compare.settings import NONE
 from ops import ArgumentError
 
-LONGEST = 60
-"""Characters of a setting that are shown."""
-
 
 def is_share(metric: str) -> bool:
     """Tell whether a metric is a share of images, which is shown in percent."""
@@ -71,11 +68,6 @@ def explanation(metric: str) -> str:
     )
 
 
-def cut(text: str) -> str:
-    """Return a setting, shortened."""
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-
-
 def text_table(summaries: Sequence[Summary], metric: str) -> str:
     """Return the table as text."""
     titles, rows = cells(summaries, metric)
@@ -84,20 +76,24 @@ def text_table(summaries: Sequence[Summary], metric: str) -> str:
 
 def difference_cells(names: Sequence[str], found: Mapping[str, Sequence[str]]) -> tuple[list[str], list[list[str]]]:
     """Return titles and cells of the settings that differ, the names or the settings as rows: whatever is more."""
-    if len(found) > len(names):
-        return ["setting", *names], [[key, *map(cut, values)] for key, values in found.items()]
-    return ["run", *found], [[n, *(cut(values[i]) for values in found.values())] for i, n in enumerate(names)]
+    by_key, by_run = _both_ways(names, found)
+    return by_key if len(found) > len(names) else by_run
+
+
+def _both_ways(names: Sequence[str], found: Mapping[str, Sequence[str]]) -> list[tuple[list[str], list[list[str]]]]:
+    """Return titles and cells with a row for each setting, and with a row for each run."""
+    by_key = ["setting", *names], [[key, *values] for key, values in found.items()]
+    by_run = ["run", *found], [[name, *values] for name, values in zip(names, zip(*found.values()))]
+    return [by_key, by_run]
 
 
 def text_differences(names: Sequence[str], found: Mapping[str, Sequence[str]]) -> str:
     """Return the settings that differ as text: a row for each run if that fits the terminal, else one for each key."""
     width = shutil.get_terminal_size().columns
-    by_run = aligned(["run", *found], [[n, *(cut(v[i]) for v in found.values())] for i, n in enumerate(names)])
-    if max(map(len, by_run.splitlines())) <= width:
-        return by_run
-    by_key = aligned(["setting", *names], [[key, *map(cut, values)] for key, values in found.items()])
-    if max(map(len, by_key.splitlines())) <= width:
-        return by_key
+    for titles, rows in reversed(_both_ways(names, found)):
+        table = aligned(titles, rows)
+        if max(map(len, table.splitlines())) <= width:
+            return table
     blocks = []
     for key, values in found.items():
         same: dict[str, list[str]] = {}

@@ -1,7 +1,6 @@
 """What a latency table times: networks, and single layers, each with one batch of random images."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import timm
@@ -13,15 +12,12 @@ from dyc.benchmark.operators import LAYOUTS, check_runs
 from dyc.benchmark.shapes import same_padding
 from dyc.dynamic_model import iter_dynamic, set_backend
 from dyc.layers import DynamicConv2d
-from experiments.papers.catalog import find
+from experiments.papers.baselines import STATIC
 from experiments.papers.entries import Row, Table
 from ops import BackendUnavailable
 
 LAYOUT = LAYOUTS["channels_last"]
 """Memory format of images and weights, static ones as well: the faster one for most networks."""
-
-STATIC = "static"
-"""Last part of the name of a table's row without dynamic convolutions."""
 
 
 def backend_of(row: Row, table: Table, device: str) -> str:
@@ -45,22 +41,6 @@ def reason_against(row: Row, device: str) -> str:
     return ""
 
 
-def baseline_of(row: Row, table: Table) -> Row | None:
-    """Return the static network or layer that a row is compared with, with images of the row's size.
-
-    It is the one that the paper prints a speed-up over, else the static row of the table, which may be printed for
-    another size alone.
-    """
-    for figure in row.figures.values():
-        first, second = figure.options.get("ratio", ("", ""))
-        if second == row.path:
-            return find(first)[0]
-    for each in table.rows.values():
-        if each.name.endswith(f"/{STATIC}") and not row.name.endswith(f"/{STATIC}"):
-            return replace(each, image_size=row.image_size, benchmark={**each.benchmark, **_batch(row)})
-    return None
-
-
 def call_of(row: Row, table: Table, device: str) -> Callable[[], object]:
     """Return a forward pass of a row's network or layer, in evaluation mode and without gradients."""
     torch.manual_seed(0)
@@ -71,10 +51,6 @@ def call_of(row: Row, table: Table, device: str) -> Callable[[], object]:
     images = torch.randn(row.benchmark["batch_size"], channels, row.image_size, row.image_size, device=device)
     network = network.to(device, memory_format=LAYOUT).eval()
     return torch.no_grad()(partial(network, images.contiguous(memory_format=LAYOUT)))
-
-
-def _batch(row: Row) -> dict[str, int]:
-    return {"batch_size": row.benchmark["batch_size"]}
 
 
 def _network(row: Row) -> nn.Module:

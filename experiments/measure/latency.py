@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 
 from dyc.benchmark import machine, measure
-from experiments.measure.contestants import backend_of, baseline_of, call_of, reason_against
+from experiments.measure.contestants import backend_of, call_of, reason_against
 from experiments.measure.kept import record
+from experiments.papers.baselines import baseline_of, printed_ratio
 from experiments.papers.catalog import table_of
-from experiments.papers.entries import Row, Table
+from experiments.papers.entries import Row
 from experiments.papers.units import measured_value
 from experiments.records import Record, append
 from experiments.run.plan import ways_of
@@ -103,8 +104,9 @@ def _time_group(
             values += [] if ratio is None else [(f"{figure.metric}_ratio", f"{ratio:.5g}", "x")]
             records += [record(row, "latency", *each, seconds=spent, facts=facts) for each in values]
             backend = backend_of(row, table, device) if base is not None else ""
-            printed = _printed_ratio(row, base, figure.metric, table)
-            cells = [row.path, backend, f"{ms:.4g}", figure.value, "" if ratio is None else f"{ratio:.3f}", printed]
+            printed = printed_ratio(row, figure, table)
+            cells = [row.path, backend, f"{ms:.4g}", figure.value, "" if ratio is None else f"{ratio:.3f}"]
+            cells.append("" if printed is None else f"{printed:.3f}")
             shown.rows.append(cells)
     shown.rows.append(None)
     return records
@@ -113,10 +115,3 @@ def _time_group(
 def _name(base: Row, group: Sequence[Row]) -> str:
     """Return the name under which a baseline is timed: that of its row, unless it is printed for another size alone."""
     return base.path if base in group else f"{base.path} at {base.image_size} pixels"
-
-
-def _printed_ratio(row: Row, base: Row | None, metric: str, table: Table) -> str:
-    """Return the ratio of the printed times, where the baseline's is printed for this size."""
-    if base is None or table.rows[base.name].image_size != row.image_size:
-        return ""
-    return f"{float(row.figures[metric].value) / float(base.figures[metric].value):.3f}"

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
+from experiments import curves
+from experiments.compare.folders import read
+from experiments.compare.run import Run
 from experiments.papers.units import measured_value
 from experiments.records import Record, append, read_all
 from experiments.run.plan import Item, is_kept
@@ -16,9 +19,12 @@ from ops import ArgumentError
 KEYS = {"top5": "test/top5"}
 """Where a figure stands among those of a test; ``test/top1`` otherwise."""
 
+SIZES = {"parameters": "count", "macs": "MACs"}
+"""What is kept about the network that was trained, which the quick protocol may have changed, and its unit."""
+
 
 def keep(item: Item, results: Path) -> list[Record]:
-    """Add the figures of a finished training to the records, and return what was added.
+    """Add the figures of a finished training to the records, and its curves; return the records that were added.
 
     Raises:
         ArgumentError: It has no test figures, or the records cannot be written.
@@ -26,12 +32,16 @@ def keep(item: Item, results: Path) -> list[Record]:
     if is_kept(read_all(results), item.row, item.protocol, item.seed, item.figures):
         return []
     found = records_of(item)
+    run = _run(item.training)
+    if run is not None:
+        paper, _, row = item.row.path.partition("/")
+        curves.append(paper, curves.epochs_of(row, str(item.seed), item.protocol, run.curves), results)
     append(found, results)
     return found
 
 
 def records_of(item: Item) -> list[Record]:
-    """Return the figures of a finished training as records.
+    """Return the figures of a finished training as records, and the size of its network.
 
     Raises:
         ArgumentError: It has no test figures.
@@ -58,7 +68,7 @@ def records_of(item: Item) -> list[Record]:
         "date": date.today().isoformat(),
         "command": shlex.join(command),
     }
-    return [
+    figures = [
         Record(
             metric=figure.metric,
             value=f"{measured_value(figure, tested[KEYS.get(figure.metric, 'test/top1')]):.6g}",
@@ -67,6 +77,24 @@ def records_of(item: Item) -> list[Record]:
         )
         for figure in item.figures
     ]
+    run = _run(training)
+    settings = {} if run is None else run.settings
+    sizes = {name: settings[name] for name in SIZES if name in settings}
+    return figures + [
+        Record(metric=name, value=str(size), unit=SIZES[name], **common) for name, size in sizes.items()
+    ]  # fmt: skip
+
+
+def _run(training: Training) -> Run | None:
+    """Return a training with the epochs of all its parts that can be read."""
+    whole = None
+    for folder in training.versions():
+        try:
+            part = read(folder)
+        except ArgumentError:  # a part that was stopped before it wrote its settings
+            continue
+        whole = part if whole is None else whole.continued_by(part)
+    return whole
 
 
 def logged(training: Training) -> list[dict[str, float]]:

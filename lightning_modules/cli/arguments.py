@@ -125,6 +125,17 @@ def one_of(names: Iterable[str], listing: str | None = None) -> Callable[[str], 
     return check
 
 
+def ending(*suffixes: str) -> Callable[[str], Path]:
+    """Return a check for the end of a file's name."""
+
+    def check(text: str) -> Path:
+        if Path(text).suffix not in suffixes:
+            raise argparse.ArgumentTypeError(f"got {text!r}; need a file name that ends with {' or '.join(suffixes)}")
+        return Path(text)
+
+    return check
+
+
 def check_new_file(argument: str, path: Path | None) -> None:
     """Raise unless a file can be made at the path."""
     if path is None:

@@ -1,4 +1,4 @@
-"""What a command takes from a checkpoint about the network that it rebuilds."""
+"""What a command takes from a checkpoint about the network that it rebuilds, and about the images for it."""
 
 from dataclasses import asdict
 from typing import Any
@@ -34,3 +34,20 @@ def take_conversions(config: Any, given: Any, trained: dict[str, Any]) -> None:
         settings = settings_of(group, value)
         check_same(group, settings, old)
         config[group] = settings and asdict(settings)
+
+
+def take_data_settings(config: Any, given: Any, checkpoint: dict[str, Any]) -> None:
+    """Take the checkpoint's data settings where none was given; for another data set, only those of preparation.
+
+    Args:
+        config: All settings of the data by name, defaults included; changed.
+        given: Those that the command line and its configuration files give.
+        checkpoint: The checkpoint.
+    """
+    given = given or {}
+    trained = checkpoint.get("datamodule_hyper_parameters") or {}
+    prepared = ("image_size", "mean", "std")
+    same = "dataset" not in given or given["dataset"] == trained.get("dataset")
+    for name, value in trained.items():
+        if name in config and name not in given and (same or name in prepared):
+            config[name] = value

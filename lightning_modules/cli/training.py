@@ -1,8 +1,6 @@
 """``dyc fit``, ``validate``, ``test`` and ``predict``: LightningCLI with this package's model, data and run folders."""
 
-import logging
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,9 +32,10 @@ from lightning_modules.cli.imports import HELP as IMPORT_HELP
 from lightning_modules.cli.imports import import_from_run, import_named
 from lightning_modules.cli.interruption import stop_if_told, told_by_exit_status
 from lightning_modules.cli.option_errors import OneLineParser, one_line
+from lightning_modules.cli.quiet import quiet
 from lightning_modules.cli.saved_config import SaveRunConfig
 from lightning_modules.cli.short_forms import expand
-from lightning_modules.cli.trained_settings import take_conversions
+from lightning_modules.cli.trained_settings import take_conversions, take_data_settings
 from lightning_modules.cli.wandb_options import add_wandb_options, run_loggers, wandb_callbacks
 from lightning_modules.data import ImageData
 from lightning_modules.loggers import RunLoggers, finish_wandb, with_run_loggers
@@ -110,17 +109,7 @@ class DycCLI(LightningCLI):
         for name in ("model_kwargs", "num_classes", "ema_decay"):
             given[name] = trained[name]
         given["pretrained"] = False
-        self._take_data_settings(config["data"])
-
-    def _take_data_settings(self, data: Any) -> None:
-        """Use the checkpoint's data settings where none was given; for another data set, only those of preparation."""
-        given = self.given.get("data") or {}
-        trained = self.checkpoint.get("datamodule_hyper_parameters") or {}
-        prepared = ("image_size", "mean", "std")
-        same = "dataset" not in given or given["dataset"] == trained.get("dataset")
-        for name, value in trained.items():
-            if name in data and name not in given and (same or name in prepared):
-                data[name] = value
+        take_data_settings(config["data"], self.given.get("data"), self.checkpoint)
 
     def before_instantiate_classes(self) -> None:
         """Claim the run's folder; only the first of several processes writes to it."""
@@ -269,20 +258,3 @@ def main(argv: Sequence[str]) -> None:
         finish_wandb(status)
         while _claimed:  # a run that failed before it wrote anything leaves nothing
             give_back(*_claimed.pop())
-
-
-def quiet() -> None:
-    """Silence advice of Lightning that does not apply here; warnings of substance stay."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    for message in (
-        ".*does not have many workers.*",  # data sets in memory use none
-        ".*Checkpoint directory .* exists and is not empty.*",  # best and last share their folder
-        ".*smaller than the logging interval.*",  # figures are logged once per epoch
-        ".*Experiment logs directory .* exists and is not empty.*",  # W&B's folder is in it; every run has its own
-        ".*isinstance.treespec, LeafSpec.*",  # between Lightning and PyTorch
-        ".*when using `ckpt_path`, callbacks used to create.*",  # an evaluation needs none of them
-        ".*module.s. in eval mode at the start of training.*",  # the moving average
-        ".*recommended to use .*sync_dist=True.*",  # figures of one process are logged by the first alone
-        ".*Couldn't infer the batch indices.*",  # predictions are written in the order of the data
-    ):
-        warnings.filterwarnings("ignore", message)

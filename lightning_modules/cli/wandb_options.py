@@ -24,9 +24,9 @@ def add_wandb_options(parser: LightningArgumentParser) -> None:
     parser.add_argument("--wandb_group", type=str | None, default=None, help=GROUP)
     parser.add_argument(
         "--wandb_tags",
-        type=list[str],
+        type=list[str] | str,
         default=[],
-        help="Further W&B tags; model, data set and seed are always tagged.",
+        help="Further W&B tags, one or a list; model, data set and seed are always tagged.",
     )
     parser.add_argument(
         "--wandb_media",
@@ -39,13 +39,14 @@ def add_wandb_options(parser: LightningArgumentParser) -> None:
 def run_loggers(cli: Any) -> list[Logger]:
     """Return the loggers of a ``DycCLI``'s run."""
     options = cli.config_init[cli.subcommand]
+    more = options["wandb_tags"]
     tags = [*cli.model.source.tags, cli.datamodule.dataset_name, f"seed{options['seed_everything']}"]
     return build_loggers(
         cli.folder,
         cli.run_name,
         options["wandb"],
         options["wandb_project"],
-        [*tags, *options["wandb_tags"]],
+        [*tags, *([more] if isinstance(more, str) else more)],
         options["wandb_group"],
         _continued(cli, options),
     )

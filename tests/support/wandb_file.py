@@ -1,39 +1,14 @@
-"""Reads what W&B wrote offline: its log of records, in LevelDB's log format after a header of 7 bytes."""
+"""What a training wrote for W&B offline, as tests look at it."""
 
 import json
-import struct
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from support.processes import HANGS
-from wandb.proto import wandb_internal_pb2 as messages
 
-BLOCK, HEADER = 32768, 7
-FULL, FIRST, MIDDLE, LAST = range(1, 5)
-
-
-def records(path: Path) -> Iterator[Any]:
-    """Yield the records of a ``.wandb`` file."""
-    data = path.read_bytes()
-    assert data[:4] == b":W&B"
-    place, parts = HEADER, b""
-    while place + HEADER <= len(data):
-        if BLOCK - place % BLOCK < HEADER:  # padding
-            place += BLOCK - place % BLOCK
-            continue
-        _, length, kind = struct.unpack_from("<IHB", data, place)
-        part = data[place + HEADER : place + HEADER + length]
-        if len(part) < length:  # not yet written
-            return
-        place += HEADER + length
-        parts = part if kind in (FULL, FIRST) else parts + part
-        if kind in (FULL, LAST):
-            record = messages.Record()
-            record.ParseFromString(parts)
-            yield record
+from experiments.compare.offline import entries
 
 
 def values(items: Any) -> dict[str, Any]:
@@ -55,19 +30,18 @@ def read_run(folder: Path) -> SimpleNamespace:
 def _read(folder: Path) -> SimpleNamespace:
     (path,) = folder.glob("*.wandb")
     found = SimpleNamespace(run=None, config={}, summary={}, history=[], axes={}, status=None, files=folder / "files")
-    for record in records(path):
-        kind = record.WhichOneof("record_type")
+    for kind, content in entries(path):
         if kind == "run":
-            found.run = record.run
-            found.config |= values(record.run.config.update)
+            found.run = content
+            found.config |= values(content.config.update)
         elif kind == "config":
-            found.config |= values(record.config.update)
+            found.config |= values(content.update)
         elif kind == "summary":
-            found.summary |= values(record.summary.update)
+            found.summary |= values(content.update)
         elif kind == "history":
-            found.history.append({**values(record.history.item), "_step": record.history.step.num})
+            found.history.append({**values(content.item), "_step": content.step.num})
         elif kind == "metric":
-            found.axes[record.metric.name.replace("\\.", ".") or record.metric.glob_name] = record.metric.step_metric
+            found.axes[content.name.replace("\\.", ".") or content.glob_name] = content.step_metric
         elif kind == "exit":
-            found.status = record.exit.exit_code
+            found.status = content.exit_code
     return found

@@ -1,0 +1,109 @@
+"""Everything that the report says, whatever it is written as."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from experiments.curves import Epoch
+from experiments.papers.catalog import find
+from experiments.papers.entries import Paper
+from experiments.records import Record
+from experiments.report.cells import Grid, table_grid
+from experiments.report.claims import KINDS, RULE, Verdict, claims_grid, sentence, verdicts
+from experiments.report.gaps import RULES
+from experiments.report.measured import measurements
+from experiments.report.plots import Drawn, pictures
+from experiments.report.summary import anchor, claims_in_short, overview, trainings
+
+TITLE = "Dynamic convolution: published figures beside measured ones"
+
+
+@dataclass(frozen=True)
+class TablePart:
+    """A table of a paper: its path, title, note, figures and pictures."""
+
+    path: str
+    anchor: str
+    title: str
+    note: str
+    grid: Grid
+    pictures: Sequence[Drawn]
+
+
+@dataclass(frozen=True)
+class PaperPart:
+    """A paper: its name and source, the verdicts on its claims, its tables, and what was trained."""
+
+    name: str
+    title: str
+    source: str
+    url: str | None
+    verdicts: Sequence[Verdict]
+    claims: Grid
+    tables: Sequence[TablePart]
+    trainings: Grid | None
+
+
+@dataclass(frozen=True)
+class Content:
+    """The report: title and first sentences, the measured claims with their colour, what is measured, the papers."""
+
+    title: str
+    claims: str
+    made: str
+    rules: Sequence[str]
+    notes: Sequence[str]
+    sentences: Sequence[tuple[str, str]]
+    overview: Grid
+    papers: Sequence[PaperPart]
+
+
+def content(
+    papers: Sequence[Paper], records: Sequence[Record], epochs: Mapping[str, Sequence[Epoch]], draw: bool = True
+) -> Content:
+    """Return the report of some papers.
+
+    Args:
+        papers: The papers.
+        records: All records.
+        epochs: Learning curves by the paper's name.
+        draw: Whether pictures are wanted, which take a second or so for each.
+    """
+    found = measurements(records)
+    parts = [
+        PaperPart(
+            paper.name,
+            paper.title,
+            paper.source,
+            paper.url,
+            [each for claim in paper.claims for each in verdicts(claim, found)],
+            claims_grid(paper, found),
+            [
+                TablePart(
+                    table.path,
+                    anchor(table.path),
+                    table.title,
+                    table.note,
+                    table_grid(table, found),
+                    pictures(table, found, epochs.get(paper.name, ())) if draw else (),
+                )
+                for table in paper.tables.values()
+            ],
+            trainings(paper, found),
+        )
+        for paper in papers
+    ]
+    own = [record for record in records if record.paper in {paper.name for paper in papers}]
+    known = {row.path for paper in papers for row in find(paper.name)}
+    strangers = list(dict.fromkeys(record.path for record in own if record.path not in known))
+    dates = [record.date for record in own if record.date]
+    made = f"{len(own):,} records" + (f", the last of {max(dates)}." if dates else ".")
+    return Content(
+        TITLE,
+        claims_in_short(each for part in parts for each in part.verdicts),
+        made,
+        (*RULES, RULE),
+        [f"Records of rows that no table has, which are left out: {', '.join(strangers)}."] if strangers else [],
+        [(KINDS[each.word], sentence(each)) for part in parts for each in part.verdicts if each.measured is not None],
+        overview(papers, found),
+        parts,
+    )
