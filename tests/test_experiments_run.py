@@ -212,7 +212,7 @@ def test_counts_that_are_there_are_told(run, capsys):
     assert run("tiny/table1/good", "--only=count") == 0
     assert run.asked == []
     shown = capsys.readouterr().err
-    assert "1 figures were counted or timed before" in shown
+    assert "experiments/results/papers: 1 of the figures" in shown
     assert "--results FOLDER measures them anew" in shown
 
 

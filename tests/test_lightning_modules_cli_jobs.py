@@ -215,7 +215,11 @@ def test_time_that_is_left(training, monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: 110.0)
     assert watch.seconds_left() == 50.0 * 8 - 10.0
     assert watch.line() == "epoch 2/10, 6.5 min left"
+    watch.timed_from = (2, 100.0)
+    assert watch.seconds_per_epoch == 50.0
     lines = Lines()
     lines.jobs = 2
     left = lines._left([watch], [training("b", epochs=10)])
     assert left == f"about {duration((390 + 500) / 2)} left"
+    watch.epoch, watch.changed = 4, 106.0  # how long it took to start no longer counts
+    assert watch.seconds_per_epoch == 3.0

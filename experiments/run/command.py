@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> None:
     done = sum(len(each.figures) for each in items if each.how in ("count", "latency") and each.status == "done")
     if done:
         print(
-            f"{done} figures were counted or timed before, and are in {options.results}; --results FOLDER measures "
+            f"counted or timed before, and kept in {options.results}: {done} of the figures; --results FOLDER measures "
             "them anew",
             file=sys.stderr,
         )

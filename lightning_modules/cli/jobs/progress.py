@@ -24,6 +24,7 @@ class Watch:
         self.first = self.epoch = max(training.logged(), default=0) if training.resume else 0
         self.figures: dict[str, float] = {}
         self.began = self.changed = time.monotonic()
+        self.timed_from: tuple[int, float] | None = None
         self._seen: float | None = None
 
     def look(self) -> bool:
@@ -37,14 +38,18 @@ class Watch:
             if found and max(found) > self.epoch:
                 self.epoch, self.changed = max(found), time.monotonic()
                 self.figures = found[self.epoch]
+                self.timed_from = self.timed_from or (self.epoch, self.changed)
                 return True
         return False
 
     @property
     def seconds_per_epoch(self) -> float | None:
-        """Time of an epoch; None before the first one has ended."""
-        done = self.epoch - self.first
-        return (self.changed - self.began) / done if done > 0 else None
+        """Time of an epoch; None before the first one has ended, in whose time that of starting is included."""
+        first, began = self.timed_from or (self.epoch, self.changed)
+        if first == self.epoch:
+            first, began = self.first, self.began
+        done = self.epoch - first
+        return (self.changed - began) / done if done > 0 else None
 
     def seconds_left(self, per_epoch: float | None = None) -> float | None:
         """Return the time to the end, from its own epochs or those of others."""
