@@ -159,14 +159,17 @@ def parse(command: str) -> None:
             at = argv.index("--ckpt_path")
             del argv[at : at + 2]
         argv.append("--print_config")
-    parse_args = argparse.ArgumentParser.parse_args
 
-    def parse_only(parser, *args, **kwargs):
-        raise Parsed(parse_args(parser, *args, **kwargs))
+    def only(parse_args):
+        def parse_only(parser, *args, **kwargs):
+            raise Parsed(parse_args(parser, *args, **kwargs))
+
+        return parse_only
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        patch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
+        for name in ("parse_args", "parse_intermixed_args"):
+            patch.setattr(argparse.ArgumentParser, name, only(getattr(argparse.ArgumentParser, name)))
         raise SystemExit(main(argv))
 
 
