@@ -27,8 +27,8 @@ SPAN = re.compile(r"`([^`\n]+)`")
 INSIDE = tuple(f"{folder}/" for folder in (*FOLDERS, ".ci"))
 TRAINING = ("fit", "validate", "test", "predict")
 SOURCES = (".py", ".md", ".yaml", ".cfg", ".toml", ".cff", ".cpp", ".h", ".cu", ".cuh")
-TO_WRITE = ("tiny_cifar.py",)
-"""Files that a page tells its reader to write."""
+TO_WRITE = ("tiny_cifar.py", "report.md")
+"""Files that a page tells its reader to write, or that a command of it writes."""
 
 ENTRY_POINT_GROUPS = ("dyc.attentions", "dyc.ops_backends")
 
