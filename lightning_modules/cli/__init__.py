@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
 
 COMMANDS = {
     "fit": ("lightning_modules.cli.training", "train a network, then test it"),
@@ -36,6 +37,13 @@ def usage() -> str:
     )
 
 
+def _fit(argv: Sequence[str]) -> ModuleType:
+    """Return the module that trains, with one seed or with several."""
+    from lightning_modules.cli.jobs import seeds  # with YAML, which other commands need not wait for
+
+    return seeds if seeds.wanted(argv) else import_module(COMMANDS["fit"][0])
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, or 2 for an error that the user can put right.
 
@@ -66,9 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             from ops import unknown_name  # with PyTorch, which --help need not wait for
 
             raise unknown_name("command", argv[0], COMMANDS)
-        from lightning_modules.cli.jobs import seeds
-
-        command = seeds if seeds.wanted(argv) else import_module(COMMANDS[argv[0]][0])
+        command = import_module(COMMANDS[argv[0]][0]) if argv[0] != "fit" else _fit(argv)
         command.main(argv)
     except Exception as error:
         from lightning_modules.cli.errors import said_by_another, user_error
