@@ -68,7 +68,8 @@ class RunWandbLogger(WandbLogger):
         **options: Any,
     ):
         run_id = continued["id"] if continued else secrets.token_hex(8)  # no generator's state is changed by it
-        super().__init__(save_dir=folder, offline=mode == "offline", id=run_id, **options)
+        # W&B's service is a process of its own, whose current folder is that in which the first run was begun.
+        super().__init__(save_dir=Path(folder).absolute(), offline=mode == "offline", id=run_id, **options)
         if self._wandb_init["anonymous"] is None:  # W&B warns of its being given at all
             del self._wandb_init["anonymous"]
         self._modes = _MODES[_MODES.index(mode) :]

@@ -238,7 +238,7 @@ def test_a_kept_text_is_shown_without_pytorch(cache, source, capsys, what):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("what", [("fit",), ("test",), ("bench", "ops"), ("bench", "models")], ids=" ".join)
+@pytest.mark.parametrize("what", [("fit",), ("bench", "ops")], ids=" ".join)
 def test_first_and_later_uses_show_what_there_is_without_a_cache(cache, tmp_path, what):
     def shown(script, folder):
         env = {**os.environ, "PYTHONPATH": str(ROOT), "DYC_CACHE": str(folder)}

@@ -2,6 +2,7 @@
 
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 import wandb
@@ -102,3 +103,16 @@ def test_a_server_that_refuses_the_run_leaves_it_offline(tmp_path, monkeypatch, 
     assert "error 403" in capsys.readouterr().err
     (folder,) = tmp_path.glob("wandb/offline-run-*")
     assert [row["val/top1"] for row in read_run(folder).history] == [0.5]
+
+
+def test_a_run_from_another_current_folder_has_its_file(tmp_path, monkeypatch):
+    """W&B's service keeps the current folder of the first run of a process."""
+    for name in ("first", "second"):
+        here = tmp_path / name
+        (here / "run").mkdir(parents=True)
+        monkeypatch.chdir(here)
+        logger = RunWandbLogger(Path("run"), "offline", project="project")
+        logger.log_metrics({"val/top1": 0.5}, 0)
+        finish_wandb(0)
+        (folder,) = (here / "run/wandb").glob("offline-run-*")
+        assert read_run(folder).status == 0
