@@ -13,7 +13,12 @@ from pathlib import Path
 HOME = Path(__file__).parents[1]
 """Where the packages of this distribution lie side by side."""
 
-OFFERS = {"ops": b"ArgumentError", "dyc": b"make_dynamic", "lightning_modules": b"ImageClassifier"}
+OFFERS = {
+    "ops": b"ArgumentError",
+    "dyc": b"make_dynamic",
+    "lightning_modules": b"ImageClassifier",
+    "experiments": b"papers' tables",
+}
 """The packages, and what the file of each holds unless another distribution has written over it."""
 
 

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from lightning_modules.cli.bench.plots import COLOURS
+from lightning_modules.cli.bench.plots import COLOURS, save_new
 
-__all__ = ["COLOURS", "PAGE", "inline_svg", "short_count", "size_axis", "tidy"]
+__all__ = ["COLOURS", "PAGE", "inline_svg", "save_new", "short_count", "size_axis", "tidy"]
 
 INK = "#010203"  # of text and axes, so that a page can put the colour of its own text in its place
 PAGE = {
@@ -52,7 +52,8 @@ def size_axis(axes: Axes, sizes: Sequence[float]) -> None:
     margin = max((high / low) ** 0.15, 1.1)
     axes.set_xscale("log")
     axes.set_xlim(low / margin, high * margin)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high / low > 4 else MaxNLocator(5))
+    between = (1,) if high / low > 1000 else (1, 2, 5)  # more would lie on each other
+    axes.xaxis.set_major_locator(LogLocator(subs=between) if high / low > 4 else MaxNLocator(5))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_count(value)))
 

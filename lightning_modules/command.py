@@ -23,6 +23,10 @@ TRAINING = ("fit", "validate", "test", "predict")
 """The commands whose steps ask for the same memory over and over."""
 
 
+PAPERS = ("run", "compare", "report")
+"""The commands of the package ``experiments``, a name that many a user's folder has."""
+
+
 def set_threads() -> None:
     """Set the variables of ``THREADS`` for this process and those that it starts, unless the user has decided."""
     if not any(name in os.environ for name in DECIDED_BY):
@@ -35,7 +39,7 @@ def main() -> int:
     if sys.argv[1:2] and sys.argv[1] in TRAINING:
         keep_freed_memory()
     own_packages = load_alone("dyc/own_packages.py")  # dyc may itself be somebody else's
-    for name in ("ops", "dyc"):
+    for name in ("ops", "dyc", *(("experiments",) if sys.argv[1:2] and sys.argv[1] in PAPERS else ())):
         problem = own_packages.foreign_package(name)
         if problem is not None:
             print(f"dyc: error: {problem}", file=sys.stderr)

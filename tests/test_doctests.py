@@ -1,4 +1,4 @@
-"""The examples of every docstring in ops and dyc run and print what they say."""
+"""The examples of every docstring in ops, dyc and experiments run and print what they say."""
 
 import doctest
 import importlib
@@ -7,6 +7,7 @@ import pkgutil
 import pytest
 
 import dyc
+import experiments
 import ops
 
 
@@ -31,3 +32,13 @@ def test_example(test):
     report: list[str] = []
     doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test, out=report.append)
     assert not report, "".join(report)
+
+
+def test_examples_of_experiments():
+    """They are found when the test runs: the package imports Lightning, for which no collection should wait."""
+    finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner()
+    for info in pkgutil.walk_packages(experiments.__path__, "experiments."):
+        for test in finder.find(importlib.import_module(info.name)):
+            runner.run(test)
+    assert runner.tries > 10
+    assert runner.failures == 0

@@ -56,6 +56,20 @@ def test_somebody_elses_ops_is_one_line(monkeypatch, tmp_path, capsys):
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("words", [["run"], ["compare", "a"], ["report"]], ids=lambda words: words[0])
+def test_a_users_folder_named_experiments_is_one_line(monkeypatch, tmp_path, capsys, words):
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.split(".")[0] == "experiments"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "argv", ["dyc", *words])
+    assert command.main() == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"dyc: error: experiments: got {tmp_path / 'experiments'}")
+    assert said.count("\n") == 1
+
+
 def test_the_environment_is_set_before_torch_is_loaded():
     assert "dyc = lightning_modules.command:main" in (ROOT / "setup.cfg").read_text()
     code = (

@@ -13,8 +13,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from experiments.compare.groups import Group, Summary, deviation
 from experiments.compare.run import WATCHED
 from experiments.compare.table import is_share
-from experiments.drawing import COLOURS, PAGE, inline_svg, size_axis, tidy
-from ops import ArgumentError
+from experiments.drawing import COLOURS, PAGE, inline_svg, save_new, size_axis, tidy
 
 FORMATS = (".png", ".svg", ".pdf")
 STYLES = ("-", "--", ":", "-.")
@@ -43,13 +42,7 @@ def save(path: Path, groups: Sequence[Group], summaries: Sequence[Summary], metr
     draw_curves(left, groups, metric)
     draw_sizes(right, summaries, metric)
     figure.legend(handles=_handles(groups), loc="upper center", ncols=columns, frameon=False, fontsize=9)
-    try:
-        with path.open("xb") as file:
-            figure.savefig(file, format=path.suffix[1:], dpi=150)
-    except OSError as error:
-        raise ArgumentError(
-            "--plot", f"{str(path)!r} ({error.strerror})", "a new file in an existing folder"
-        ) from error
+    save_new(figure, path)
 
 
 def page_pictures(groups: Sequence[Group], summaries: Sequence[Summary], metric: str) -> list[str]:

@@ -52,6 +52,15 @@ def _save(figure: Figure, path: Path, facts: dict[str, str]) -> None:
     """Write the figure to a new file, with the machine's facts and the command at its foot."""
     foot = f"{facts_line(facts)}\n{facts['command']}"
     figure.text(0.01, 0.008, foot, fontsize=7, color=GREY, va="bottom", wrap=True)
+    save_new(figure, path)
+
+
+def save_new(figure: Figure, path: Path) -> None:
+    """Write a figure to a new file, in the format that its name ends with.
+
+    Raises:
+        ArgumentError: The file exists or cannot be made.
+    """
     try:
         with path.open("xb") as file:
             figure.savefig(file, format=path.suffix[1:], dpi=150)
