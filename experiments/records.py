@@ -4,10 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from experiments import kept_rows
-
-FOLDER = Path("experiments/results/papers")
-"""Where records are kept, from the current folder."""
+from experiments import RESULTS, kept_rows
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ class Record:
 COLUMNS = tuple(field.name for field in fields(Record))
 
 
-def append(records: Iterable[Record], folder: Path = FOLDER) -> None:
+def append(records: Iterable[Record], folder: Path = RESULTS) -> None:
     """Add records to their paper's file; several processes may do so at once.
 
     Raises:
@@ -79,7 +76,7 @@ def read(path: Path) -> list[Record]:
     return kept_rows.read(path, Record, ("value",))
 
 
-def read_all(folder: Path = FOLDER) -> Iterator[Record]:
+def read_all(folder: Path = RESULTS) -> Iterator[Record]:
     """Yield the records of every paper.
 
     Raises:

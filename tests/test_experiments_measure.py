@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from dyc.benchmark.timing import Measurement
+from experiments import RESULTS
 from experiments.measure import latency, measure, time_rows
 from experiments.measure.contestants import backend_of
 from experiments.papers import catalog, find, papers
 from experiments.papers.baselines import baseline_of
 from experiments.papers.reading import read_paper
-from experiments.records import FOLDER, read_all
+from experiments.records import read_all
 from experiments.run.plan import rows_of, ways_of
 
 PAPER = """
@@ -105,7 +106,7 @@ def test_rows_that_share_a_count_print_it_in_one_unit():
 
 def test_the_committed_records_have_every_count():
     """A count that has no note is the printed one, rounded to its digits."""
-    folder = Path(__file__).parents[1] / FOLDER
+    folder = Path(__file__).parents[1] / RESULTS
     kept = {(each.path, each.metric): each for each in read_all(folder) if each.protocol == "count"}
     for row in find_all():
         for figure in row.measured_by("count"):

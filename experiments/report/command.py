@@ -51,14 +51,14 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _results(given: Path | None) -> Path:
-    from experiments.records import FOLDER
+    from experiments import RESULTS
     from ops import ArgumentError
 
     if given is not None:
         if not given.is_dir():
             raise ArgumentError("--results", repr(str(given)), "a folder of records")
         return given
-    return FOLDER if FOLDER.is_dir() else Path(__file__).parents[1] / "results" / "papers"
+    return RESULTS if RESULTS.is_dir() else Path(__file__).parents[1] / "results" / "papers"
 
 
 def _check(option: str, path: Path) -> None:

@@ -9,15 +9,13 @@ from typing import Any
 
 from experiments.run.parser import parser
 
-TO_TRAIN = ("new", "interrupted", "not tested")
-"""The states of trainings that are run."""
-
 
 def main(argv: Sequence[str]) -> None:
     """Run ``dyc run ...``; ``argv`` starts with the command's name."""
     options = parser().parse_args(argv[1:])
     from experiments.records import read_all
     from experiments.run.listing import papers_listed, plan_listed
+    from experiments.run.plan import TO_TRAIN
     from experiments.run.settings import check_free
 
     kept = list(read_all(options.results))  # a damaged file is named before hours are spent
@@ -97,6 +95,7 @@ def measured(items: Sequence[Any], results: Path) -> bool:
 def trained(items: Sequence[Any], options: Any) -> tuple[int | None, bool]:
     """Train what is to be trained; return the signal that stopped it, and whether all came to its end."""
     from experiments.run.keep import keep
+    from experiments.run.plan import TO_TRAIN
     from experiments.run.settings import fixed
     from lightning_modules.cli.jobs.execute import Execution
     from ops import ArgumentError

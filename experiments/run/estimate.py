@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from experiments.run.plan import Item
+from experiments.run.plan import TO_TRAIN, Item
 from lightning_modules.allocator import keep_freed_memory
 from lightning_modules.cli.jobs.settings import BATCH, setting
 from ops import ArgumentError
@@ -50,7 +50,7 @@ def estimates(items: Sequence[Item], jobs: int = 1) -> dict[Item, float | str]:
     """
     found: dict[Item, float | str] = {}
     speeds: dict[str, float | str] = {}
-    todo = [each for each in items if each.training and each.status in ("new", "interrupted", "not tested")]
+    todo = [each for each in items if each.training and each.status in TO_TRAIN]
     keep_freed_memory()  # as a training does
     threads = torch.get_num_threads()
     if "OMP_NUM_THREADS" not in os.environ:  # as lightning_modules/cli/jobs/environment.py divides the cores

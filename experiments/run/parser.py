@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
+from experiments import RESULTS
 from lightning_modules.cli.arguments import Parser, seed, whole
 
 PROTOCOLS = ("full", "quick")
 WAYS = ("train", "count", "latency")
-RESULTS = Path("experiments/results/papers")
 
 
 def parser() -> Parser:

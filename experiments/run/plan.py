@@ -12,6 +12,9 @@ from lightning_modules.cli.jobs import history
 from lightning_modules.cli.jobs.training import State, Training
 from ops import ArgumentError
 
+TO_TRAIN = ("new", "interrupted", "not tested")
+"""The states of trainings that are run."""
+
 
 @dataclass(frozen=True, eq=False)
 class Item:
