@@ -14,6 +14,7 @@ from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_modules.layer_groups import with_group_means
+from lightning_modules.wandb_names import shortened_tags
 
 EPOCH, STEP = "epoch", "trainer/global_step"
 PER_EPOCH = ("train/", "val/", "test/", "test_best/", "attention/", "channels/", "lr-")
@@ -27,6 +28,9 @@ CHECKPOINT_KEY = "wandb"
 
 STEPS_AFTER_CHECKPOINT = 100_000
 """More than W&B counts of what a run logs after its last checkpoint: the part that goes on counts from there."""
+
+TAGGED = ("attention", "backend")
+"""Settings that become tags, ``attention-dyc``: those which the options do not name, as the network decides them."""
 
 _MODES = ("online", "offline", "disabled")
 
@@ -132,9 +136,16 @@ class RunWandbLogger(WandbLogger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any) -> None:
-        """Write the settings into W&B's config."""
+        """Write the settings into W&B's config, and tag the run with what :data:`TAGGED` of them say."""
         write = super().log_hyperparams
-        self.attempt(lambda run: write(params))
+
+        def log(run: Any) -> None:
+            write(params)
+            values = {name: params.get(name) for name in TAGGED}
+            new = shortened_tags(f"{name}-{value}" for name, value in values.items() if value is not None)
+            run.tags = tuple(dict.fromkeys([*run.tags, *new]))
+
+        self.attempt(log)
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:

@@ -63,7 +63,10 @@ def test_group_job_type_and_tags(parts):
         run = part.run
         assert (run.project, run.run_group, run.job_type) == ("dyc", "exp/dyc", "train")
         assert run.display_name == "exp/dyc/seed0/version_0"
-        assert set(run.tags) == {"test_efficientnet", "dynamic-dyc", "digits", "seed0", "mine"}
+        assert set(run.tags) == {
+            *("test_efficientnet", "dynamic-dyc", "digits", "seed0", "mine"),
+            *("attention-dyc", "backend-auto"),
+        }
         assert part.status == 0
 
 

@@ -43,6 +43,15 @@ def test_a_failure_is_said_once_and_raised_never(tmp_path, capsys):
     assert said == "W&B failed (the service is gone); the training goes on without it\n"
 
 
+def test_a_network_decides_tags(tmp_path):
+    logger = RunWandbLogger(tmp_path, "offline", project="project", tags=["mine"])
+    logger.log_hyperparams({"attention": "static", "backend": None, "lr": 0.1})
+    try:
+        assert set(logger.experiment.tags) == {"mine", "attention-static"}
+    finally:
+        finish_wandb(0)
+
+
 def test_where_not_even_offline_works_nothing_is_logged(tmp_path, monkeypatch, capsys):
     init = wandb.init
 

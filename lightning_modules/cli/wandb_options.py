@@ -26,7 +26,7 @@ def add_wandb_options(parser: LightningArgumentParser) -> None:
         "--wandb_tags",
         type=list[str] | str,
         default=[],
-        help="Further W&B tags, one or a list; model, data set and seed are always tagged.",
+        help="Further W&B tags, one or a list; model, attention, backend, data set and seed are always tagged.",
     )
     parser.add_argument(
         "--wandb_media",
