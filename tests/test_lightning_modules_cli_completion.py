@@ -50,6 +50,9 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, caps
         (["fit", "--model.model", "dyc_mobilenetv2_c"], ["dyc_mobilenetv2_cifar"]),
         (["models", "--arg"], ["--arguments"]),
         (["models", ""], model_names()),
+        (["run", "dyc/table1/cifar10/d"], ["dyc/table1/cifar10/dy", "dyc/table1/cifar10/dyc"]),
+        (["report", "dyn"], ["dynet"]),
+        (["build", ""], []),
         (["compact", "--keep"], ["--keep_below"]),
     ],
 )

@@ -50,6 +50,13 @@ def main(argv: Sequence[str]) -> None:
             print(f"report: {path}", file=sys.stderr if text == PRINTED else sys.stdout)
 
 
+def names() -> list[str]:
+    """Return what a shell offers to complete: the papers."""
+    from experiments.papers import papers
+
+    return list(papers())
+
+
 def _results(given: Path | None) -> Path:
     from experiments import RESULTS
     from ops import ArgumentError

@@ -50,6 +50,18 @@ def main(argv: Sequence[str]) -> None:
     end(stopped_by, whole and not failed and not any(each.status == "refused" for each in items))
 
 
+def names() -> list[str]:
+    """Return what a shell offers to complete: the papers, their tables and rows."""
+    from experiments.papers import papers
+
+    found = []
+    for name, paper in papers().items():
+        found.append(name)
+        for table, each in paper.tables.items():
+            found += [f"{name}/{table}", *(row.path for row in each.rows.values())]
+    return found
+
+
 def planned(options: Any, kept: Sequence[Any]) -> list[Any]:
     """Return what the command line asks for, as :class:`experiments.run.plan.Item`."""
     from experiments.run.plan import items_of, rows_of, training_name, ways_of

@@ -1,4 +1,4 @@
-"""``dyc --install-completion``: commands, options and names of networks, completed by bash and zsh.
+"""``dyc --install-completion``: commands, options, networks and the rows of papers, completed by bash and zsh.
 
 The words are written into a file once. To ask the parsers at every press of the key, as argcomplete does, would import
 PyTorch and Lightning each time, which takes seconds.
@@ -7,7 +7,9 @@ PyTorch and Lightning each time, which takes seconds.
 import os
 import re
 import shlex
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 
@@ -19,11 +21,15 @@ _dyc() {{
     local word="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD-1]}}" words=""
     if [ "$COMP_CWORD" -eq 1 ]; then
         words="{commands} --help --version --install-completion"
-    elif [ "$before" = --model.model ] || {{ [ "${{COMP_WORDS[1]}}" = models ] && [[ "$word" != -* ]]; }}; then
+    elif [ "$before" = --model.model ]; then
         words="{networks}"
     elif [[ "$word" == -* ]]; then
         case "${{COMP_WORDS[1]}}" in
-{cases}
+{options}
+        esac
+    else
+        case "${{COMP_WORDS[1]}}" in
+{names}
         esac
     fi
     COMPREPLY=($(compgen -W "$words" -- "$word"))
@@ -44,12 +50,26 @@ def options_of(command: str) -> list[str]:
     return sorted(set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", shown.getvalue())))
 
 
+def names_of(command: str) -> list[str]:
+    """Return what the function ``names`` of a command's module offers in the place of its arguments, if it has one."""
+    offer = getattr(import_module(COMMANDS[command][0]), "names", None)
+    return [] if offer is None else offer()
+
+
 def script() -> str:
     """Return the script: for bash, and for zsh by way of ``bashcompinit``."""
     from dyc.models import model_names
 
-    cases = "\n".join(f'            {command}) words="{" ".join(options_of(command))}" ;;' for command in COMMANDS)
-    return SCRIPT.format(commands=" ".join(COMMANDS), networks=" ".join(model_names()), cases=cases)
+    return SCRIPT.format(
+        commands=" ".join(COMMANDS),
+        networks=" ".join(model_names()),
+        options=_cases({command: options_of(command) for command in COMMANDS}),
+        names=_cases({command: names_of(command) for command in COMMANDS}),
+    )
+
+
+def _cases(words: Mapping[str, Sequence[str]]) -> str:
+    return "\n".join(f'            {command}) words="{" ".join(each)}" ;;' for command, each in words.items() if each)
 
 
 def install() -> Path:

@@ -160,6 +160,11 @@ def listed_figures(names: Sequence[str]) -> Iterator[tuple[dict, str]]:
             yield compare(figure, profiles[arguments]), ""
 
 
+def names() -> list[str]:
+    """Return what a shell offers to complete: the networks."""
+    return dyc.models.model_names()
+
+
 def main(argv: Sequence[str]) -> None:
     """Run ``dyc models ...``; ``argv`` starts with the command's name."""
     options = models_parser().parse_args(argv[1:])
