@@ -61,7 +61,7 @@ def test_cores_are_divided_and_gpus_taken_in_turn(training, monkeypatch):
     assert training("e").log.read_text().startswith("kind new threads None gpu 3")  # one at a time has all cores
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_lets_every_training_save_and_the_same_goes_on(training, number, capsys):
     pair = [training("wait/a"), training("wait/b"), training("never")]
 

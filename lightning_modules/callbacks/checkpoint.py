@@ -88,6 +88,8 @@ class LastCheckpoint(ModelCheckpoint):
     def _save_now(self, trainer: Trainer) -> None:
         self.best_model_path = self.format_checkpoint_name({})  # a part of what is saved
         self._save_checkpoint(trainer, self.best_model_path)
+        for logger in trainer.loggers:  # what they have logged so far is not logged again after a kill
+            logger.save()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the file to resume from; Lightning would warn that the folder, which every run has, is another."""

@@ -53,7 +53,7 @@ from lightning_modules.runs import (
 from lightning_modules.whole_files import remove_unfinished
 from ops import ArgumentError
 
-EVERY_HELP = "Save the last checkpoint every so many steps too; by default after each epoch alone."
+EVERY_HELP = "Steps between two checkpoints within an epoch; by default there is one at its end alone."
 
 
 class DycCLI(LightningCLI):

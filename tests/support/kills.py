@@ -7,7 +7,6 @@ import csv
 import random
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import torch
@@ -60,6 +59,9 @@ CONFIGURATIONS = {
         "--trainer.callbacks+=own_callbacks.OwnSchedule",
     ],
 }
+TIMES = ("images_per_second", "data_time_share")
+"""Ends of the names of figures that no two trainings share."""
+
 MOMENTS = ("step", "validation", "writing", "renaming", "epoch_end", "time")
 
 
@@ -82,13 +84,11 @@ def same(one, other) -> bool:
 def figures(folder: Path, name: str) -> dict:
     """Return the last value of every figure but speeds that the runs of a name have logged, by epoch, step and key."""
     found = {}
-    for path in sorted(folder.glob(f"runs/{name}/version_*/metrics.csv"), key=lambda path: path.parent.stat().st_ctime):
+    for path in sorted(folder.glob(f"runs/{name}/version_*/metrics.csv"), key=lambda path: path.parent.name):
         for row in csv.DictReader(path.open()):
-            values = {
-                key: value for key, value in row.items() if value and key[:5] in ("train", "val/t", "val/l", "chann")
-            }
-            found |= {(row["epoch"], row["step"], key): v for key, v in values.items() if "_per_second" not in key}
-    return {key: value for key, value in found.items() if not key[2].endswith("time_share")}
+            values = {key: value for key, value in row.items() if value and not key.endswith(TIMES)}
+            found |= {(row["epoch"], row["step"], key): value for key, value in values.items()}
+    return found
 
 
 def compared(folder: Path, name: str, reference: str) -> list[str]:
@@ -112,25 +112,24 @@ class Campaign:
     """
 
     def __init__(self, fits: Fits, folder: Path):
-        self.fits, self.folder, self.done = fits, folder, {}
+        self.fits, self.folder, self.done = fits, folder, []
 
-    def reference(self, configuration: str) -> float:
-        """Train undisturbed, once, and return the seconds that it took."""
+    def reference(self, configuration: str) -> None:
+        """Train undisturbed, once."""
         if configuration not in self.done:
-            began = time.monotonic()
-            assert self.fits.run(self._words(configuration, configuration.replace(" ", "_")), self.folder) == 0
-            self.done[configuration] = time.monotonic() - began
-        return self.done[configuration]
+            self.done.append(configuration)
+            assert self.fits.run(self.words(configuration, configuration.replace(" ", "_")), self.folder) == 0
 
-    def _words(self, configuration: str, name: str) -> list[str]:
+    def words(self, configuration: str, name: str) -> list[str]:
+        """Return the arguments of a training by that name, which goes on where it can."""
         return [*SHARED, *CONFIGURATIONS[configuration], f"--name={name}", "--ckpt_path=auto"]
 
     def kill(self, configuration: str, moment: str, count: int) -> dict:
         """Kill a training at a moment, let it go on, and return how that went."""
         self.reference(configuration)
         name = f"killed{len(self.done)}"
-        self.done[name] = 0.0
-        words = self._words(configuration, name)
+        self.done.append(name)
+        words = self.words(configuration, name)
         killer = ["--trainer.callbacks+=own_callbacks.Kill", f"--trainer.callbacks.moment={moment}"]
         ended = self.fits.run([*words, *killer, f"--trainer.callbacks.count={count}"], self.folder, log=f"{name}.txt")
         left = list(self.folder.glob(f"runs/{name}/version_0/checkpoints/last.ckpt"))

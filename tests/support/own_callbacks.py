@@ -5,7 +5,9 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
+import PIL.Image
 import torch
 from lightning.pytorch import Callback
 
@@ -99,3 +101,44 @@ class Kill(Callback):
                 kill()
 
             torch.save = half
+
+
+class Wait(Callback):
+    """Lets a training last where a signal comes, and makes a file ``now`` when that place is reached.
+
+    Args:
+        moment: ``step`` (3 seconds), ``validation`` (half a second for each batch), ``loading`` of the next image after
+            three steps, of the ``first`` one, or of that of the second ``epoch`` (10 minutes).
+    """
+
+    def __init__(self, moment: str):
+        self.moment = moment
+
+    @staticmethod
+    def _now(*_, **__):
+        Path("now").touch()
+
+    def _slow(self):
+        PIL.Image.open = lambda *args, **options: (self._now(), time.sleep(600))
+
+    def on_train_start(self, trainer, pl_module):
+        if self.moment == "first":
+            self._slow()
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if self.moment == "epoch" and trainer.current_epoch == 1:
+            self._slow()
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        if self.moment == "step" and trainer.global_step == 2:
+            self._now()
+            time.sleep(3)
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if self.moment == "loading" and trainer.global_step == 3:
+            self._slow()
+
+    def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0):
+        if self.moment == "validation" and not trainer.sanity_checking:
+            self._now()
+            time.sleep(0.5)
