@@ -74,7 +74,7 @@ class LastCheckpoint(ModelCheckpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that nothing is new yet."""
         super().on_train_start(trainer, pl_module)
-        self._stepped, self._last_global_step_saved = False, trainer.global_step
+        self._stepped = False
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

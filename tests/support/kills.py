@@ -147,8 +147,8 @@ def main(kills: int = 20, seed: int = 0) -> None:
         campaign = Campaign(fits, Path(folder))
         for number in range(kills):
             configuration = list(CONFIGURATIONS)[number % 3]
-            moment = draw.choice([*MOMENTS, *["rewiring"] * (2 * (configuration == "rewiring"))])
-            most = {"time": 1500, "validation": 11, "step": 18, "epoch_end": 4, "rewiring": 6}.get(moment, 9)
+            moment = draw.choice([*MOMENTS, "time", "time", *["rewiring"] * (2 * (configuration == "rewiring"))])
+            most = {"time": 1500, "validation": 11, "step": 11, "epoch_end": 4, "rewiring": 6}.get(moment, 9)
             count = draw.randint(1, most)
             found = campaign.kill(configuration, moment, count)
             wrong += bool(found["differing"])
