@@ -33,12 +33,12 @@ class Interruption:
         self._process = os.getpid()
 
     def hold(self, may_wait: bool) -> None:
-        """Let signals wait for the end of a step from now on.
+        """Let signals wait for the end of a step from now on, as a loop begins; end here if there was one before.
 
         Args:
             may_wait: They may end the process in :func:`waiting`.
         """
-        if self.by is not None and not self.held:
+        if self.by is not None:
             raise SIGTERMException
         self.held, self._may_wait = True, may_wait
 

@@ -223,3 +223,12 @@ def test_time_that_is_left(training, monkeypatch):
     assert left == f"about {duration((390 + 500) / 2)} left"
     watch.epoch, watch.changed = 4, 106.0  # how long it took to start no longer counts
     assert watch.seconds_per_epoch == 3.0
+
+
+def test_how_a_training_begins_is_told(training, capsys):
+    for goes_on, first in ((False, 0), (True, 0), (True, 2)):
+        watch = Watch(training("a", epochs=10), goes_on)
+        watch.first = first
+        Lines().started(watch)
+    told = ["a: started", "a: started, from a checkpoint in its first epoch", "a: started, from epoch 2 of 10"]
+    assert capsys.readouterr().err.splitlines() == told

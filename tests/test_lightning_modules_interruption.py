@@ -32,6 +32,8 @@ def test_a_signal_waits_for_a_step(interruption, number):
     assert interruption.by == number
     with pytest.raises(SIGTERMException), waiting():
         raise AssertionError("nothing is begun any more")
+    with pytest.raises(SIGTERMException):  # a test after the training
+        hold(may_wait=True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])

@@ -157,7 +157,7 @@ class Execution:
                 pass_fds=[held.fileno()],
                 preexec_fn=None if self.catch else _ignore_preemption,
             )
-        return _Running(training, process, held, log_start, slot, Watch(training))
+        return _Running(training, process, held, log_start, slot, Watch(training, kind == "interrupted"))
 
     def _end(self, each: _Running) -> None:
         self.running.remove(each)
