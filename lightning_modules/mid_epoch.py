@@ -36,8 +36,8 @@ def keep_running_epoch(checkpoint: dict[str, Any], trainer: Trainer, net: Lightn
     def together(value: Tensor, how: str) -> Tensor:
         return trainer.strategy.reduce(value.detach().clone(), reduce_op=how)
 
-    kept: dict[str, Any] = {name: _states(metric) for name, metric in metrics.items()}
-    kept = {name: {key: together(value, "sum") for key, value in states.items()} for name, states in kept.items()}
+    states = {name: metric.metric_state for name, metric in metrics.items()}
+    kept = {name: {key: together(value, "sum") for key, value in state.items()} for name, state in states.items()}
     gradients = {}
     if trainer.fit_loop._should_accumulate():
         found = {name: parameter.grad for name, parameter in net.named_parameters() if parameter.grad is not None}
@@ -59,10 +59,6 @@ def restore_running_epoch(kept: dict[str, Any], trainer: Trainer, net: Lightning
     parameters = dict(net.named_parameters())
     for name, gradient in kept["gradients"].items():
         parameters[name].grad = gradient.to(parameters[name])
-
-
-def _states(metric: Metric) -> dict[str, Tensor]:
-    return dict(metric.metric_state)
 
 
 def _write_position(loops: dict[str, Any], trainer: Trainer) -> None:
