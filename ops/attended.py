@@ -57,9 +57,13 @@ def branch_attention(x: Tensor, branch: GlobalBranch, num_kernels: int) -> Tenso
     return torch.softmax(logits / branch.temperature, dim=1)
 
 
-def check_branch(branch: GlobalBranch, in_channels: int, weight: Tensor) -> None:
-    """Check the parameters against the bank ``(K, C_out, ...)``: compiled code would read past what is too short."""
-    kernels, channels = weight.shape[:2]
+def check_branch(branch: GlobalBranch, x: Tensor, weight: Tensor) -> None:
+    """Check the parameters against the features and the bank: compiled code would read past what is too short."""
+    (kernels, channels), in_channels = weight.shape[:2], x.shape[1]
+    for name, value in zip(branch._fields, branch):
+        if value is not None or not name.endswith("bias"):
+            checks.tensor(name, value)
+            _check_kind(name, value, x)
     fc1, fc2 = branch.fc1_weight, branch.fc2_weight
     if fc1.dim() != 2 or fc1.shape[0] < 1 or fc1.shape[1] != in_channels:
         raise ArgumentError("fc1_weight", f"shape {tuple(fc1.shape)}", f"(hidden, {in_channels})")
@@ -72,6 +76,18 @@ def check_branch(branch: GlobalBranch, in_channels: int, weight: Tensor) -> None
             raise ArgumentError(name, f"shape {tuple(bias.shape)}", f"({width},)")
     if branch.temperature.numel() != 1:
         raise ArgumentError("temperature", f"shape {tuple(branch.temperature.shape)}", "one number")
+
+
+def _check_kind(name: str, value: Tensor, x: Tensor) -> None:
+    """Check device and dtype of a parameter; a temperature of any floating-point type divides the logits."""
+    if name == "temperature":
+        if not value.is_floating_point() or value.device not in (x.device, torch.device("cpu")):
+            raise ArgumentError(name, f"{value.dtype} on {value.device}", f"floating point on {x.device}")
+        return
+    cast = checks.autocasts(x) and torch.float64 not in (value.dtype, x.dtype)  # as linear layers do inside autocast
+    if value.device != x.device or (value.dtype != x.dtype and not (cast and value.dtype in checks.FLOATING)):
+        need = f"{x.dtype} on {x.device}, the dtype and device of x"
+        raise ArgumentError(name, f"{value.dtype} on {value.device}", need)
 
 
 def attended_conv2d(
@@ -107,13 +123,25 @@ def attended_conv2d(
         ArgumentError: Shapes, dtypes or devices disagree (a ``ValueError``).
         BackendUnavailable: The named backend cannot run this call; lists every reason.
     """
+    _check_types(x, weight, branch)
     if _may_be_one_call(x, branch, bias, mixing):
         run = _plan(x, weight, branch, stride, padding, dilation, groups, backend)
         if run is not None:
             return run(x, weight, branch)
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    attention = _attention(x, weight, branch)
+    attention = _attention(x, weight, branch, groups)
     return dynamic_conv2d(x, weight, attention, bias, **options, mixing=mixing, backend=backend)
+
+
+def _check_types(x: Tensor, weight: Tensor, branch: GlobalBranch) -> None:
+    """Check what the choice of a plan reads; the rest is checked when a plan is made."""
+    if not isinstance(branch, GlobalBranch):
+        raise ArgumentError("branch", type(branch).__name__, "an ops.GlobalBranch")
+    checks.tensor("x", x)
+    checks.tensor("weight", weight)
+    for name, value in zip(branch._fields, branch):
+        if not isinstance(value, Tensor) and (value is not None or not name.endswith("bias")):
+            raise ArgumentError(name, type(value).__name__, "a tensor")
 
 
 def _may_be_one_call(x: Tensor, branch: GlobalBranch, bias: Tensor | None, mixing: str) -> bool:
@@ -125,10 +153,10 @@ def _may_be_one_call(x: Tensor, branch: GlobalBranch, bias: Tensor | None, mixin
     return fusible and not torch.compiler.is_compiling() and not checks.autocasts(x) and not torch.jit.is_tracing()
 
 
-def _attention(x: Tensor, weight: Tensor, branch: GlobalBranch) -> Tensor:
+def _attention(x: Tensor, weight: Tensor, branch: GlobalBranch, groups: int) -> Tensor:
     checks.features(x)
-    if weight.dim() == 5:  # dynamic_conv2d says what it is, if not a bank
-        check_branch(branch, x.shape[1], weight)
+    checks.bank(x, weight, groups)
+    check_branch(branch, x, weight)
     return branch_attention(x, branch, weight.shape[0])
 
 
@@ -143,12 +171,13 @@ def attended_problem(
     **options: IntPair | str,
 ) -> Problem:
     """Return what a call of :func:`attended_conv2d` is chosen by; ``options`` are its window and groups."""
+    _check_types(x, weight, branch)
     if _may_be_one_call(x, branch, bias, mixing) and _is_plain(x, weight):
         problem = _whole_layer(x, weight, branch, **options)
         if problem is not None:
             return problem
     with torch.no_grad():  # its shape, and whether it asks for gradients, is all that matters
-        attention = _attention(x, weight, branch)
+        attention = _attention(x, weight, branch, options.get("groups", 1))
     attention.requires_grad_(torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in branch))
     return dynamic_call(x, weight, attention, bias, **options, mixing=mixing, backend=backend).problem
 
@@ -186,7 +215,10 @@ def _plan(x, weight, branch, stride, padding, dilation, groups, backend) -> _Run
         None if bias2 is None else (bias2.shape, bias2.dtype, bias2.device),
         *(temperature.shape, temperature.dtype, temperature.device),
     )
-    run = _PLANS.get(key, _UNKNOWN)
+    try:
+        run = _PLANS.get(key, _UNKNOWN)
+    except TypeError:  # a wrong argument without a hash; the parts say which
+        return None
     if run is _UNKNOWN:
         problem = _whole_layer(x, weight, branch, stride, padding, dilation, groups)
         run = None if problem is None else _make_plan(problem._replace(needs_grad=asks), backend)
@@ -205,7 +237,7 @@ def _whole_layer(x, weight, branch, stride=1, padding=0, dilation=1, groups=1) -
     if any(t.dtype != x.dtype or t.device != x.device for t in tensors):
         return None
     checks.bank(x, weight, groups)
-    check_branch(branch, x.shape[1], weight)
+    check_branch(branch, x, weight)
     kernel = weight.shape[3:]
     window = Window.of(x, kernel, stride, padding, dilation)
     return Problem.of(ATTENDED_DEPTHWISE, x, weight, *branch, kernel=kernel, window=window, groups=groups)
