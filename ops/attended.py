@@ -37,6 +37,9 @@ class GlobalBranch(NamedTuple):
     temperature: Tensor
 
 
+_BIASES = (1, 3)  # what a branch may lack
+
+
 def branch_attention(x: Tensor, branch: GlobalBranch, num_kernels: int) -> Tensor:
     """Return ``softmax(fc2(relu(fc1(x.mean((2, 3))))) / temperature)`` over the kernels.
 
@@ -61,8 +64,7 @@ def check_branch(branch: GlobalBranch, x: Tensor, weight: Tensor) -> None:
     """Check the parameters against the features and the bank: compiled code would read past what is too short."""
     (kernels, channels), in_channels = weight.shape[:2], x.shape[1]
     for name, value in zip(branch._fields, branch):
-        if value is not None or not name.endswith("bias"):
-            checks.tensor(name, value)
+        if value is not None:
             _check_kind(name, value, x)
     fc1, fc2 = branch.fc1_weight, branch.fc2_weight
     if fc1.dim() != 2 or fc1.shape[0] < 1 or fc1.shape[1] != in_channels:
@@ -134,14 +136,16 @@ def attended_conv2d(
 
 
 def _check_types(x: Tensor, weight: Tensor, branch: GlobalBranch) -> None:
-    """Check what the choice of a plan reads; the rest is checked when a plan is made."""
+    """Check what the choice of a plan reads, as quickly as can be; the rest is checked when a plan is made."""
     if not isinstance(branch, GlobalBranch):
         raise ArgumentError("branch", type(branch).__name__, "an ops.GlobalBranch")
     checks.tensor("x", x)
     checks.tensor("weight", weight)
-    for name, value in zip(branch._fields, branch):
-        if not isinstance(value, Tensor) and (value is not None or not name.endswith("bias")):
-            raise ArgumentError(name, type(value).__name__, "a tensor")
+    for i, value in enumerate(branch):
+        if value is None and i in _BIASES:
+            continue
+        if not isinstance(value, Tensor) or value.layout is not torch.strided:
+            checks.tensor(branch._fields[i], value)
 
 
 def _may_be_one_call(x: Tensor, branch: GlobalBranch, bias: Tensor | None, mixing: str) -> bool:
@@ -149,7 +153,12 @@ def _may_be_one_call(x: Tensor, branch: GlobalBranch, bias: Tensor | None, mixin
 
     Compilers and tracers see the parts: they fuse them themselves, or keep PyTorch's own operators.
     """
-    fusible = mixing in ("auto", "kernels") and bias is None and not branch.temperature.requires_grad
+    fusible = (
+        isinstance(mixing, str)
+        and mixing in ("auto", "kernels")
+        and bias is None
+        and not branch.temperature.requires_grad
+    )
     return fusible and not torch.compiler.is_compiling() and not checks.autocasts(x) and not torch.jit.is_tracing()
 
 
@@ -183,7 +192,8 @@ def attended_problem(
 
 
 def _is_plain(x: Tensor, weight: Tensor) -> bool:
-    return checks.has_values(x) and checks.has_values(weight) and not checks.transformed()
+    shaped = x.dim() == 4 and weight.dim() == 5
+    return shaped and checks.has_values(x) and checks.has_values(weight) and not checks.transformed()
 
 
 _Run = Callable[[Tensor, Tensor, GlobalBranch], Tensor]
@@ -193,12 +203,10 @@ _UNKNOWN = object()
 
 
 def _plan(x, weight, branch, stride, padding, dilation, groups, backend) -> _Run | None:
-    """Return what runs the whole layer in one call of a backend; None where the parts have to do."""
+    """Return what runs the whole layer in one call of a backend; None where the parts have to do or refuse."""
     if not _is_plain(x, weight):
         return None
     if not (type(stride) is type(padding) is type(dilation) is tuple):
-        if weight.dim() != 5:
-            return None  # dynamic_conv2d says what it is, if not a bank
         stride, padding, dilation = Window.of(x, weight.shape[3:], stride, padding, dilation)
     fc1, bias1, fc2, bias2, temperature = branch
     asks = torch.is_grad_enabled() and (
@@ -217,7 +225,7 @@ def _plan(x, weight, branch, stride, padding, dilation, groups, backend) -> _Run
     )
     try:
         run = _PLANS.get(key, _UNKNOWN)
-    except TypeError:  # a wrong argument without a hash; the parts say which
+    except TypeError:  # a wrong argument without a hash
         return None
     if run is _UNKNOWN:
         problem = _whole_layer(x, weight, branch, stride, padding, dilation, groups)
@@ -232,7 +240,7 @@ def _whole_layer(x, weight, branch, stride=1, padding=0, dilation=1, groups=1) -
     """Describe a layer that a backend may run in one call; None if it is no depthwise one of equal dtypes."""
     checks.features(x)
     tensors = (x, weight, *[t for t in branch if t is not None])
-    if weight.dim() != 5 or not groups == x.shape[1] == weight.shape[1]:
+    if not groups == x.shape[1] == weight.shape[1]:
         return None
     if any(t.dtype != x.dtype or t.device != x.device for t in tensors):
         return None

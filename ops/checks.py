@@ -12,6 +12,8 @@ _AUTOCAST_DEVICES = frozenset(d for d in ("cpu", "cuda", "mps", "xpu") if torch.
 FLOATING = frozenset((torch.float64, torch.float32, torch.bfloat16, torch.float16))
 """What there is arithmetic for; eight bits are for storage."""
 
+_CAST = FLOATING - {torch.float64}
+
 
 def positive_int(argument: str, value: int) -> int:
     """Return ``value``; raise unless it is an int, at least 1 (True is none, though Python takes it for 1)."""
@@ -92,8 +94,8 @@ def autocasts(x: Tensor) -> bool:
 
 
 def autocast(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
-    """Cast floating tensors to the autocast dtype of their device while autocast is on (float64 stays)."""
+    """Cast floating tensors to the autocast dtype of their device while autocast is on (float64 and others stay)."""
     if not autocasts(tensors[0]):
         return tensors
     dtype = torch.get_autocast_dtype(tensors[0].device.type)
-    return tuple(t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in tensors)
+    return tuple(t if t is None or t.dtype not in _CAST else t.to(dtype) for t in tensors)

@@ -57,7 +57,8 @@ def test_rewire_channels(data):
     x = draw((batch, channels, *size), dtype, layouts[0], generator).requires_grad_(0 in asks)
     slots, sources = torch.tensor(slots, dtype=torch.int64), torch.tensor(sources, dtype=torch.int64)
     shift = torch.tensor(distances, dtype=data.draw(st.sampled_from([torch.float32, torch.float64, dtype])))
-    shift = shift.reshape(-1, 2).clamp(-6e4, 6e4).requires_grad_(1 in asks)
+    shift = shift.reshape(-1, 2).clamp(-6e4, 6e4)
+    shift = LAYOUTS[data.draw(st.sampled_from(["dense", "negated", "transposed"]))](shift).requires_grad_(1 in asks)
     try:
         y = ops.rewire_channels(x, slots, sources, shift, backend=backend)
     except ops.BackendUnavailable:

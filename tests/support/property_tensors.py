@@ -45,6 +45,7 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "expanded_second": _expanded(1),
     "expanded_last": _expanded(9),
     "negated": lambda t: torch._neg_view(-t),  # its sign is a note beside the values
+    "negated_channels_last": lambda t: torch._neg_view(-LAYOUTS["channels_last"](t)),
 }
 
 
