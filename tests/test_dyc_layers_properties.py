@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.property_branches import sensitivity
 from support.property_checks import BACKENDS, uncompiled
@@ -235,6 +235,8 @@ def test_a_layer_runs_or_says_what_is_wrong(call):
     name, changes = call
     build, right = LAYERS[name]
     arguments = {**right, **{n: ANYTHING[to] for n, to in changes.items() if n != "x"}}
+    huge = {n for n, value in arguments.items() if isinstance(value, int) and value >= 2**31 - 1}
+    assume(not huge - {"stride", "dilation"})  # right, if there were the memory
     x = CHANGES[changes["x"]](IMAGES) if "x" in changes else IMAGES
     try:
         y = build(**arguments)(x)
