@@ -239,12 +239,12 @@ def _plan(x, weight, branch, stride, padding, dilation, groups, backend) -> _Run
 def _whole_layer(x, weight, branch, stride=1, padding=0, dilation=1, groups=1) -> Problem | None:
     """Describe a layer that a backend may run in one call; None if it is no depthwise one of equal dtypes."""
     checks.features(x)
+    checks.bank(x, weight, groups)
     tensors = (x, weight, *[t for t in branch if t is not None])
     if not groups == x.shape[1] == weight.shape[1]:
         return None
     if any(t.dtype != x.dtype or t.device != x.device for t in tensors):
         return None
-    checks.bank(x, weight, groups)
     check_branch(branch, x, weight)
     kernel = weight.shape[3:]
     window = Window.of(x, kernel, stride, padding, dilation)

@@ -1,9 +1,9 @@
 """Checks that layers make of their features, before a branch or a norm does it in PyTorch's words."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ops import ArgumentError
+from ops import ArgumentError, Window
 
 
 def check_features(x: Tensor, in_channels: int) -> None:
@@ -13,6 +13,12 @@ def check_features(x: Tensor, in_channels: int) -> None:
     if x.dim() not in (3, 4) or x.shape[-3] != in_channels:
         need = f"(B, {in_channels}, H, W), or one image without B"
         raise ArgumentError("x", f"shape {tuple(x.shape)}", need)
+
+
+def check_size(x: Tensor, conv: nn.Conv2d) -> None:
+    """Check that features have an output, as :mod:`ops` does for its own convolutions."""
+    if not isinstance(conv.padding, str):
+        Window.of(x if x.dim() == 4 else x.unsqueeze(0), conv.kernel_size, conv.stride, conv.padding, conv.dilation)
 
 
 def check_kind(x: Tensor, weight: Tensor) -> None:
