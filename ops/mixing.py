@@ -69,7 +69,7 @@ def mix_kernels(weight: Tensor, attention: Tensor) -> Tensor:
         ``(B, C_out, C_in/groups, kH, kW)``.
 
     Raises:
-        ArgumentError: The shapes disagree.
+        ArgumentError: Shapes, dtypes or devices disagree, or a size is 0.
 
     Source: Chen et al., Dynamic Convolution, section 3, https://arxiv.org/abs/1912.03458
 
