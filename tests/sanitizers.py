@@ -100,6 +100,7 @@ def run(name: str, arguments: list[str]) -> bool:
             "CXX": f"{_compiler()} {sanitizer.flags} -g -fno-omit-frame-pointer",
             "DYC_CACHE": str(cache_folder() / "sanitizers"),
             "OMP_NUM_THREADS": THREADS,
+            "MKL_NUM_THREADS": THREADS,  # which PyTorch takes for its own loops too
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         }
         # Compiled before anything is preloaded: the compiler is no part of the test.
