@@ -91,7 +91,7 @@ def hold(layer, define, x: torch.Tensor, names: list[str], roundings: int) -> No
         check_close(name, got, want, bound.expand(want.shape), roundings)
 
 
-@cases(0.2)
+@cases(0.06)
 @given(sizes(grouped=True), st.data())
 def test_dynamic_conv2d(arguments, data):
     kind = data.draw(st.sampled_from(attention_kinds()), "attention")
@@ -140,7 +140,7 @@ class _Defined(torch.nn.Module):
         return definition(self.layer, x)
 
 
-@cases(0.1)
+@cases(0.03)
 @given(sizes(grouped=False), st.data())
 def test_selective_conv2d(arguments, data):
     channels, size = arguments["in_channels"], (data.draw(PIXELS, "height"), data.draw(PIXELS, "width"))
@@ -229,7 +229,7 @@ def wrong_layers(draw_):
     return name, changes
 
 
-@cases(0.2)
+@cases(0.08)
 @given(wrong_layers())
 def test_a_layer_runs_or_says_what_is_wrong(call):
     name, changes = call

@@ -20,7 +20,7 @@ def _uncompiled():
         yield
 
 
-@cases(0.15)
+@cases(0.06)
 @given(calls(USUALLY_AUTO, ("x", "weight", "bias", *BRANCH)), st.data())
 def test_attended_conv2d(call, data):
     shapes, hidden = call.shapes(), data.draw(st.integers(1, 18), "hidden")

@@ -25,7 +25,7 @@ def library(made_once):
     return ctypes.CDLL(str(made_once("cuda_on_cpu", build) / "kernels.so"))
 
 
-@cases(0.1)
+@cases(0.01)
 @given(calls(["auto"], ("x", "weight"), kinds=("depthwise",)), st.sampled_from([1, 4, 132]))
 def test_depthwise_kernels(library, call, processors):
     assume(call.refused() is None)

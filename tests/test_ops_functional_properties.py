@@ -25,7 +25,7 @@ def _uncompiled():
         yield
 
 
-@cases(0.2)
+@cases(0.12)
 @given(calls(BACKENDS, ("x", "weight"), kinds=("depthwise",)))
 def test_depthwise_conv2d(call):
     tensors = call.tensors({"x": call.shapes()["x"], "weight": (call.batch, call.inputs, *call.kernel)})
@@ -35,7 +35,7 @@ def test_depthwise_conv2d(call):
     check(call, run, partial(reference.depthwise_conv2d, **call.window), tensors, 0 if exactly else 4)
 
 
-@cases(0.1)
+@cases(0.06)
 @given(calls(USUALLY_AUTO, ("x", "weight")))
 def test_per_sample_conv2d(call):
     kernels = (call.batch, call.outputs, call.inputs // call.groups, *call.kernel)
@@ -45,7 +45,7 @@ def test_per_sample_conv2d(call):
     check(call, run, partial(reference.conv2d_per_sample, **call.window, groups=call.groups), tensors, 4)
 
 
-@cases(0.2)
+@cases(0.12)
 @given(calls(USUALLY_AUTO, ("x", "weight", "attention", "bias")))
 def test_dynamic_conv2d(call):
     options = {**call.window, "groups": call.groups}
@@ -53,7 +53,7 @@ def test_dynamic_conv2d(call):
     check(call, run, partial(reference.dynamic_conv2d, **options), call.tensors(call.shapes()), 8)
 
 
-@cases(0.1)
+@cases(0.06)
 @given(calls(USUALLY_AUTO, ("x", "weight", "attention", "bias", "inputs", "taps")), st.data())
 def test_scaled_conv2d(call, data):
     shapes = call.shapes()
@@ -78,7 +78,7 @@ def test_scaled_conv2d(call, data):
     check(call, run, define, tensors, 12)
 
 
-@cases(0.1)
+@cases(0.06)
 @given(st.data())
 def test_mix_kernels(data):
     batch, kernels, outputs = data.draw(BATCHES), data.draw(st.integers(1, 5)), data.draw(CHANNELS)

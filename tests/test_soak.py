@@ -16,7 +16,7 @@ import ops
 from ops import attended
 from ops.dispatch import selection
 
-STEPS = int(os.environ.get("DYC_SOAK", "200"))
+STEPS = int(os.environ.get("DYC_SOAK", "120"))
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="got no /proc; need Linux")

@@ -10,7 +10,7 @@ from datetime import timedelta
 from hypothesis import HealthCheck, Phase, settings
 
 WANTED = int(os.environ.get("DYC_HYPOTHESIS", "0"))
-USUAL = 400  # cases of the suite, over all tests of properties
+USUAL = 700  # cases of the suite, over all tests of properties; their shares add up to 1
 
 
 def cases(share: float) -> settings:
