@@ -1,6 +1,6 @@
 """How many cases hypothesis tries: a few hundred, the same ones each time, unless ``DYC_HYPOTHESIS`` asks for more.
 
-``DYC_HYPOTHESIS=10000 pytest tests/test_properties.py`` tries about that many over all of its tests, other ones at each
+``DYC_HYPOTHESIS=10000 pytest -k properties`` tries about that many over all tests of properties, other ones at each
 run; what fails is printed with the line that repeats it.
 """
 
