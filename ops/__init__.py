@@ -3,8 +3,9 @@
 ``ops`` needs PyTorch alone. Everything a caller uses is importable from here.
 """
 
-from ops.attended import GlobalBranch, attended_conv2d, branch_attention
+from ops.attended import attended_conv2d
 from ops.backends import BUILT_IN
+from ops.branch import GlobalBranch, branch_attention
 from ops.checks import positive_int
 from ops.dispatch.backend import Backend, Implementation, Preparation
 from ops.dispatch.plugins import load_entry_points

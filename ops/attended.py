@@ -1,13 +1,12 @@
 """A dynamic convolution with its attention: pooling, two linear layers, softmax, mixing and the convolution."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ops import checks, no_samples
+from ops.branch import GlobalBranch, branch_attention, check_branch, check_types
 from ops.dispatch.operators import ATTENDED_DEPTHWISE
 from ops.dispatch.problem import Problem
 from ops.dispatch.registry import chosen_state
@@ -16,62 +15,6 @@ from ops.errors import ArgumentError
 from ops.functional import dynamic_call, dynamic_conv2d
 from ops.layout import is_channels_last
 from ops.window import IntPair, Window
-
-
-class GlobalBranch(NamedTuple):
-    """The parameters of the attention of Dynamic Convolution (DY) and DYC.
-
-    Args:
-        fc1_weight: ``(hidden, C_in)``.
-        fc1_bias: ``(hidden,)`` or None.
-        fc2_weight: ``(K, hidden)`` for one weight per kernel, ``(K * C_out, hidden)`` for one per kernel and output
-            channel, the kernel varying slowest.
-        fc2_bias: As many as ``fc2_weight`` has rows, or None.
-        temperature: Divides the logits, a tensor of one positive number.
-    """
-
-    fc1_weight: Tensor
-    fc1_bias: Tensor | None
-    fc2_weight: Tensor
-    fc2_bias: Tensor | None
-    temperature: Tensor
-
-
-def branch_attention(x: Tensor, branch: GlobalBranch, num_kernels: int) -> Tensor:
-    """Return ``softmax(fc2(relu(fc1(x.mean((2, 3))))) / temperature)`` over the kernels.
-
-    Args:
-        x: Features, ``(B, C_in, H, W)``.
-        branch: The parameters.
-        num_kernels: ``K``.
-
-    Returns:
-        ``(B, K)``, or ``(B, K, C_out)`` where ``fc2_weight`` has more rows than kernels.
-
-    Source: Chen et al., Dynamic Convolution, section 3.2, https://arxiv.org/abs/1912.03458
-    """
-    hidden = torch.relu(F.linear(x.mean((2, 3)), branch.fc1_weight, branch.fc1_bias))
-    logits = F.linear(hidden, branch.fc2_weight, branch.fc2_bias)
-    if branch.fc2_weight.shape[0] != num_kernels:
-        logits = logits.unflatten(1, (num_kernels, -1))
-    return torch.softmax(logits / branch.temperature, dim=1)
-
-
-def check_branch(branch: GlobalBranch, in_channels: int, weight: Tensor) -> None:
-    """Check the parameters against the bank ``(K, C_out, ...)``: compiled code would read past what is too short."""
-    kernels, channels = weight.shape[:2]
-    fc1, fc2 = branch.fc1_weight, branch.fc2_weight
-    if fc1.dim() != 2 or fc1.shape[0] < 1 or fc1.shape[1] != in_channels:
-        raise ArgumentError("fc1_weight", f"shape {tuple(fc1.shape)}", f"(hidden, {in_channels})")
-    hidden = fc1.shape[0]
-    if fc2.dim() != 2 or fc2.shape[1] != hidden or fc2.shape[0] not in (kernels, kernels * channels):
-        need = f"({kernels}, {hidden}) or ({kernels * channels}, {hidden})"
-        raise ArgumentError("fc2_weight", f"shape {tuple(fc2.shape)}", need)
-    for name, bias, width in (("fc1_bias", branch.fc1_bias, hidden), ("fc2_bias", branch.fc2_bias, fc2.shape[0])):
-        if bias is not None and bias.shape != (width,):
-            raise ArgumentError(name, f"shape {tuple(bias.shape)}", f"({width},)")
-    if branch.temperature.numel() != 1:
-        raise ArgumentError("temperature", f"shape {tuple(branch.temperature.shape)}", "one number")
 
 
 def attended_conv2d(
@@ -107,6 +50,7 @@ def attended_conv2d(
         ArgumentError: Shapes, dtypes or devices disagree (a ``ValueError``).
         BackendUnavailable: The named backend cannot run this call; lists every reason.
     """
+    check_types(x, weight, branch)
     if _may_be_one_call(x, branch, bias, mixing):
         run = _plan(x, weight, branch, stride, padding, dilation, groups, backend)
         if run is not None:
@@ -121,14 +65,20 @@ def _may_be_one_call(x: Tensor, branch: GlobalBranch, bias: Tensor | None, mixin
 
     Compilers and tracers see the parts: they fuse them themselves, or keep PyTorch's own operators.
     """
-    fusible = mixing in ("auto", "kernels") and bias is None and not branch.temperature.requires_grad
+    fusible = (
+        isinstance(mixing, str)
+        and mixing in ("auto", "kernels")
+        and bias is None
+        and not branch.temperature.requires_grad
+    )
     return fusible and not torch.compiler.is_compiling() and not checks.autocasts(x) and not torch.jit.is_tracing()
 
 
 def _attention(x: Tensor, weight: Tensor, branch: GlobalBranch) -> Tensor:
     checks.features(x)
-    if weight.dim() == 5:  # dynamic_conv2d says what it is, if not a bank
-        check_branch(branch, x.shape[1], weight)
+    if weight.dim() != 5:  # all else of it is checked by dynamic_conv2d
+        raise ArgumentError("weight", f"shape {tuple(weight.shape)}", "(K, C_out, C_in/groups, kH, kW)")
+    check_branch(branch, x, weight)
     return branch_attention(x, branch, weight.shape[0])
 
 
@@ -143,6 +93,7 @@ def attended_problem(
     **options: IntPair | str,
 ) -> Problem:
     """Return what a call of :func:`attended_conv2d` is chosen by; ``options`` are its window and groups."""
+    check_types(x, weight, branch)
     if _may_be_one_call(x, branch, bias, mixing) and _is_plain(x, weight):
         problem = _whole_layer(x, weight, branch, **options)
         if problem is not None:
@@ -154,7 +105,8 @@ def attended_problem(
 
 
 def _is_plain(x: Tensor, weight: Tensor) -> bool:
-    return checks.has_values(x) and checks.has_values(weight) and not checks.transformed()
+    shaped = x.dim() == 4 and weight.dim() == 5
+    return shaped and checks.has_values(x) and checks.has_values(weight) and not checks.transformed()
 
 
 _Run = Callable[[Tensor, Tensor, GlobalBranch], Tensor]
@@ -164,12 +116,10 @@ _UNKNOWN = object()
 
 
 def _plan(x, weight, branch, stride, padding, dilation, groups, backend) -> _Run | None:
-    """Return what runs the whole layer in one call of a backend; None where the parts have to do."""
+    """Return what runs the whole layer in one call of a backend; None where the parts have to do or refuse."""
     if not _is_plain(x, weight):
         return None
     if not (type(stride) is type(padding) is type(dilation) is tuple):
-        if weight.dim() != 5:
-            return None  # dynamic_conv2d says what it is, if not a bank
         stride, padding, dilation = Window.of(x, weight.shape[3:], stride, padding, dilation)
     fc1, bias1, fc2, bias2, temperature = branch
     asks = torch.is_grad_enabled() and (
@@ -186,7 +136,10 @@ def _plan(x, weight, branch, stride, padding, dilation, groups, backend) -> _Run
         None if bias2 is None else (bias2.shape, bias2.dtype, bias2.device),
         *(temperature.shape, temperature.dtype, temperature.device),
     )
-    run = _PLANS.get(key, _UNKNOWN)
+    try:
+        run = _PLANS.get(key, _UNKNOWN)
+    except TypeError:  # a wrong argument without a hash
+        return None
     if run is _UNKNOWN:
         problem = _whole_layer(x, weight, branch, stride, padding, dilation, groups)
         run = None if problem is None else _make_plan(problem._replace(needs_grad=asks), backend)
@@ -199,13 +152,13 @@ def _plan(x, weight, branch, stride, padding, dilation, groups, backend) -> _Run
 def _whole_layer(x, weight, branch, stride=1, padding=0, dilation=1, groups=1) -> Problem | None:
     """Describe a layer that a backend may run in one call; None if it is no depthwise one of equal dtypes."""
     checks.features(x)
+    checks.bank(x, weight, groups)
     tensors = (x, weight, *[t for t in branch if t is not None])
-    if weight.dim() != 5 or not groups == x.shape[1] == weight.shape[1]:
+    if not groups == x.shape[1] == weight.shape[1]:
         return None
     if any(t.dtype != x.dtype or t.device != x.device for t in tensors):
         return None
-    checks.bank(x, weight, groups)
-    check_branch(branch, x.shape[1], weight)
+    check_branch(branch, x, weight)
     kernel = weight.shape[3:]
     window = Window.of(x, kernel, stride, padding, dilation)
     return Problem.of(ATTENDED_DEPTHWISE, x, weight, *branch, kernel=kernel, window=window, groups=groups)

@@ -9,6 +9,11 @@ from ops.errors import ArgumentError
 # Asked once: before PyTorch 2.12 the question itself cannot be traced by torch.compile.
 _AUTOCAST_DEVICES = frozenset(d for d in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(d))
 
+FLOATING = frozenset((torch.float64, torch.float32, torch.bfloat16, torch.float16))
+"""What there is arithmetic for; eight bits are for storage."""
+
+_CAST = FLOATING - {torch.float64}
+
 
 def positive_int(argument: str, value: int) -> int:
     """Return ``value``; raise unless it is an int, at least 1 (True is none, though Python takes it for 1)."""
@@ -19,12 +24,19 @@ def positive_int(argument: str, value: int) -> int:
     return value
 
 
+def tensor(argument: str, value: Tensor) -> None:
+    """Check that ``value`` is a tensor, and a dense one: others, such as sparse tensors, have no convolution."""
+    if not isinstance(value, Tensor):
+        raise ArgumentError(argument, type(value).__name__, "a tensor")
+    if value.layout != torch.strided:
+        raise ArgumentError(argument, f"a tensor of layout {value.layout}", "a dense one")
+
+
 def features(x: Tensor) -> None:
     """Check that ``x`` is a floating-point batch of feature maps, which may have no samples."""
-    if not isinstance(x, Tensor):
-        raise ArgumentError("x", type(x).__name__, "a tensor")
-    if x.dim() != 4 or not x.is_floating_point():
-        need = "(B, C, H, W), floating point"
+    tensor("x", x)
+    if x.dim() != 4 or x.dtype not in FLOATING:
+        need = "(B, C, H, W), floating point of 16 bits or more"
         if x.dim() == 3:  # a convolution of PyTorch takes one image; here each sample has its own row of attention
             need += ": a batch, which x.unsqueeze(0) makes of one image"
         raise ArgumentError("x", f"shape {tuple(x.shape)}, {x.dtype}", need)
@@ -50,11 +62,19 @@ def bank(x: Tensor, weight: Tensor, groups: int, *, may_be_empty: bool = False) 
     if weight.dim() != 5:
         raise ArgumentError("weight", f"shape {tuple(weight.shape)}", "(K, C_out, C_in/groups, kH, kW)")
     out_channels, in_channels = weight.shape[1], x.shape[1]
-    if not isinstance(groups, int) or groups < 1 or in_channels % groups or out_channels % groups:
+    # True is an int in Python, but no number of groups.
+    is_int = isinstance(groups, int) and not isinstance(groups, bool)
+    if not is_int or groups < 1 or in_channels % groups or out_channels % groups:
         raise ArgumentError("groups", repr(groups), f"a divisor of C_in {in_channels} and C_out {out_channels}")
     sizes = weight.shape[1:] if may_be_empty else weight.shape
     fits = weight.shape[2] * groups == in_channels and 0 not in sizes
     companion("weight", weight, x, f"(K, C_out, {in_channels // groups}, kH, kW), none of them 0,", fits)
+
+
+def bias(given: Tensor | None, weight: Tensor, x: Tensor) -> None:
+    """Check that ``given`` holds a bias for each kernel and output channel of the bank ``weight``, or is None."""
+    if given is not None:
+        companion("bias", given, x, f"{tuple(weight.shape[:2])} (K, C_out)", given.shape == weight.shape[:2])
 
 
 def has_values(tensor: Tensor) -> bool:
@@ -74,8 +94,8 @@ def autocasts(x: Tensor) -> bool:
 
 
 def autocast(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
-    """Cast floating tensors to the autocast dtype of their device while autocast is on (float64 stays)."""
+    """Cast floating tensors to the autocast dtype of their device while autocast is on (float64 and others stay)."""
     if not autocasts(tensors[0]):
         return tensors
     dtype = torch.get_autocast_dtype(tensors[0].device.type)
-    return tuple(t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in tensors)
+    return tuple(t if t is None or t.dtype not in _CAST else t.to(dtype) for t in tensors)

@@ -56,6 +56,7 @@ def depthwise_call(
 ) -> tuple[Problem, tuple[Tensor, Tensor, Window]]:
     """Check a call of :func:`depthwise_conv2d`; return what is chosen by, and what is run with."""
     checks.features(x)
+    checks.tensor("weight", weight)
     x, weight = checks.autocast(x, weight)
     fits = weight.dim() == 4 and weight.shape[:2] == x.shape[:2] and 0 not in weight.shape[2:]
     checks.companion("weight", weight, x, "(B, C, kH, kW), none of C, kH and kW 0,", fits)
@@ -118,6 +119,7 @@ def per_sample_call(
     """Check a call of :func:`per_sample_conv2d`; return what is chosen by, and what is run with."""
     check_backend_name(backend)
     checks.features(x)
+    checks.tensor("weight", weight)
     x, weight = checks.autocast(x, weight)
     if weight.dim() != 5 or weight.shape[0] != x.shape[0]:
         need = f"({x.shape[0]}, C_out, C_in/groups, kH, kW): kernels for each sample"
@@ -222,15 +224,15 @@ def dynamic_call(
     check_backend_name(backend)
     check_mixing(mixing)
     checks.features(x)
-    if not isinstance(attention, Tensor):
-        raise ArgumentError("attention", type(attention).__name__, "a tensor, (B, K) or (B, K, C_out)")
+    for name, given in (("weight", weight), ("attention", attention), ("bias", bias)):
+        if given is not None or name != "bias":
+            checks.tensor(name, given)
     x, weight, attention, bias = checks.autocast(x, weight, attention, bias)
     checks.bank(x, weight, groups)
     fits = attention.dim() in (2, 3) and attention.shape[0] == x.shape[0]
     checks.companion("attention", attention, x, "(B, K) or (B, K, C_out)", fits)
     check_mixture(weight, attention)
-    if bias is not None:
-        checks.companion("bias", bias, x, f"{tuple(weight.shape[:2])} (K, C_out)", bias.shape == weight.shape[:2])
+    checks.bias(bias, weight, x)
     kernel, out_channels = weight.shape[3:], weight.shape[1]
     window = Window.of(x, kernel, stride, padding, dilation)
     operator = DYNAMIC_DEPTHWISE if x.shape[1] == out_channels == groups else PER_SAMPLE

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ops import checks
 from ops.errors import ArgumentError, unknown_name
 from ops.folding import fold_batch
 from ops.layout import in_format_of, is_channels_last
@@ -68,7 +69,7 @@ def mix_kernels(weight: Tensor, attention: Tensor) -> Tensor:
         ``(B, C_out, C_in/groups, kH, kW)``.
 
     Raises:
-        ArgumentError: The shapes disagree.
+        ArgumentError: Shapes, dtypes or devices disagree, or a size is 0.
 
     Source: Chen et al., Dynamic Convolution, section 3, https://arxiv.org/abs/1912.03458
 
@@ -77,6 +78,9 @@ def mix_kernels(weight: Tensor, attention: Tensor) -> Tensor:
         >>> mix_kernels(torch.randn(4, 8, 1, 3, 3), torch.rand(2, 4)).shape
         torch.Size([2, 8, 1, 3, 3])
     """
+    checks.tensor("weight", weight)
+    checks.tensor("attention", attention)
+    weight, attention = checks.autocast(weight, attention)
     check_mixture(weight, attention)
     kernels, out_channels = weight.shape[:2]
     batch = attention.shape[0]
@@ -99,8 +103,12 @@ def mix_kernels(weight: Tensor, attention: Tensor) -> Tensor:
 
 def check_mixture(weight: Tensor, attention: Tensor) -> None:
     """Check that ``attention`` can mix the bank ``(K, C_out, ...)``."""
-    if weight.dim() < 2:
-        raise ArgumentError("weight", f"shape {tuple(weight.shape)}", "(K, C_out, ...)")
+    if weight.dim() < 2 or weight.dtype not in checks.FLOATING or 0 in weight.shape:
+        need = "(K, C_out, ...), none of them 0, floating point of 16 bits or more"
+        raise ArgumentError("weight", f"shape {tuple(weight.shape)}, {weight.dtype}", need)
+    if attention.dtype != weight.dtype or attention.device != weight.device:
+        need = f"{weight.dtype} on {weight.device}, the dtype and device of the bank"
+        raise ArgumentError("attention", f"{attention.dtype} on {attention.device}", need)
     kernels, out_channels = weight.shape[:2]
     if attention.shape[1:] not in ((kernels,), (kernels, out_channels)):
         raise ArgumentError(

@@ -8,6 +8,7 @@ from ops.dispatch.operators import REWIRE
 from ops.dispatch.problem import Problem
 from ops.dispatch.selection import select
 from ops.errors import ArgumentError
+from ops.layout import is_channels_last
 
 
 def rewire_channels(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor, *, backend: str = "auto") -> Tensor:
@@ -68,8 +69,7 @@ def rewire_call(
 def _check(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor) -> None:
     checks.features(x)
     for name, tensor in (("slots", slots), ("sources", sources), ("shift", shift)):
-        if not isinstance(tensor, Tensor):
-            raise ArgumentError(name, type(tensor).__name__, "a tensor")
+        checks.tensor(name, tensor)
         if tensor.device != x.device:
             raise ArgumentError(name, f"a tensor on {tensor.device}", f"one on {x.device}, the device of x")
     for name, tensor in (("slots", slots), ("sources", sources)):
@@ -120,7 +120,8 @@ def rewire_eager(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor) -> Te
     columns = rows.permute(0, 3, 2, 1).reshape(count, width, batch * height)
     columns = _between(columns, distances[:, 0]).reshape(count, width, batch, height)
     moved = columns.permute(2, 0, 3, 1)
-    out = x.clone()  # index_copy itself would return NCHW
+    last = is_channels_last(x)  # index_copy itself would return NCHW
+    out = x.clone(memory_format=torch.channels_last if last else torch.contiguous_format)
     return out.index_copy_(1, slots, moved.to(x.dtype))
 
 

@@ -70,9 +70,13 @@ def scaled_conv2d(
     check_backend_name(backend)
     check_mixing(mixing)
     checks.features(x)
+    checks.tensor("weight", weight)
+    if bias is not None:
+        checks.tensor("bias", bias)
     x, weight, kernels, inputs, taps, bias = checks.autocast(x, weight, *_tensors(attention), bias)
     checks.bank(x, weight, groups)
     _check_weights(x, weight, kernels, inputs, taps)
+    checks.bias(bias, weight, x)
     window = Window.of(x, weight.shape[3:], stride, padding, dilation)
     options = {"stride": window.stride, "padding": window.padding, "dilation": window.dilation}
     options |= {"groups": groups, "backend": backend}
@@ -102,9 +106,11 @@ def scaled_conv2d(
 
 
 def _tensors(attention: KernelAttention) -> KernelAttention:
+    if not isinstance(attention, KernelAttention):
+        raise ArgumentError("attention", type(attention).__name__, "an ops.KernelAttention")
     for name, value in zip(attention._fields, attention):
-        if not isinstance(value, Tensor) and (value is not None or name == "kernels"):
-            raise ArgumentError(f"attention.{name}", type(value).__name__, "a tensor")
+        if value is not None or name == "kernels":
+            checks.tensor(f"attention.{name}", value)
     return attention
 
 

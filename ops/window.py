@@ -11,6 +11,8 @@ Pair = tuple[int, int]
 
 IntPair = int | Pair
 
+_MOST_PIXELS = 2**31 - 1  # what PyTorch's convolutions count with, on some devices
+
 
 class Window(NamedTuple):
     """Stride, padding and dilation in pixels, each vertical and horizontal; unpacks in this order."""
@@ -56,6 +58,8 @@ def pair(argument: str, value: IntPair, minimum: int) -> Pair:
     # bool is a kind of int in Python, but True pixels are a mistake.
     if len(both) != 2 or not all(isinstance(v, int) and not isinstance(v, bool) and v >= minimum for v in both):
         raise ArgumentError(argument, repr(value), f"one int or a pair of ints, each at least {minimum}")
+    if max(both) > _MOST_PIXELS:
+        raise ArgumentError(argument, repr(value), f"one int or a pair of ints, each at most {_MOST_PIXELS}")
     return both
 
 

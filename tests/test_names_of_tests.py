@@ -5,7 +5,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("ops", "dyc", "lightning_modules", "experiments")
 OTHERS = ("experiments", "support_rounding")  # folders and files outside the packages
-WHOLE_PROJECT = ("doctests", "import_direction", "names_of_tests", "readme", "startup")
+WHOLE_PROJECT = ("doctests", "import_direction", "names_of_tests", "readme", "soak", "startup")
 
 
 def sources() -> set[str]:

@@ -2,23 +2,19 @@
 
 import ctypes
 from itertools import product
-from pathlib import Path
 
 import pytest
 import torch
 from support import depthwise_cases as operators
+from support.cuda_emulator import Emulator, build
 from support.depthwise_cases import Case
-from support.processes import run
 
 from ops import reference
 from ops.backends.cpp.build import compiler
 from ops.backends.cupy import calls as cuda_calls
-from ops.backends.cupy.kernels import every_kernel, program
 from ops.backends.cupy.plan import Call
 from ops.layout import is_channels_last
 from ops.window import padding_pair, pair
-
-HEADER = Path(__file__).parent / "support" / "cuda_on_cpu.h"
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="got no C++ compiler; need g++ or clang++ on PATH")
 
@@ -38,44 +34,6 @@ MORE = [
 ]
 # Left out is what is large only to fill the scratch of the C++ kernels: the large ones above are made for these here.
 CASES = [*(case for case in operators.CASES if "large" not in case.name.split("_")), *MORE]
-
-
-class Emulator:
-    """Launches on the CPU; where a kernel walks its grid, of at most three blocks, so that it has to."""
-
-    processors = 4
-
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self._library = library
-        self.launched: list[str] = []
-
-    def launch(self, kernel, grid, threads, shared, call):
-        assert 0 < threads <= 256
-        assert 0 <= shared <= 48 * 1024
-        self.launched.append(kernel.name)
-        function = getattr(self._library, kernel.name)
-        grid = min(grid, 3) if kernel.name.startswith(("any", "add")) else grid
-        function(ctypes.byref(call), ctypes.c_longlong(grid), threads, ctypes.c_ulonglong(shared))
-
-
-def build(folder):
-    kernels = [kernel for storage in cuda_calls.STORAGE.values() for kernel in every_kernel(storage)]
-    size = 'extern "C" unsigned long long size_of_call() { return sizeof(dyc::Call); }\n'
-    (folder / "kernels.cpp").write_text(f'#include "{HEADER}"\n' + program(kernels) + size)
-    command = [
-        *compiler(),
-        "-O1",
-        "-std=c++20",
-        "-fPIC",
-        "-shared",
-        "-Wno-psabi",
-        "-w",
-        "kernels.cpp",
-        "-o",
-        "kernels.so",
-    ]
-    done = run(command, cwd=folder)
-    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from timm.layers import register_notrace_module
 from torch import Tensor, nn
 
 from dyc.layers.attention import GlobalAttention, check_temperature
+from dyc.layers.checks import check_features, check_kind
 from dyc.layers.kinds import AttentionFactory, build_attention
 from dyc.layers.scripting import scripted_conv2d
 from dyc.layers.static_weights import as_bank
@@ -177,6 +178,8 @@ class DynamicConv2d(nn.Module):
         A layer without a branch needs ``attention``, ``(B, K)`` or ``(B, K, C_out)``, for one image without ``B``; one
         with a branch takes none.
         """
+        if not torch.jit.is_scripting():
+            check_features(x, self.in_channels)
         if x.dim() == 3:
             given = attention if attention is None else attention.unsqueeze(0)
             return self._batch(x.unsqueeze(0), given).squeeze(0)
@@ -209,6 +212,7 @@ class DynamicConv2d(nn.Module):
         # Exactly this class: what a subclass overrides would be passed over.
         branch = attention.branch() if type(attention) is GlobalAttention else None
         if branch is None:
+            check_kind(x, self.weight)
             weights = attention(x)
             operator = scaled_conv2d if isinstance(weights, KernelAttention) else dynamic_conv2d
             return self._convolve(operator, x, weights)

@@ -6,8 +6,9 @@ import torch
 from timm.layers import register_notrace_module
 from torch import Tensor, nn
 
+from dyc.layers.checks import check_features, check_kind, check_size
 from dyc.layers.masked_conv import MaskedConv2d
-from ops import ArgumentError, IntPair, rewire_channels, rewire_eager
+from ops import ArgumentError, IntPair, padding_pair, pair, positive_int, rewire_channels, rewire_eager
 
 
 class _WithoutGradient(torch.autograd.Function):
@@ -85,6 +86,14 @@ class SelectiveConv2d(nn.Module):
         drop_rate: float = 0.0,
     ):
         super().__init__()
+        positive_int("in_channels", in_channels)
+        positive_int("out_channels", out_channels)
+        kernel_size, stride = pair("kernel_size", kernel_size, 1), pair("stride", stride, 1)
+        dilation = pair("dilation", dilation, 1)
+        if (
+            not isinstance(padding, str) or padding != "same" or stride != (1, 1)
+        ):  # torch.nn.Conv2d has "same" for kernels of even extent too
+            padding = padding_pair(padding, kernel_size, stride, dilation)
         conv = MaskedConv2d(in_channels, out_channels, kernel_size, stride, padding, dilation, 1, bias)
         self._assemble(nn.BatchNorm2d(in_channels), nn.ReLU(inplace=True), conv, reallocate, drop_rate)
 
@@ -170,6 +179,10 @@ class SelectiveConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C_in, H, W)`` to ``(B, C_out, H', W')``, or one image without ``B``."""
+        if not torch.jit.is_scripting():
+            check_features(x, self.conv.in_channels)
+            check_kind(x, self.conv.weight)
+            check_size(x, self.conv)
         # BatchNorm and the operators take batches.
         return self._batch(x.unsqueeze(0)).squeeze(0) if x.dim() == 3 else self._batch(x)
 

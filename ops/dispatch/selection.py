@@ -14,7 +14,7 @@ from ops import no_samples
 from ops.dispatch.backend import Backend
 from ops.dispatch.operators import DEPTHWISE, DYNAMIC_DEPTHWISE, FEATURE_MIXING, PER_SAMPLE
 from ops.dispatch.problem import Problem
-from ops.dispatch.registry import backend_lacks, backends, chosen_state, in_order, registered
+from ops.dispatch.registry import backend_lacks, backends, check_backend_name, chosen_state, in_order, registered
 from ops.errors import BackendUnavailable
 
 
@@ -72,6 +72,7 @@ def _in_a_program() -> bool:
 
 def _select(problem: Problem, name: str) -> Choice:
     preferred, _ = chosen_state()
+    check_backend_name(name)
     if name == "auto" and backend_lacks(preferred, problem.operator) is None:
         name = preferred
     if name == "auto":

@@ -159,7 +159,8 @@ struct Rewire : Function<Rewire> {
       out = rewire(x, slots, sources, shift);
       if (shift.requires_grad()) kept = x, rows = sources;
     } else {
-      out = run(x, slots, sources, shift, &kept, &rows);
+      // Past the dispatcher, which would have resolved views whose sign is a note beside the values.
+      out = run(x.resolve_neg(), slots.resolve_neg(), sources.resolve_neg(), shift.resolve_neg(), &kept, &rows);
     }
     ctx->save_for_backward({slots, sources, shift, kept, rows});
     ctx->saved_data["last"] = prefers_channels_last(x);
