@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ops import ArgumentError, BackendUnavailable
+from lightning_modules.errors import ArgumentError, BackendUnavailable
 
 
 def user_error(error: BaseException) -> str | None:
