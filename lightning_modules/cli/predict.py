@@ -91,7 +91,8 @@ def _predict(options: argparse.Namespace) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
         except BaseException:
-            progress.say(f"stopped; {progress.done:,} of {len(paths):,} images are written")
+            if progress.done:
+                progress.say(f"stopped; {progress.done:,} of {len(paths):,} images are written")
             raise
         finally:
             batches.close()
@@ -153,7 +154,11 @@ def _opened(path: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     with path.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        yield file
+        try:
+            yield file
+        finally:
+            if file.tell() == 0:  # the first batch failed; a next try finds no file in its way
+                path.unlink()
 
 
 @contextmanager

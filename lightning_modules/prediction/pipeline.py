@@ -2,8 +2,8 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,9 @@ import numpy as np
 from lightning_modules.data.decode import UnusableImage, read_image
 from lightning_modules.data.preparation import Preparation
 from lightning_modules.errors import ArgumentError
+
+CHUNK = 8
+"""Images that a thread hands over at once: one by one, small images cost more to hand over than to read."""
 
 
 class Predicted(NamedTuple):
@@ -34,7 +37,7 @@ def read_input(path: str, prepare: Preparation) -> np.ndarray | str:
 
 
 def predict_images(
-    paths: Iterable[str],
+    paths: Sequence[str],
     prepare: Preparation,
     run: Callable[[np.ndarray], np.ndarray],
     batch_size: int,
@@ -51,8 +54,7 @@ def predict_images(
     """
     batch: list[tuple[str, np.ndarray | str]] = []
     full = 0
-    workers = workers or len(os.sched_getaffinity(0))
-    for path, found in _read_ahead(paths, prepare, workers, 2 * batch_size + workers):
+    for path, found in _read_ahead(paths, prepare, workers or len(os.sched_getaffinity(0)), batch_size):
         batch.append((path, found))
         full += not isinstance(found, str)
         if full == batch_size:
@@ -60,6 +62,28 @@ def predict_images(
             batch, full = [], 0
     if batch:
         yield _finished(batch, run)
+
+
+def _read_ahead(
+    paths: Sequence[str], prepare: Preparation, workers: int, batch_size: int
+) -> Iterator[tuple[str, np.ndarray | str]]:
+    """Yield images with their inputs, in order; the threads are two batches ahead."""
+
+    def read(start: int) -> list[tuple[str, np.ndarray | str]]:
+        return [(path, read_input(path, prepare)) for path in paths[start : start + chunk]]
+
+    chunk = min(CHUNK, -(-batch_size // workers))
+    ahead = -(-2 * batch_size // chunk) + workers
+    starts = iter(range(0, len(paths), chunk))
+    pool = ThreadPoolExecutor(workers)
+    try:
+        pending = deque(pool.submit(read, start) for _, start in zip(range(ahead), starts))
+        while pending:
+            found = pending.popleft().result()
+            pending.extend(pool.submit(read, start) for _, start in zip(range(1), starts))
+            yield from found
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _finished(
@@ -71,24 +95,6 @@ def _finished(
     return [
         Predicted(path, None, found) if isinstance(found, str) else Predicted(path, next(rows)) for path, found in batch
     ]
-
-
-def _read_ahead(
-    paths: Iterable[str], prepare: Preparation, workers: int, ahead: int
-) -> Iterator[tuple[str, np.ndarray | str]]:
-    """Yield images with their inputs, in order; threads are so many images ahead."""
-    pending: deque[tuple[str, Future]] = deque()
-    pool = ThreadPoolExecutor(workers)
-    try:
-        for path in paths:
-            pending.append((path, pool.submit(read_input, path, prepare)))
-            if len(pending) > ahead:
-                first, future = pending.popleft()
-                yield first, future.result()
-        for path, future in pending:
-            yield path, future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
