@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from support.processes import run
 
 from lightning_modules.cli import main
 from lightning_modules.cli.predict_parser import of_a_data_set
+from lightning_modules.prediction.onnx_network import OnnxNetwork
 
 ROOT = Path(__file__).parents[1]
 GREYS = {"b.png": 0, "a.png": 255, "c/d.png": 128, "c/e.png": 200}
@@ -191,8 +193,30 @@ def test_what_is_not_finite_has_no_class(folder, predict):
     write_onnx(folder / "nan.onnx", scale=float("nan"))
     status, rows, said = predict("nan.onnx", "images/a.png", "images/b.png")
     assert status == 3
-    assert [(row["class1"], row["error"]) for row in rows] == [("", "its probabilities are not finite")] * 2
-    assert "; 2 of them have no class, as their probabilities are not finite\n" in said
+    assert [(row["class1"], row["error"]) for row in rows] == [("", "probabilities are not finite")] * 2
+    assert "; 2 of them have no class, as probabilities are not finite\n" in said
+
+
+@pytest.mark.parametrize(
+    ("number", "ends"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)], ids=["SIGTERM", "SIGINT"]
+)
+def test_a_signal_keeps_what_was_written(folder, monkeypatch, capsys, number, ends):
+    original, done, handler = OnnxNetwork.__call__, [], signal.getsignal(signal.SIGTERM)
+
+    def signalled(network, images):
+        done.append(len(images))
+        if len(done) == 2:
+            signal.raise_signal(number)
+        return original(network, images)
+
+    monkeypatch.setattr(OnnxNetwork, "__call__", signalled)
+    with pytest.raises(ends) as stop:
+        main(["predict", "net.onnx", "images", "images", "images", "--batch_size=3", "--output=out.csv"])
+    assert number != signal.SIGTERM or stop.value.code == 143
+    assert done == [3, 3]
+    assert len(Path("out.csv").read_text().splitlines()) == 1 + 3
+    assert capsys.readouterr().err == "stopped; 3 of 12 images are written\n"
+    assert signal.getsignal(signal.SIGTERM) == handler
 
 
 def test_names_of_files_that_are_not_utf8(folder, predict, write_image):

@@ -9,8 +9,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -59,34 +61,20 @@ def _predict(options: argparse.Namespace) -> int:
     from lightning_modules.prediction.inputs import named_images
     from lightning_modules.prediction.pipeline import predict_images
     from lightning_modules.prediction.progress import Progress
-    from lightning_modules.prediction.table import NOT_FINITE, ROWS, rank
 
     paths = named_images(options.images)
     network = _network(options)
     given = {name: getattr(options, name) for name in ("input_size", "mean", "std", "interpolation", "crop_pct")}
-    prepare = complete_preparation(
-        network.preparation, {**given, "class_names": _class_names(options.class_names)}, network.path
-    )
+    given["class_names"] = _class_names(options.class_names)
+    prepare = complete_preparation(network.preparation, given, network.path)
     network.check_size(prepare.input_size)
     batch_size = _batch_size(options.batch_size, network)
-    table, unread, not_finite = None, 0, 0
     with _ended_by_sigterm(), _opened(options.output) as file:
         progress = Progress(len(paths), line=not file.isatty())
-        batches = predict_images(paths, prepare, network, batch_size, options.workers)
         try:
-            for batch in batches:
-                if table is None:
-                    names = _names(prepare.class_names, batch, network.path)
-                    table = ROWS[options.format](file, min(options.top, len(names)) if names else options.top)
-                for path, probabilities, error in batch:
-                    ranked = None if probabilities is None else rank(probabilities, names, options.top)
-                    table.write(path, ranked, error if probabilities is None else NOT_FINITE)
-                    unread += probabilities is None
-                    not_finite += probabilities is not None and ranked is None
-                    if error:
-                        progress.say(f"not read: {path}: {error}")
-                file.flush()
-                progress.advance(len(batch))
+            with closing(predict_images(paths, prepare, network, batch_size, options.workers)) as batches:
+                names_of = partial(_names, prepare.class_names, path=network.path)
+                without = _write(batches, file, options, names_of, progress)
         except BrokenPipeError:  # whoever read the rows has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
@@ -94,19 +82,45 @@ def _predict(options: argparse.Namespace) -> int:
             if progress.done:
                 progress.say(f"stopped; {progress.done:,} of {len(paths):,} images are written")
             raise
-        finally:
-            batches.close()
-    progress.say(_summary(progress, unread, not_finite, options.output))
-    return UNREAD if unread or not_finite else 0
-
-
-def _summary(progress: Any, unread: int, not_finite: int, output: Path | None) -> str:
     text = f"{progress.done:,} images in {progress.seconds:.1f} s, {progress.rate:,.1f} images/s"
-    if unread:
-        text += f"; {unread:,} of them could not be read"
-    if not_finite:
-        text += f"; {not_finite:,} of them have no class, as their probabilities are not finite"
-    return text if output is None else f"{text}; predictions: {output}"
+    text += "".join(f"; {count:,} of them {why}" for why, count in without.items())
+    progress.say(text if options.output is None else f"{text}; predictions: {options.output}")
+    return UNREAD if without else 0
+
+
+def _write(
+    batches: Iterable[Sequence[Any]],
+    file: TextIO,
+    options: argparse.Namespace,
+    names_of: Callable[[int], list[str]],
+    progress: Any,
+) -> Counter[str]:
+    """Write the rows, and count the images without a class by the reason.
+
+    Args:
+        batches: What was predicted.
+        file: Where to.
+        options: Their format and the number of classes per image.
+        names_of: Returns the names of so many classes.
+        progress: Is told of every batch and of images that cannot be read.
+    """
+    from lightning_modules.prediction.table import NOT_FINITE, ROWS, rank
+
+    table, without = None, Counter()
+    for batch in batches:
+        if table is None:  # all but the last batch have an image that was read
+            names = names_of(next((len(each.probabilities) for each in batch if not each.error), 0))
+            table = ROWS[options.format](file, min(options.top, len(names) or options.top))
+        for path, probabilities, error in batch:
+            ranked = None if error else rank(probabilities, names, options.top)
+            table.write(path, ranked, error or NOT_FINITE)
+            if error:
+                progress.say(f"not read: {path}: {error}")
+            if ranked is None:
+                without["could not be read" if error else f"have no class, as {NOT_FINITE}"] += 1
+        file.flush()
+        progress.advance(len(batch))
+    return without
 
 
 def _network(options: argparse.Namespace) -> Any:
@@ -137,12 +151,11 @@ def _class_names(path: Path | None) -> list[str] | None:
         raise ArgumentError("--class_names", f"{str(path)!r} ({error})", "a text file, a name per line") from error
 
 
-def _names(known: Sequence[str] | None, batch: Sequence[Any], path: str) -> list[str]:
-    """Return the names of the classes, or their numbers; nothing if no image of the batch was read."""
-    classes = next((len(each.probabilities) for each in batch if each.probabilities is not None), 0)
-    if known is not None and classes and len(known) != classes:
-        raise ArgumentError("class_names", f"{len(known)} names", f"{classes}, the outputs of {path!r}")
-    return list(known or map(str, range(classes)))
+def _names(known: Sequence[str] | None, count: int, path: str) -> list[str]:
+    """Return the names of so many classes, or their numbers; a count of 0 means that no image could be read."""
+    if known is not None and count and len(known) != count:
+        raise ArgumentError("class_names", f"{len(known)} names", f"{count}, the outputs of {path!r}")
+    return list(known or map(str, range(count)))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TextIO
 
 import numpy as np
 
-NOT_FINITE = "its probabilities are not finite"
+NOT_FINITE = "probabilities are not finite"
 
 Ranked = list[tuple[str, float]]
 """Names of classes with their probabilities, the most probable one first."""
