@@ -244,6 +244,7 @@ def test_names_of_files_that_are_not_utf8(folder, predict, write_image):
         (["--config", "x.yaml", "--ckpt_path=last"], True),
         (["-c", "x.yaml", "--help"], True),
         (["--wandb", "disabled", "--ckpt_path=last"], True),
+        (["--trainer", "x.yaml", "--ckpt_path=last"], True),
     ],
 )
 def test_without_images_they_are_those_of_the_data_set(argv, data_set):

@@ -10,7 +10,10 @@ from lightning_modules.cli.imports import add_import
 FORMATS = ("csv", "jsonl")
 ONNX = ".onnx"
 
-LIGHTNING = ("-c", "--config", "--seed_everything", "--return_predictions", "--weights_only", "--print_config")
+LIGHTNING = {
+    *("-c", "--config", "--print_config", "--model", "--data", "--trainer"),
+    *("--seed_everything", "--return_predictions", "--weights_only"),
+}
 """Options of Lightning's command, beside those with a dot in their names and those of W&B."""
 
 SHARED = {"--ckpt_path", "--name", "--runs", "--import"}
@@ -94,7 +97,7 @@ def of_a_data_set(argv: Sequence[str]) -> bool:
     """
     if argv and not argv[0].startswith("-"):
         return False
-    names = {argument.partition("=")[0] for argument in argv if argument.startswith("-")}
+    names = {argument.partition("=")[0].removesuffix("+") for argument in argv if argument.startswith("-")}
     if any("." in name or name in LIGHTNING or name.startswith("--wandb") for name in names):
         return True
     if not names <= SHARED:

@@ -83,7 +83,7 @@ def _runtime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        sentence = "onnxruntime, which runs ONNX files, is not installed: pip install onnxruntime"
+        sentence = "onnxruntime, which runs ONNX files, is not installed: pip install onnxruntime, or 'dyc[export]'"
         raise ArgumentError("model", sentence=sentence) from error
     return onnxruntime
 
