@@ -202,6 +202,8 @@ def test_a_network_of_nans_has_no_accuracy_and_predicts_no_class(trained, tmp_pa
     assert main(["predict", *options, "--trainer.limit_predict_batches=1"]) == 0
     assert "16 of 16 images have no class, as their probabilities are not finite" in capsys.readouterr().err
     found = rows(tmp_path / "runs/run/version_0/predictions.csv")
+    reasons = {row.pop("error") for row in found}
+    assert reasons == {"probabilities are not finite"}
     assert {value for row in found for key, value in row.items() if key != "image"} == {""}
 
 

@@ -15,6 +15,7 @@ import torch
 from support.processes import run
 
 from lightning_modules.cli import main
+from lightning_modules.cli.predict_parser import of_a_data_set
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("ops", "dyc", "lightning_modules", "experiments", "tests")
@@ -154,7 +155,7 @@ class Parsed(Exception):
 def parse(command: str) -> None:
     """Read a command's arguments and stop; raise what ends it: Parsed, or SystemExit where it prints something."""
     argv = shlex.split(command)[1:]
-    if argv[0] in TRAINING:
+    if argv[0] in TRAINING and (argv[0] != "predict" or of_a_data_set(argv[1:])):
         if "--ckpt_path" in argv:  # needs the run of the first line; parsing is what is tested here
             at = argv.index("--ckpt_path")
             del argv[at : at + 2]

@@ -1,7 +1,5 @@
 """Write what ``predict`` finds as a table."""
 
-import csv
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +9,13 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from lightning_modules.prediction.table import NOT_FINITE, CsvRows, rank
+
 
 class PredictionTable(BasePredictionWriter):
     """Write a CSV with one row per image: its path or number, and its most probable classes with probabilities.
 
-    Where the probabilities of an image are not finite, its row has its name alone.
+    Where the probabilities of an image are not finite, its row has its name and says so in the column ``error``.
 
     Args:
         path: The file.
@@ -34,9 +34,8 @@ class PredictionTable(BasePredictionWriter):
         self._written = self._not_finite = 0
         self.top = min(self.top, pl_module.num_classes)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        columns = [f"{kind}{k}" for k in range(1, self.top + 1) for kind in ("class", "probability")]
         with self.path.open("w", newline="") as file:
-            csv.writer(file).writerow(["image", *columns])
+            CsvRows(file, self.top)
 
     def write_on_batch_end(
         self,
@@ -50,15 +49,12 @@ class PredictionTable(BasePredictionWriter):
     ) -> None:
         """Add the rows of one batch of probabilities ``(B, num_classes)``."""
         names = trainer.datamodule.class_names or [str(i) for i in range(pl_module.num_classes)]
-        probabilities, classes = prediction.float().topk(self.top, dim=1)
         with self.path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            for row in zip(classes.tolist(), probabilities.tolist()):
-                pairs = [value for k, p in zip(*row) for value in (names[k], f"{p:.6f}")]
-                if not all(map(math.isfinite, row[1])):  # NaN sorts first
-                    self._not_finite += 1
-                    pairs = [""] * len(pairs)
-                writer.writerow([self._items[self._written], *pairs])
+            table = CsvRows(file, self.top, head=False)
+            for probabilities in prediction.float().cpu().numpy():
+                ranked = rank(probabilities, names, self.top)
+                self._not_finite += ranked is None
+                table.write(self._items[self._written], ranked, NOT_FINITE)
                 self._written += 1
         if trainer.received_sigterm and not trainer.predict_loop.batch_progress.is_last_batch:
             # Lightning looks for it in the loops of training and evaluation alone.

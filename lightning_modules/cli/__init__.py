@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 
+from lightning_modules.errors import unknown_name
+
 COMMANDS = {
     "fit": ("lightning_modules.cli.training", "train a network, then test it"),
     "validate": ("lightning_modules.cli.training", "evaluate a checkpoint on the validation split"),
     "test": ("lightning_modules.cli.training", "evaluate a checkpoint on the test split"),
-    "predict": ("lightning_modules.cli.training", "write the class probabilities of images to a CSV file"),
+    "predict": ("lightning_modules.cli.predict", "name the most probable classes of images, in CSV or JSON Lines"),
     "compact": ("lightning_modules.cli.compact", "remove the closed channels of a trained selective network"),
     "compare": ("experiments.compare.command", "compare training runs, those of several seeds as one"),
     "models": ("lightning_modules.cli.models", "list the networks with parameters and MACs"),
@@ -45,7 +47,7 @@ def _fit(argv: Sequence[str]) -> ModuleType:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0, or 2 for an error that the user can put right.
+    """Run one command and return its exit status: the command's, or 2 for an error that the user can put right.
 
     Without ``argv``, as the console script calls it, Ctrl-C shows no traceback. The process still ends by the signal,
     and not by ``sys.exit(130)``: a shell shows 130 for both, but goes on with its loop after the latter.
@@ -71,11 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             install()
             return 0
         if argv[0] not in COMMANDS:
-            from ops import unknown_name  # with PyTorch, which --help need not wait for
-
             raise unknown_name("command", argv[0], COMMANDS)
         command = import_module(COMMANDS[argv[0]][0]) if argv[0] != "fit" else _fit(argv)
-        command.main(argv)
+        return command.main(argv) or 0
     except Exception as error:
         from lightning_modules.cli.errors import said_by_another, user_error
 
@@ -89,4 +89,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         if console:
             sys.excepthook = lambda *_: None
         raise
-    return 0

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-# ``ops`` is imported where an error is made: it brings PyTorch along, which takes seconds that --help need not wait.
+from lightning_modules.errors import ArgumentError, unknown_name
 
 LARGEST_SEED = 2**32 - 1
 
@@ -20,8 +20,6 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str):
         """Raise :class:`ops.ArgumentError`."""
-        from ops import ArgumentError
-
         raise ArgumentError(unrecognized(message, self) or message.removeprefix("argument "))
 
 
@@ -116,8 +114,6 @@ def one_of(names: Iterable[str], listing: str | None = None) -> Callable[[str], 
 
     def check(text: str) -> str:
         if text not in names:
-            from ops import unknown_name
-
             error = unknown_name("", text, names, listing=listing)
             raise argparse.ArgumentTypeError(str(error).removeprefix(": "))
         return text
@@ -140,8 +136,6 @@ def check_new_file(argument: str, path: Path | None) -> None:
     """Raise unless a file can be made at the path."""
     if path is None:
         return
-    from ops import ArgumentError
-
     if path.exists():
         raise ArgumentError(argument, repr(str(path)), "a file that does not exist yet")
     if not path.parent.is_dir():

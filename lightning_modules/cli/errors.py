@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ops import ArgumentError, BackendUnavailable
+from lightning_modules.errors import ArgumentError, BackendUnavailable
+
+NEEDED = ("torch", "timm", "lightning")
+"""Packages that are missing only where this one was installed without what it needs."""
 
 
 def user_error(error: BaseException) -> str | None:
@@ -22,6 +25,8 @@ def user_error(error: BaseException) -> str | None:
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
             place = f" for {cause.filename!r}" if cause.filename else ""
             return f"{cause.strerror}{place}; free some space"  # LastCheckpoint says how to go on with a training
+        if isinstance(cause, ModuleNotFoundError) and cause.name in NEEDED:
+            return f"{cause.name} is not installed, which all commands need but `dyc predict` with an ONNX file"
         if type(cause).__name__ == "MisconfigurationException":  # importing Lightning to compare classes takes seconds
             return f"trainer: {_one_line(cause)}"
     return None

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
+from lightning_modules.errors import ArgumentError
 
 HELP = (
     "A Python file or module of yours to import first, with models, attentions, backends or callbacks; may be repeated."
@@ -23,9 +23,7 @@ HELP = (
 
 
 def refused(*got_and_need: str, **sentence: str) -> ValueError:
-    """Return an :class:`ops.ArgumentError` of the option; PyTorch is not loaded before there is one."""
-    from ops import ArgumentError
-
+    """Return an :class:`ops.ArgumentError` of the option."""
     return ArgumentError("import", *got_and_need, **sentence)
 
 
@@ -82,6 +80,8 @@ def _take(argv: Sequence[str], *options: str) -> tuple[list[str], list[str]]:
 
 def read_config(file: Path) -> dict[str, Any]:
     """Return what a configuration file holds; nothing for one that the parser will refuse, with its reason."""
+    import yaml  # not needed to predict by an ONNX file
+
     try:
         content = yaml.safe_load(file.read_text())
     except (OSError, ValueError, yaml.YAMLError):

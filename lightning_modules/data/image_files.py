@@ -14,35 +14,15 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from lightning_modules.data.decode import UnusableImage, read_image, to_8_bits
+from lightning_modules.data.find_images import EXTENSIONS, describe_left_out, find_images
 from lightning_modules.seeding import seed_generators
 from ops import ArgumentError
-
-EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""The ends of the names of files that are taken for images, in lower or upper case."""
-
-
-def find_images(folder: Path, left_out: Counter[str]) -> list[str]:
-    """Return every image below a folder, sorted, and count other files by extension; what is hidden does not count."""
-    found = []
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            # Archives made on macOS hold a hidden ._NAME.jpg, which is not an image, beside every NAME.jpg.
-            if name.startswith("."):
-                continue
-            extension = os.path.splitext(name)[1].lower()
-            if extension in EXTENSIONS:
-                found.append(os.path.join(parent, name))
-            else:
-                left_out[extension or "without extension"] += 1
-    return sorted(found)
 
 
 def warn_of_left_out(place: str, left_out: Counter[str], why: str) -> None:
     """Say how many files were left out, by extension."""
     if left_out:
-        kinds = ", ".join(f"{count:,} {extension}" for extension, count in sorted(left_out.items()))
-        rank_zero_warn(f"{place}: {left_out.total():,} left out, {why}: {kinds}")
+        rank_zero_warn(f"{place}: {describe_left_out(left_out, why)}")
 
 
 class FileReader(Reader):
