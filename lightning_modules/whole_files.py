@@ -1,40 +1,15 @@
-"""Files that are written whole or not at all: a full disk or a kill leaves the one before."""
+"""Checkpoints that are written whole or not at all: a full disk or a kill leaves the one before."""
 
-import errno
-import os
 import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from dyc.whole_files import NO_SPACE, written_whole
 from ops import ArgumentError
-
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-"""Error numbers of a full disk, and of a user's share of it that is used up."""
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing; whoever reads meanwhile, or after a failure, finds the file that was there before.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
-    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}")  # on the same disk, or else renaming would copy
-    try:
-        with unfinished.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def save_whole(value: Any, path: Path) -> None:
