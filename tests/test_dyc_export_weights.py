@@ -261,7 +261,7 @@ class TestConfig:
         data = timm.data.resolve_model_data_config(loaded)
         assert data["input_size"] == (1, 48, 40) or list(data["input_size"]) == [1, 48, 40]
         assert (list(data["mean"]), list(data["std"])) == ([0.3], [0.4])
-        assert (data["interpolation"], data["crop_pct"], data["crop_mode"]) == ("bilinear", 1.0, "center")
+        assert (data["interpolation"], data["crop_pct"], data["crop_mode"]) == ("bilinear", 0.875, "center")
         assert list(loaded.pretrained_cfg["label_names"]) == ["a", "b", "c", "d"]
 
     @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import timm
 import torch
 from support import selective_training
 
@@ -56,11 +57,24 @@ def test_compact_network_is_compared_and_written(trained, monkeypatch, capsys):
     assert "--output: got 'narrow.pt2'; need a file that does not exist yet" in capsys.readouterr().err
 
 
+def test_compact_network_as_a_folder_of_weights(trained, monkeypatch, capsys):
+    folder, network = trained
+    monkeypatch.chdir(folder)
+    assert main(["compact", "--name", "narrow", "--batch", "1", "--seconds", "0.01", "--output", "narrow"]) == 0
+    assert 'timm.create_model("local-dir:narrow", pretrained=True)' in capsys.readouterr().out
+    loaded = timm.create_model("local-dir:narrow", pretrained=True).eval()
+    x = torch.randn(2, 1, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(x), network(x), rtol=1e-4, atol=1e-5)
+    assert loaded.pretrained_cfg["mean"] == [0.3054]
+    assert "digits" in (folder / "narrow/README.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
         (["--name", "plain"], "model: got a network without selective layers"),
-        (["--name", "narrow", "--output", "x.onnx"], "need a file name that ends with .pt2"),
+        (["--name", "narrow", "--output", "x.onnx"], "need a file name that ends with .pt2, or a folder of weights"),
         (["--name", "narrow", "--keep_below", "2"], "need a share in [0, 1)"),
         (["--name", "nothing"], "ckpt_path: got 'last', but runs/nothing has none"),
     ],

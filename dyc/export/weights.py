@@ -8,6 +8,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.data.constants import DEFAULT_CROP_PCT
 from timm.models._hub import save_config_for_hf
 from torch import Tensor, nn
 
@@ -46,7 +47,7 @@ def save_weights(
         folder: The folder, which does not exist or is empty.
         preparation: How images are prepared: ``input_size`` ``[C, H, W]``, ``mean``, ``std``, ``interpolation``,
             ``crop_pct``, ``crop_mode`` and ``class_names``; what is left out or None is what timm says of the network.
-            A ``crop_pct`` that is given as None means whole images, 1.0.
+            A ``crop_pct`` that is given as None means 0.875.
         card: What the model card says about data, training, results and licence.
 
     Returns:
@@ -125,7 +126,7 @@ def _save_config(
     if preparation.get("input_size"):
         data["input_size"] = tuple(preparation["input_size"])
     if "crop_pct" in preparation:
-        data["crop_pct"] = preparation["crop_pct"] or 1.0
+        data["crop_pct"] = preparation["crop_pct"] or DEFAULT_CROP_PCT
     settings = {"architecture": architecture, **({"label_names": list(names)} if names else {})}
     try:
         save_config_for_hf(model, str(path), model_config=settings, model_args=arguments, data_config=data)
