@@ -1,6 +1,7 @@
 """What a checkpoint of ``dyc fit`` and the files of its run say for a model card."""
 
 import csv
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -28,9 +29,11 @@ def card_of(path: Path, checkpoint: Mapping[str, Any], **said: Any) -> ModelCard
     name = str(data.get("dataset") or "")
     dataset = name.removeprefix("torch/").removeprefix(HUB)
     if name == "folder" and data.get("root"):
-        dataset = Path(data["root"]).resolve().name  # the path itself is nobody's business
+        dataset = Path(data["root"]).resolve().name
+    # Of local-dir:PATH, as of a folder of images, the path itself is nobody's business.
+    title = title_of({**hparams, "model": re.split("[:/]", hparams["model"])[-1]})
     card = ModelCard(
-        title=f"{title_of(hparams)} on {dataset}" if dataset else title_of(hparams),
+        title=f"{title} on {dataset}" if dataset else title,
         dataset=dataset,
         hub_dataset=name.removeprefix(HUB) if name.startswith(HUB) else "",
         recipe=_recipe(hparams, data, checkpoint),

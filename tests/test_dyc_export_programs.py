@@ -54,6 +54,11 @@ def layer() -> nn.Module:
     return nn.Sequential(first, nn.BatchNorm2d(6), second, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
 
 
+def plain() -> nn.Module:
+    """Return a network that is exported at once."""
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
+
+
 def test_any_batch_and_size(tmp_path):
     network = layer()
     written = save_pt2(network, tmp_path / "layer.pt2", image=(3, 16, 16))
@@ -76,10 +81,10 @@ def test_a_network_that_takes_one_size_is_written_for_it(tmp_path):
 
 
 def test_modes_and_random_numbers_are_kept(tmp_path):
-    network = layer().train()
+    network = plain().train()
     network[1].eval()
     state = torch.get_rng_state()
-    save_pt2(network, tmp_path / "layer.pt2", image=(3, 16, 16))
+    save_pt2(network, tmp_path / "plain.pt2", image=(3, 8, 8))
     assert torch.equal(torch.get_rng_state(), state)
     assert [network.training, network[0].training, network[1].training] == [True, True, False]
 
@@ -111,9 +116,16 @@ def test_wrong_arguments(tmp_path, path, image, argument):
         save_pt2(layer(), tmp_path / path, image=image)
 
 
-def test_a_file_that_cannot_be_written(tmp_path, raises):
-    with raises("path", "No such file or directory", "a file that can be written"):
-        save_pt2(layer(), tmp_path / "none/layer.pt2", image=(3, 16, 16))
+def test_a_file_that_cannot_be_written(tmp_path, raises, monkeypatch):
+    with raises("path", "whose folder does not exist", "a file in a folder that exists"):
+        save_pt2(plain(), tmp_path / "none/plain.pt2", image=(3, 8, 8))
+
+    def fail(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(programs, "written_whole", fail)
+    with raises("path", "No space left on device", "with enough space"):
+        save_pt2(plain(), tmp_path / "plain.pt2", image=(3, 8, 8))
 
 
 def test_no_compiler(tmp_path, raises, monkeypatch):
@@ -124,7 +136,7 @@ def test_no_compiler(tmp_path, raises, monkeypatch):
 
     monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", fail)
     with raises("aoti", "no C++ compiler", "a C++ compiler, such as g++"):
-        save_aoti(layer(), tmp_path / "layer.pt2", image=(3, 16, 16))
+        save_aoti(plain(), tmp_path / "plain.pt2", image=(3, 8, 8))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,11 +2,14 @@
 
 import json
 import os
+from pathlib import Path
 
+import huggingface_hub.hf_api
 import pytest
 import timm
 import torch
 from huggingface_hub import CommitOperationAdd, HfApi, ModelCard, metadata_load
+from safetensors.torch import load_file
 from torch import nn
 
 import dyc
@@ -69,15 +72,16 @@ def assert_same_outputs(loaded: nn.Module, model: nn.Module, *size: int) -> None
 
 
 class TestReadAgain:
-    def test_a_registered_network(self, name_of_any, images, tmp_path):
-        model = timm.create_model(name_of_any, num_classes=4).eval()
+    def test_a_registered_network(self, family, images, tmp_path):
+        model = timm.create_model(family, num_classes=4).eval()
         dyc.set_temperature(model, 2.5)
-        assert save_weights(model, tmp_path / "saved") == 0
+        size = tuple(images(family).shape[1:])
+        assert save_weights(model, tmp_path / "saved", preparation={"input_size": size}) == 0
         loaded = again(tmp_path / "saved")
-        assert loaded.default_cfg["architecture"] == name_of_any
-        assert loaded(images(name_of_any)).shape == (2, 4)
-        for name, value in model.state_dict().items():
-            assert torch.equal(loaded.state_dict()[name], value)
+        assert loaded.default_cfg["architecture"] == family
+        assert loaded(images(family)).shape == (2, 4)
+        for name, value in loaded.state_dict().items():
+            assert torch.equal(model.state_dict()[name], value)
 
     @pytest.mark.parametrize(
         ("attention", "kwargs"),
@@ -140,7 +144,6 @@ class TestReadAgain:
 
     def test_shared_layers(self, tmp_path):
         model = timm.create_model(RESNET, num_classes=4)
-        model.layer4 = model.layer4
         model.alias = model.fc
         with pytest.raises(ValueError, match="changed by hand"):
             save_weights(model, tmp_path / "saved")  # nothing makes the second name again
@@ -408,12 +411,27 @@ class TestTheHub:
         assert "import dyc" not in text  # timm alone creates it
 
     def test_the_folder_is_ready_to_be_uploaded(self, folder, monkeypatch):
-        sent = {}
+        sent, cards = {}, []
+        monkeypatch.setattr(huggingface_hub.hf_api, "is_xet_available", lambda: False, raising=False)
+        monkeypatch.setattr(HfApi, "_validate_yaml", lambda self, content, **options: cards.append(content))
         monkeypatch.setattr(HfApi, "create_commit", lambda self, **options: sent.update(options))
-        try:
-            HfApi().upload_folder(repo_id="owner/name", folder_path=folder)
-        except AttributeError:  # of the answer, of which there is none
-            assert sent
+        HfApi().upload_folder(repo_id="owner/name", folder_path=folder)
         files = {operation.path_in_repo: operation for operation in sent["operations"]}
         assert files.keys() == {"README.md", "config.json", "model.safetensors"}
         assert all(isinstance(each, CommitOperationAdd) and each.upload_info.size > 0 for each in files.values())
+        assert cards == [(folder / "README.md").read_text()]  # what the Hub is asked to check
+
+    def test_timm_uploads_the_same_weights(self, folder, monkeypatch, tmp_path):
+        def uploaded(self, *, folder_path, **options):
+            return load_file(Path(folder_path) / "model.safetensors")
+
+        class Made:
+            repo_id = "owner/name"
+
+        monkeypatch.setattr(HfApi, "create_repo", lambda self, *args, **options: Made)
+        monkeypatch.setattr(HfApi, "file_exists", lambda self, **options: True)
+        monkeypatch.setattr(HfApi, "upload_folder", uploaded)
+        sent = timm.models.push_to_hf_hub(again(folder), "owner/name", safe_serialization=True)
+        saved = load_file(folder / "model.safetensors")
+        assert sent.keys() == saved.keys()
+        assert all(torch.equal(sent[name], saved[name]) for name in saved)

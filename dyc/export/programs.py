@@ -116,6 +116,8 @@ def _checked(network: nn.Module, path: str | Path, image: tuple[int, int, int]) 
     path = Path(path)
     if path.suffix != SUFFIX:
         raise ArgumentError("path", repr(str(path)), f"a file name that ends with {SUFFIX}")
+    if not path.parent.is_dir():  # known before minutes are spent
+        raise ArgumentError("path", f"{str(path)!r}, whose folder does not exist", "a file in a folder that exists")
     return path
 
 
@@ -236,7 +238,7 @@ def _difference(
             if not isinstance(want, Tensor):
                 raise ArgumentError("network", f"one that returns a {type(want).__name__}", "one that returns a tensor")
             difference = float((got - want).abs().max() / want.abs().max().clamp_min(torch.finfo(want.dtype).tiny))
-            if not difference <= ALLOWED_DIFFERENCE:
+            if not difference <= max(ALLOWED_DIFFERENCE, 4 * torch.finfo(want.dtype).eps):
                 where = f"for {batch} images of {' x '.join(map(str, size))}"
                 sentence = f"its program differs by {difference:.1e} of the largest output {where}"
                 raise ArgumentError("network", sentence=sentence)
