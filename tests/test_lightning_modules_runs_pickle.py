@@ -79,7 +79,7 @@ def test_files_of_weights(weights, harm, raises):
         timm.create_model("dyc_mobilenetv2_cifar", checkpoint_path=weights)
     with raises("checkpoint_path", "no file of weights alone (weights_only=True blocked", "a whole file of weights"):
         dyc.create_dynamic(NAME, where="blocks", num_classes=10, checkpoint_path=weights)
-    with raises("model.model_kwargs", "weights_only=True blocked", f"arguments that {NAME} takes"):
+    with raises("model.model_kwargs.checkpoint_path", "weights_only=True blocked", "a file of weights"):
         ImageClassifier(NAME, {"checkpoint_path": str(weights)}, num_classes=10)
     assert not harm.exists()
 
