@@ -4,6 +4,7 @@
 network by it once ``dyc`` is imported.
 """
 
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,7 +27,8 @@ FORMAT = 1
 
 
 def _dynamic(model: nn.Module, layers: list[str], **settings: Any) -> None:
-    make_dynamic(model, where=_among(layers), **settings)
+    # Of the kernels nothing is to be kept: the weights are loaded.
+    make_dynamic(model, where=_among(layers), init="independent", **settings)
 
 
 def _selective(
@@ -88,7 +90,7 @@ def _known_steps(conversions: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Return the steps of a description that this version of the package can do."""
     found = conversions.get("format") if isinstance(conversions, Mapping) else None
     if not isinstance(found, int) or not isinstance(conversions.get("steps"), list):
-        raise ArgumentError("conversions", repr(conversions), "a description, as config.json has it")
+        raise ArgumentError("conversions", reprlib.repr(conversions), "a description, as config.json has it")
     if found > FORMAT:
         need = f"{FORMAT} or lower, which this version of dyc reads: install a newer one"
         raise ArgumentError("conversions", f"a description of format {found}", need)

@@ -80,7 +80,7 @@ def test_the_folder_is_ready_to_be_uploaded(folder, monkeypatch):
 
 
 def test_timm_uploads_the_same_weights(folder, monkeypatch, tmp_path):
-    def uploaded(*, folder_path, **options):
+    def uploaded(api, *, folder_path, **options):
         return load_file(Path(folder_path) / "model.safetensors")
 
     class Made:
