@@ -9,7 +9,7 @@ from dyc.own_packages import check_packages, warn_of_others
 warn_of_others("lightning_modules")
 check_packages("ops")  # before anything imports it
 
-from dyc import models
+from dyc import converted, models
 from dyc.analysis import attention_statistics
 from dyc.conversion.convert import make_dynamic
 from dyc.conversion.layer_table import dynamic_layers
@@ -49,6 +49,7 @@ __all__ = [
     "apply_rewiring",
     "attention_statistics",
     "compact",
+    "converted",
     "create_dynamic",
     "create_selective",
     "dynamic_layers",

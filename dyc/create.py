@@ -12,6 +12,7 @@ from dyc.conversion.where import Where
 from dyc.layers.kinds import AttentionFactory
 from dyc.selective.checkpoints import checkpoint_filter_fn
 from dyc.selective.convert import make_selective
+from dyc.weights_file import weights_file
 from ops import ArgumentError, unknown_name
 
 
@@ -37,8 +38,8 @@ def create_dynamic(
         attention: As :func:`make_dynamic`, like ``where``, ``num_kernels``, ``temperature``, ``init``,
             ``attention_kwargs``, ``backend`` and ``unsupported``.
         pretrained: Begin with timm's weights of the static network; with ``init="copy"`` the outputs are then its own.
-        checkpoint_path: File of weights, of the static network or of the dynamic one; loaded last, so that static
-            weights are copied whatever ``init`` is.
+        checkpoint_path: File of weights, or folder as :func:`dyc.export.weights.save_weights` writes it, of the static
+            network or of the dynamic one; loaded last, so that static weights are copied whatever ``init`` is.
         kwargs: What else ``timm.create_model`` takes, such as ``num_classes``, ``in_chans`` or ``features_only``.
 
     Returns:
@@ -83,7 +84,7 @@ def create_selective(
         name: Name of the network as ``timm.create_model`` takes it, with or without a tag.
         where: As :func:`make_selective`, like ``reallocate`` and ``unsupported``.
         pretrained: Begin with timm's weights of the static network; the outputs are then its own.
-        checkpoint_path: File of weights, of the static network or of the selective one.
+        checkpoint_path: File or folder of weights, of the static network or of the selective one.
         kwargs: What else ``timm.create_model`` takes, such as ``num_classes``; ``drop_rate`` is that of the classifier.
 
     Returns:
@@ -113,6 +114,28 @@ def _static(name: str, pretrained: bool, kwargs: dict) -> nn.Module:
 
 
 def _loaded(model: nn.Module, checkpoint_path: str | Path | None) -> nn.Module:
-    if checkpoint_path:
-        load_checkpoint(model, str(checkpoint_path), filter_fn=checkpoint_filter_fn)
+    if not checkpoint_path:
+        return model
+    path = weights_file(checkpoint_path)
+    if not path.is_file():  # timm would say nothing
+        raise ArgumentError("checkpoint_path", f"{str(path)!r}, which does not exist", "a file of weights")
+    try:
+        load_checkpoint(model, str(path), filter_fn=checkpoint_filter_fn)
+    except ArgumentError:
+        raise
+    except RuntimeError as error:
+        if "loading state_dict" not in str(error):
+            raise _unreadable(path, error) from error
+        first = next((line.strip() for line in str(error).splitlines()[1:] if line.strip()), "")
+        name = model.pretrained_cfg["architecture"]
+        need = f"weights of {name}, made in the same way and with as many classes"
+        raise ArgumentError("checkpoint_path", f"{str(path)!r} ({first})", need) from error
+    except Exception as error:  # zip, pickle and safetensors errors have no common type
+        raise _unreadable(path, error) from error
     return model
+
+
+def _unreadable(path: Path, error: Exception) -> ArgumentError:
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    got = f"{str(path)!r}, truncated or damaged, or no file of weights alone ({reason})"
+    return ArgumentError("checkpoint_path", got, "a whole file of weights")

@@ -275,8 +275,12 @@ class ImageClassifier(LightningModule):
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> "ImageClassifier":
-        """Return the classifier of a checkpoint, as Lightning does, but without loading pretrained weights first."""
-        return super().load_from_checkpoint(checkpoint_path, *args, **{"pretrained": False, **kwargs})
+        """Return the classifier of a checkpoint, as Lightning does, but without loading pretrained weights first.
+
+        Nothing in the file is run, wherever it comes from, unless ``weights_only=False`` says so.
+        """
+        usual = {"pretrained": False, "weights_only": True}
+        return super().load_from_checkpoint(checkpoint_path, *args, **{**usual, **kwargs})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what a running epoch adds up, and note what was imported for the network.

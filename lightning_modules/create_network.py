@@ -7,6 +7,7 @@ import timm
 from torch import nn
 
 import dyc  # also registers this package's networks with timm
+from dyc.weights_file import weights_file
 from lightning_modules.model_arguments import misspelt_arguments
 from lightning_modules.own_network import check_output
 from lightning_modules.refused_networks import refused
@@ -31,10 +32,11 @@ def build_network(
 ) -> nn.Module:
     """Create the network; what the model refuses is reported as an error of ``model.model_kwargs``."""
     kwargs = {"in_chans": in_chans, **model_kwargs}
-    path = kwargs.get("checkpoint_path")
-    if path and not Path(path).is_file():  # timm would print a line of its own
-        got = f"{str(path)!r}, which does not exist"
-        raise ArgumentError("model.model_kwargs.checkpoint_path", got, "a file of weights")
+    if path := kwargs.get("checkpoint_path"):
+        path = kwargs["checkpoint_path"] = str(weights_file(path))
+        if not Path(path).is_file():  # timm would print a line of its own
+            got = f"{path!r}, which does not exist"
+            raise ArgumentError("model.model_kwargs.checkpoint_path", got, "a file of weights")
     try:
         with misspelt_arguments(name):
             return timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **kwargs)

@@ -2,15 +2,19 @@
 
 from typing import Any
 
+from safetensors import SafetensorError
+
 from ops import ArgumentError
 
 
 def refused(name: str, model_kwargs: dict[str, Any], pretrained: bool, error: Exception) -> Exception:
     """Return the error to raise for what creating a network raised; the same one where no argument explains it."""
-    if ":" in name and isinstance(error, OSError | RuntimeError | ValueError):  # hf-hub:OWNER/NAME, local-dir:PATH
+    if ":" in name and isinstance(
+        error, OSError | RuntimeError | ValueError | SafetensorError
+    ):  # hf-hub:OWNER/NAME, local-dir:PATH
         return ArgumentError("model.model", f"{name!r} ({_reason(error)})", "a network that can be fetched")
     path = model_kwargs.get("checkpoint_path")
-    if path and isinstance(error, OSError):
+    if path and (isinstance(error, OSError | SafetensorError) or "weights_only=True blocked" in str(error)):
         return ArgumentError("model.model_kwargs.checkpoint_path", f"{path!r} ({_reason(error)})", "a file of weights")
     if path and isinstance(error, RuntimeError) and "loading state_dict" in str(error):
         first = next((line.strip() for line in str(error).splitlines()[1:] if line.strip()), _reason(error))

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import timm
 import torch
 from support import selective_training
 
@@ -56,11 +57,35 @@ def test_compact_network_is_compared_and_written(trained, monkeypatch, capsys):
     assert "--output: got 'narrow.pt2'; need a file that does not exist yet" in capsys.readouterr().err
 
 
+def test_compact_network_as_a_folder_of_weights(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shallow = {"layers": [1, 1, 1], "in_chans": 1}
+    classifier = ImageClassifier("select_densenet40", model_kwargs=shallow, num_classes=10)
+    silence(classifier.net, 0.34)
+    dyc.rewire(classifier.net, gamma=0.0, num_sources=0)
+    checkpoint = {
+        "state_dict": classifier.state_dict(),
+        "hyper_parameters": dict(classifier.hparams),
+        "datamodule_hyper_parameters": {"dataset": "digits", "image_size": 32, "mean": [0.3054], "std": [0.376]},
+        "pytorch-lightning_version": "2.6.0",
+    }
+    torch.save(checkpoint, "last.ckpt")
+    argv = ["compact", "--ckpt_path", "last.ckpt", "--batch", "1", "--seconds", "0.01", "--output", "narrow"]
+    assert main(argv) == 0
+    assert 'timm.create_model("local-dir:narrow", pretrained=True)' in capsys.readouterr().out
+    loaded = timm.create_model("local-dir:narrow", pretrained=True).eval()
+    x = torch.randn(2, 1, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(x), classifier.net.eval()(x), rtol=1e-4, atol=1e-5)
+    assert list(loaded.pretrained_cfg["mean"]) == [0.3054]
+    assert "digits" in (tmp_path / "narrow/README.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
         (["--name", "plain"], "model: got a network without selective layers"),
-        (["--name", "narrow", "--output", "x.onnx"], "need a file name that ends with .pt2"),
+        (["--name", "narrow", "--output", "x.onnx"], "need a file name that ends with .pt2, or a folder of weights"),
         (["--name", "narrow", "--keep_below", "2"], "need a share in [0, 1)"),
         (["--name", "nothing"], "ckpt_path: got 'last', but runs/nothing has none"),
     ],

@@ -11,9 +11,10 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.io import AsyncCheckpointIO
 
+from dyc.whole_files import remove_unfinished, written_whole
 from lightning_modules import ImageClassifier, ImageData
 from lightning_modules.callbacks import BestCheckpoint, LastCheckpoint
-from lightning_modules.whole_files import WholeCheckpoints, copy_whole, remove_unfinished, save_whole, written_whole
+from lightning_modules.whole_files import WholeCheckpoints, copy_whole, save_whole
 
 
 @pytest.fixture

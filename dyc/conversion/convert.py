@@ -7,6 +7,7 @@ from torch import nn
 
 from dyc.conversion.convertible import is_convolution, reasons, same_padding
 from dyc.conversion.fusing import keep_unfused
+from dyc.conversion.history import note
 from dyc.conversion.presets import PRESETS
 from dyc.conversion.where import Where, chooser, listed, shown
 from dyc.dynamic_model import check_model, iter_dynamic, set_backend_where_it_fits
@@ -170,4 +171,13 @@ def make_dynamic(
             model.set_submodule(name, layers[module])
     why = "it holds dynamic convolutions, whose kernels change with each input"
     keep_unfused(model, lambda module: isinstance(module, DynamicConv2d), why)
+    # Weights and temperature are in the file beside these; the backend is a matter of the machine.
+    note(
+        model,
+        "dynamic",
+        layers=list(picked),
+        attention=attention,
+        num_kernels=num_kernels,
+        attention_kwargs=dict(attention_kwargs or {}),
+    )
     return model

@@ -9,6 +9,7 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, get_arch_pr
 from torch import nn
 
 from dyc.models.arguments import Argument, offers
+from dyc.models.feature_weights import named_tensors, take_whole_weights
 from dyc.selective.checkpoints import checkpoint_filter_fn
 
 Builder = Callable[..., nn.Module]
@@ -111,9 +112,19 @@ def register(
 
 def _entry_point(name: str, build: Builder, feature_cfg: dict) -> Builder:
     def entry(pretrained: bool = False, **kwargs) -> nn.Module:
-        return build_model_with_cfg(
-            build, name, pretrained, feature_cfg=dict(feature_cfg), pretrained_filter_fn=checkpoint_filter_fn, **kwargs
+        whole = {}
+
+        def built(**options) -> nn.Module:
+            model = build(**options)
+            whole.update(named_tensors(model))
+            return model
+
+        model = build_model_with_cfg(
+            built, name, pretrained, feature_cfg=dict(feature_cfg), pretrained_filter_fn=checkpoint_filter_fn, **kwargs
         )
+        if kwargs.get("features_only"):
+            take_whole_weights(model, whole)
+        return model
 
     entry.builder = build  # which knows what arguments there are
     return entry

@@ -1,127 +1,23 @@
 """Take closed channels out of a network with selective layers: a smaller, ordinary network."""
 
 import copy
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from dyc.conversion.convertible import has_hooks, keep_hooks, shared_parameters, why_not
-from dyc.layers.gathered import SelectChannels, ShiftChannels
+from dyc.conversion.convertible import has_hooks, shared_parameters, why_not
+from dyc.conversion.history import note
 from dyc.layers.selective_conv import MaskedConv2d, SelectiveConv2d
+from dyc.selective.compact_layer import compact_layer, narrow_outputs, plan_of, sizes
 from dyc.selective.dataflow import Dataflow, Value, trace
 from dyc.selective.rewire_network import selective_layers_of
 from dyc.selective.triples import feature_levels
 from ops import ArgumentError
 
 
-@dataclass
-class Plan:
-    """Channels of one selective layer, all ``(n,)`` int64.
-
-    ``kept`` are those that stay in norm and convolution; ``read`` what each of them reads from the layer's input, that
-    is itself or the source of a re-used channel; ``slots`` the positions in ``kept`` of re-used channels.
-    """
-
-    kept: Tensor
-    read: Tensor
-    slots: Tensor
-
-
-def _plan(layer: SelectiveConv2d, keep_all: bool) -> Plan:
-    if keep_all:
-        kept = torch.arange(layer.in_channels, device=layer.mask.device)
-        slots = ((layer.pointers >= 0) & layer.mask).nonzero().flatten()
-        return Plan(kept, kept.index_copy(0, slots, layer.pointers[slots]), slots)
-    kept = layer.mask.nonzero().flatten()
-    if not kept.shape[0]:  # no layer works without channels; the weights of this one are set to zero
-        kept = kept.new_zeros(1)
-        return Plan(kept, kept, kept[:0])
-    pointers = layer.pointers[kept]
-    return Plan(kept, torch.where(pointers >= 0, pointers, kept), (pointers >= 0).nonzero().flatten())
-
-
 def _few(layer: SelectiveConv2d, keep_below: float) -> bool:
     """Tell whether some channels are closed, but less than this share of them."""
     return 0 < int((~layer.mask).sum()) < keep_below * layer.in_channels
-
-
-def _parameter(old: nn.Parameter, values: Tensor) -> nn.Parameter:
-    """Return ``values`` as a parameter that is trained if ``old`` was."""
-    return nn.Parameter(values.detach().clone(memory_format=torch.preserve_format), old.requires_grad)
-
-
-def _narrow_norm(norm: nn.Module, kept: Tensor) -> nn.Module:
-    """Leave the channels ``kept`` in a BatchNorm, of whatever class."""
-    norm.weight, norm.bias = _parameter(norm.weight, norm.weight[kept]), _parameter(norm.bias, norm.bias[kept])
-    norm.running_mean, norm.running_var = norm.running_mean[kept], norm.running_var[kept]
-    norm.num_features = kept.shape[0]
-    return norm
-
-
-def _ordinary(conv: MaskedConv2d, kept: Tensor) -> nn.Conv2d:
-    """Return a convolution of the input channels ``kept``, in which closed ones have weights of zero."""
-    with torch.device("meta"):
-        plain = nn.Conv2d(
-            kept.shape[0],
-            conv.out_channels,
-            conv.kernel_size,
-            conv.stride,
-            conv.padding,
-            conv.dilation,
-            bias=conv.bias is not None,
-            padding_mode=conv.padding_mode,
-        )
-    # Not a product, in which a weight that is not finite would leave its mark.
-    plain.weight = _parameter(conv.weight, conv.weight.masked_fill(~conv.mask[:, None, None], 0.0)[:, kept])
-    plain.bias = conv.bias
-    keep_hooks(conv, plain)
-    return plain.train(conv.training)
-
-
-def _narrow_outputs(conv: nn.Conv2d, kept: Tensor) -> None:
-    """Leave the output channels ``kept`` in a convolution."""
-    conv.weight = _parameter(conv.weight, conv.weight[kept])
-    if conv.bias is not None:
-        conv.bias = _parameter(conv.bias, conv.bias[kept])
-    conv.out_channels = kept.shape[0]
-
-
-def _compact_layer(layer: SelectiveConv2d, plan: Plan, produced: Tensor | None) -> nn.Sequential:
-    """Return ordinary modules in place of a selective layer.
-
-    Args:
-        layer: The layer, whose parts are used up.
-        plan: Its channels.
-        produced: The channels that its input will still have, ascending; None for all.
-    """
-    parts = nn.Sequential()
-    channels = layer.in_channels if produced is None else produced.shape[0]
-    read = plan.read if produced is None else torch.searchsorted(produced, plan.read)
-    slots = plan.slots
-    moved = slots.shape[0] > 0
-    if channels == plan.kept.shape[0] == layer.in_channels:
-        sources = read[slots]  # every channel is at its place
-    else:
-        sources = slots.clone()  # the selection puts there what they read
-        if not torch.equal(read, torch.arange(channels, device=read.device)):
-            parts.add_module("select", SelectChannels(read.clone()))
-    if moved:
-        shift = ShiftChannels(slots, sources, layer.shift.detach()[plan.kept[slots]], layer.backend)
-        shift.shift.requires_grad_(layer.shift.requires_grad)
-        parts.add_module("shift", shift)
-    parts.add_module("norm", _narrow_norm(layer.norm, plan.kept))
-    if not isinstance(layer.act, nn.Identity):
-        parts.add_module("act", layer.act)
-    if layer.drop is not None:
-        parts.add_module("drop", layer.drop)
-    parts.add_module("conv", _ordinary(layer.conv, plan.kept))
-    parts.training = layer.training
-    for part in parts:
-        if isinstance(part, SelectChannels | ShiftChannels):  # the others have modes of their own
-            part.training = layer.training
-    keep_hooks(layer, parts)
-    return parts
 
 
 def _producers(model: nn.Module, flow: Dataflow, layers: dict[str, SelectiveConv2d]) -> dict[str, str]:
@@ -193,19 +89,22 @@ def compact(model: nn.Module, *, keep_below: float = 0.0, input_size: tuple[int,
     model = copy.deepcopy(model)
     layers = selective_layers_of(model)
     whole = {name for name, layer in layers.items() if _few(layer, keep_below)}
-    plans = {name: _plan(layer, name in whole) for name, layer in layers.items()}
+    plans = {name: plan_of(layer, name in whole) for name, layer in layers.items()}
     producers = {name: made for name, made in _producers(model, flow, layers).items() if name not in whole}
     produced = {name: plans[name].read.unique() for name in producers}
     modules = dict(model.named_modules())
-    replaced = {layer: _compact_layer(layer, plans[name], produced.get(name)) for name, layer in layers.items()}
+    replaced = {layer: compact_layer(layer, plans[name], produced.get(name)) for name, layer in layers.items()}
     replaced_convs = {layer.conv: parts.conv for layer, parts in replaced.items()}
+    outputs = {}
     for name, producer in producers.items():
         conv = replaced_convs.get(modules[producer], modules[producer])
         if produced[name].shape[0] < conv.out_channels:
-            _narrow_outputs(conv, produced[name])
+            narrow_outputs(conv, produced[name])
+            outputs[producer] = conv.out_channels
     if model in replaced:
         return replaced[model]
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if module in replaced:
             model.set_submodule(name, replaced[module])
+    note(model, "compact", layers={name: sizes(replaced[layer]) for name, layer in layers.items()}, outputs=outputs)
     return model

@@ -9,6 +9,7 @@ from torch import nn
 
 from dyc.conversion.convertible import is_convolution
 from dyc.conversion.fusing import keep_unfused
+from dyc.conversion.history import note
 from dyc.conversion.where import Where, chooser, listed, shown
 from dyc.dynamic_model import check_model
 from dyc.layers import MaskedConv2d, SelectiveConv2d
@@ -200,4 +201,12 @@ def make_selective(
     take_static_checkpoints(model)
     placed = set(layers.values())
     keep_unfused(model, placed.__contains__, "its norms and activations have moved into selective layers")
+    note(
+        model,
+        "selective",
+        layers=[triple.conv for triple in triples],
+        reallocate=[triple.conv for triple in triples if layers[modules[triple.conv]].reallocates],
+        drop_rate=drop_rate,
+        input_size=None if input_size is None else list(input_size),
+    )
     return model

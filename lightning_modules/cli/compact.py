@@ -3,12 +3,16 @@
 import argparse
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import dyc
 from dyc.benchmark import facts_line, machine, measure
+from dyc.export.programs import SUFFIX, save_pt2
+from dyc.export.weights import save_weights
 from dyc.meta_device import usual_input_sizes
 from dyc.selective import compact, iter_selective
 from lightning_modules.classifier import ImageClassifier
@@ -17,10 +21,8 @@ from lightning_modules.cli.imports import import_from_run, import_given
 from lightning_modules.cli.parsers import compact_parser
 from lightning_modules.cli.tables import Table
 from lightning_modules.runs import find_checkpoint, read_checkpoint
-from lightning_modules.whole_files import written_whole
+from lightning_modules.trained_card import card_of
 from ops import ArgumentError
-
-EXPORTED = ".pt2"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -41,18 +43,28 @@ def main(argv: Sequence[str]) -> None:
     x = torch.randn(options.batch, *image).contiguous(memory_format=torch.channels_last)
     _compare(trained.model_name, network, smaller, x, options.seconds)
     if options.output is not None:
-        # Two images whatever --batch is: export takes a size of one for a constant.
-        images = torch.randn(2, *image).contiguous(memory_format=torch.channels_last)
-        program = torch.export.export(smaller, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-        with written_whole(options.output) as file:
-            torch.export.save(program, file)
-        print(f"compact network: {options.output} (torch.export.load)")
+        _write(smaller, options.output, image, path, checkpoint)
 
 
 def _check_output(options: argparse.Namespace) -> None:
     check_new_file("--output", options.output)
-    if options.output is not None and options.output.suffix != EXPORTED:
-        raise ArgumentError("--output", repr(str(options.output)), f"a file name that ends with {EXPORTED}")
+    if options.output is not None and options.output.suffix not in (SUFFIX, ""):
+        need = f"a file name that ends with {SUFFIX}, or a folder of weights, without an ending"
+        raise ArgumentError("--output", repr(str(options.output)), need)
+
+
+def _write(
+    network: nn.Module, output: Path, image: tuple[int, int, int], path: Path, checkpoint: dict[str, Any]
+) -> None:
+    """Write the compact network as a program or as a folder of weights."""
+    if output.suffix == SUFFIX:
+        written = save_pt2(network, output, image=image)
+        print(f"compact network: {output} (torch.export.load); {written}")
+        return
+    data = checkpoint.get("datamodule_hyper_parameters") or {}
+    preparation = {"input_size": image, "mean": data.get("mean"), "std": data.get("std")}
+    save_weights(network, output, preparation=preparation, card=card_of(path, checkpoint))
+    print(f'compact network: {output} (import dyc; timm.create_model("local-dir:{output}", pretrained=True))')
 
 
 @torch.no_grad()

@@ -65,7 +65,7 @@ def compact_parser() -> Parser:
         "--output",
         type=Path,
         metavar="FILE.pt2",
-        help="also save the compact network with torch.export, for any batch size and images of the trained size",
+        help="also save the compact network: as F.pt2 with torch.export, or as a folder of weights for timm",
     )
     return result
 

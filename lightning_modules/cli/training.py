@@ -12,6 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from dyc.whole_files import remove_unfinished
 from lightning_modules.callbacks import (
     AttentionMonitor,
     BestCheckpoint,
@@ -50,7 +51,6 @@ from lightning_modules.runs import (
     give_back,
     read_checkpoint,
 )
-from lightning_modules.whole_files import remove_unfinished
 from ops import ArgumentError
 
 EVERY_HELP = "Steps between two checkpoints within an epoch; by default there is one at its end alone."

@@ -109,7 +109,7 @@ def _version(name: str) -> str:
 
 
 def _write(training: Training, content: dict[str, Any]) -> None:
-    from lightning_modules.whole_files import written_whole  # with Lightning, which takes seconds
+    from dyc.whole_files import written_whole  # with PyTorch, which takes seconds
 
     training.folder.mkdir(parents=True, exist_ok=True)
     with written_whole(training.folder / FILE) as file:

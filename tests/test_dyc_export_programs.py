@@ -1,0 +1,185 @@
+"""Programs: the network's outputs at any batch and size, in a process that knows nothing of this package."""
+
+import json
+import os
+import sys
+
+import pytest
+import timm
+import torch
+from support.processes import run
+from torch import nn
+
+import dyc
+from dyc.export import programs
+from dyc.export.programs import save_aoti, save_pt2
+
+OUTSIDE = """
+import json, sys, torch
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("dyc", "ops", "lightning_modules", "experiments", "timm"):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Refuse())
+program, cases, kind = sys.argv[1:]
+run = torch.export.load(program).module() if kind == "pt2" else torch._inductor.aoti_load_package(program)
+found = []
+with torch.no_grad():
+    for images, want in torch.load(cases, weights_only=True):
+        found.append(float((run(images) - want).abs().max() / want.abs().max()))
+print(json.dumps(found))
+"""
+
+
+def outside(program, network, image, folder, kind="pt2", any_size=True) -> list[float]:
+    """Return how far outputs are from the network's in a process that cannot import this package."""
+    channels, height, width = image
+    sizes = [(batch, *image) for batch in (1, 3, 8)]
+    if any_size:
+        sizes.append((2, channels, height + 8, width + 24))
+    images = [torch.randn(size) for size in sizes]
+    with torch.no_grad():
+        torch.save([(x, network(x)) for x in images], folder / "cases.pt")
+    # -I: neither the current folder nor PYTHONPATH is looked through.
+    done = run([sys.executable, "-I", "-c", OUTSIDE, program, folder / "cases.pt", kind], cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def layer() -> nn.Module:
+    """Return a network of a kind of its own for each mechanism, small enough for the default suite."""
+    first = dyc.DynamicConv2d(3, 6, 3, stride=2, padding=1, attention="dyc", num_kernels=2)
+    second = dyc.DynamicConv2d(6, 6, 3, padding=1, groups=6, attention="dy", bias=False)
+    return nn.Sequential(first, nn.BatchNorm2d(6), second, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+
+
+def plain() -> nn.Module:
+    """Return a network that is exported at once."""
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
+
+
+def test_any_batch_and_size(tmp_path):
+    network = layer()
+    written = save_pt2(network, tmp_path / "layer.pt2", image=(3, 16, 16))
+    assert written.any_size
+    assert written.difference <= 1e-5
+    program = torch.export.load(tmp_path / "layer.pt2").module()
+    for size in ((1, 3, 16, 16), (9, 3, 16, 16), (2, 3, 17, 40)):
+        x = torch.randn(size)
+        torch.testing.assert_close(program(x), network(x), rtol=1e-4, atol=1e-6)
+
+
+def test_a_network_that_takes_one_size_is_written_for_it(tmp_path):
+    network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(2 * 14 * 14, 4)).eval()
+    written = save_pt2(network, tmp_path / "fixed.pt2", image=(3, 16, 16))
+    assert not written.any_size
+    assert written.why_not
+    assert "one image size alone (" in str(written)
+    program = torch.export.load(tmp_path / "fixed.pt2").module()
+    assert program(torch.randn(5, 3, 16, 16)).shape == (5, 4)
+
+
+def test_modes_and_random_numbers_are_kept(tmp_path):
+    network = plain().train()
+    network[1].eval()
+    state = torch.get_rng_state()
+    save_pt2(network, tmp_path / "plain.pt2", image=(3, 8, 8))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [network.training, network[0].training, network[1].training] == [True, True, False]
+
+
+def test_a_program_that_differs_is_not_written(tmp_path, raises):
+    class Noise(nn.Module):
+        def forward(self, x):
+            return x + torch.rand(())
+
+    with raises("network", "its program differs by"):
+        save_pt2(Noise(), tmp_path / "noise.pt2", image=(3, 8, 8))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_cannot_be_exported(tmp_path, raises):
+    class Loop(nn.Module):
+        def forward(self, x):
+            return x * (2 if x.sum() > 0 else 3)
+
+    with raises("network", "cannot be exported for a batch of any size ("):
+        save_pt2(Loop(), tmp_path / "loop.pt2", image=(3, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("path", "image", "argument"), [("x.onnx", (3, 8, 8), "path"), ("x.pt2", (3, 0, 8), "input_size")]
+)
+def test_wrong_arguments(tmp_path, path, image, argument):
+    with pytest.raises(ValueError, match=f"{argument}: got"):
+        save_pt2(layer(), tmp_path / path, image=image)
+
+
+def test_a_file_that_cannot_be_written(tmp_path, raises, monkeypatch):
+    with raises("path", "whose folder does not exist", "a file in a folder that exists"):
+        save_pt2(plain(), tmp_path / "none/plain.pt2", image=(3, 8, 8))
+
+    def fail(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(programs, "written_whole", fail)
+    with raises("path", "No space left on device", "with enough space"):
+        save_pt2(plain(), tmp_path / "plain.pt2", image=(3, 8, 8))
+
+
+def test_no_compiler(tmp_path, raises, monkeypatch):
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    def fail(*args, **kwargs):
+        raise InvalidCxxCompiler
+
+    monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", fail)
+    with raises("aoti", "no C++ compiler", "a C++ compiler, such as g++"):
+        save_aoti(plain(), tmp_path / "plain.pt2", image=(3, 8, 8))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_operators_of_this_package_are_refused(tmp_path, raises):
+    network = nn.Sequential(dyc.DynamicConv2d(8, 8, 3, padding=1, groups=8, attention="dyc"))
+    program = torch.export.export(network.eval(), (torch.randn(2, 8, 8, 8),))
+    programs._check_operators(program)
+    for node in program.graph.nodes:
+        if node.op == "call_function":
+            node.target = torch.ops.dyc.depthwise.default
+    with raises("network", "needs dyc.depthwise.default", "PyTorch's own operators"):
+        programs._check_operators(program)
+
+
+NETWORKS = os.environ.get("DYC_EXPORTED_NETWORKS", "dyc_mobilenetv2_cifar").split()
+"""Each takes half a minute or more; the variable names others, separated by spaces."""
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_without_this_package(name, images, tmp_path):
+    network = timm.create_model(name, num_classes=4).eval()
+    image = tuple(images(name).shape[1:])
+    written = save_pt2(network, tmp_path / "network.pt2", image=image)
+    print(name, written)
+    assert written.any_size, written.why_not
+    assert max(outside(tmp_path / "network.pt2", network, image, tmp_path)) <= 1e-4
+
+
+@pytest.mark.exhaustive
+def test_ahead_of_time_without_this_package(tmp_path):
+    selective = dyc.SelectiveConv2d(6, 5, 1), dyc.SelectiveConv2d(5, 4, 3, padding=1, bias=True)
+    for part in selective:
+        part.mask[[0, 2]] = False
+        with torch.no_grad():
+            part.pointers[1] = 3
+            part.shift.uniform_(-1.5, 1.5)
+        part.refresh()
+    dynamic = layer()[:3]
+    image = (3, 16, 16)
+    network = dyc.compact(nn.Sequential(*dynamic, *selective).eval(), input_size=image)
+    written = save_aoti(network, tmp_path / "network.pt2", image=image)
+    assert written.any_size, written.why_not
+    assert [path.name for path in tmp_path.iterdir()] == ["network.pt2"]
+    assert max(outside(tmp_path / "network.pt2", network, image, tmp_path, "aoti")) <= 1e-4
