@@ -3,15 +3,13 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from timm.data import resolve_model_data_config
 from torch import nn
 
-import dyc
 from dyc.export import Request, check_format
 from dyc.meta_device import usual_input_sizes
 from dyc.selective import compact, iter_selective
