@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from dyc.dynamic_model import check_model
@@ -104,7 +103,7 @@ def export_onnx(
             outputs of the file differ by more than 1e-4 of the largest at a batch of 1, 3 or 8.
 
     Example:
-        >>> import tempfile, dyc
+        >>> import tempfile, dyc, torch
         >>> network = torch.nn.Sequential(dyc.DynamicConv2d(3, 4, 3), torch.nn.ReLU())
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     report = export_onnx(network, f"{folder}/network.onnx", input_size=(3, 9, 9), form="features")

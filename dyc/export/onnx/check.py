@@ -59,7 +59,11 @@ def compare(
     graph: bytes, network: nn.Module, channels: int, sizes: Sequence[tuple[int, int]], batches: Sequence[int] = BATCHES
 ) -> Iterator[Difference]:
     """Yield the difference for each batch and size, until one is too large."""
-    session = _session(graph)
+    try:
+        session = _session(graph)
+    except Exception as error:  # ONNX Runtime's own, of no common type
+        yield Difference(batches[0], sizes[0], float("inf"), _refusal(error))
+        return
     for size in sizes:
         for batch in batches:
             images = images_of(batch, channels, size)
@@ -67,9 +71,8 @@ def compare(
                 wanted = list(outputs_of(network(images)).values())
             try:
                 found = session.run(None, {session.get_inputs()[0].name: images.numpy()})
-            except Exception as error:  # ONNX Runtime's own, of no common type
-                found_error = " ".join(str(error).split())[:300]
-                yield Difference(batch, size, float("inf"), f"ONNX Runtime cannot run the graph: {found_error}")
+            except Exception as error:  # likewise
+                yield Difference(batch, size, float("inf"), _refusal(error))
                 return
             difference = Difference(batch, size, max(map(_relative, found, wanted)))
             yield difference
@@ -77,9 +80,13 @@ def compare(
                 return
 
 
+def _refusal(error: Exception) -> str:
+    return f"ONNX Runtime cannot run the graph: {' '.join(str(error).split())[:300]}"
+
+
 def _session(graph: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what it refuses is raised as well
     options.intra_op_num_threads = torch.get_num_threads()
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 

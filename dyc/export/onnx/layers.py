@@ -20,6 +20,10 @@ from dyc.layers import BlockCoefficients, DynamicConv2d, DynamicConv2dSame
 from dyc.layers.gathered import ShiftChannels
 
 
+USUAL = 14
+"""Pixels along a side that are taken for granted where the tracing left the size open."""
+
+
 def fill_in(model: ir.Model, layers: Mapping[str, nn.Module], form: str, batch: int) -> list[LayerForm]:
     """Replace every stand-in of a graph by the nodes of its layer, in place.
 
@@ -98,7 +102,8 @@ def _convolution(
         ir.convenience.replace_all_uses_with(norm.outputs[0], node.outputs[0], replace_graph_outputs=True)
         b.shared["sizes"].setdefault(node.outputs[0], b.shared["sizes"][norm.outputs[0]])
         b.graph.remove(norm, safe=True)
-    chosen = choose(_path(node), layer, node.outputs[0].shape[2:], form, batch, one_kernel=shares.flat is None)
+    size = [dim if isinstance(dim, int) else USUAL for dim in node.outputs[0].shape[2:]]
+    chosen = choose(_path(node), layer, size, form, batch, one_kernel=shares.flat is None)
     return chosen, (by_features if chosen.form == "features" else by_kernels)(b, x, bank, shares)
 
 

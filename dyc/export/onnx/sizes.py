@@ -48,8 +48,10 @@ def _keys(b: Builder, value: ir.Value) -> tuple[Any, Any]:
     if node.op_type in SAME:
         return size_keys(b, node.inputs[0])
     if node.op_type in ("Add", "Mul", "Sub", "Div", "Concat") and all(_is_map(x) for x in node.inputs):
-        largest = max(node.inputs, key=lambda x: x.shape[2] * x.shape[3])  # others are spread over it
-        return size_keys(b, largest)
+        sizes = [tuple(x.shape[2:]) for x in node.inputs]
+        whole = [x for x, size in zip(node.inputs, sizes) if size != (1, 1)]  # others are spread over it
+        if whole and len({size for size in sizes if size != (1, 1)}) == 1:
+            return size_keys(b, whole[0])
     if node.op_type in WINDOWED and _is_map(node.inputs[0]):
         before = size_keys(b, node.inputs[0])
         window = b.shared["windows"].get(node) or _window(node)

@@ -30,6 +30,7 @@ def free_sizes(model: ir.Model) -> None:
                 value = ir.Value(name=name, const_value=ir.tensor(np.array(kept, np.int64), name=name))
                 value.shape, value.dtype = ir.Shape([len(kept)]), ir.DataType.INT64
                 model.graph.register_initializer(value)
+            node.attributes.pop("allowzero", None)  # with which 0 is no size to copy
             node.replace_input_with(1, model.graph.initializers[name])
 
 
