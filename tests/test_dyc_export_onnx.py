@@ -140,16 +140,6 @@ def selective():
     return network
 
 
-def same_padding():
-    return dyc.make_dynamic(
-        timm.create_model("tf_mobilenetv3_small_minimal_100", num_classes=7), "dyc", where="depthwise"
-    )
-
-
-def shared_coefficients():
-    return timm.create_model("dynet_mobile_025", num_classes=7)
-
-
 NETWORKS = {
     "dyc": lambda: timm.create_model("dyc_mobilenetv2_cifar", num_classes=7),
     "make_dynamic": lambda: dyc.make_dynamic(timm.create_model("test_resnet", num_classes=7), "dyc", where="blocks"),
@@ -158,7 +148,10 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.exhaustive) if name in ("dyc", "selective") else name for name in NETWORKS],
+)
 def test_networks(tmp_path, name):
     network = lively(NETWORKS[name]())
     path = tmp_path / "network.onnx"
@@ -201,13 +194,15 @@ def test_nodes_are_named_after_layers(tmp_path):
 def test_a_difference_names_the_layer_and_writes_no_file(tmp_path, monkeypatch):
     from dyc.export.onnx import forms
 
-    network = lively(dyc.make_dynamic(timm.create_model("test_resnet"), "dyc", where="layer2"))
+    first, second = layer("dy", GEOMETRIES["dense"], True), dyc.DynamicConv2d(8, 4, 1)
+    network = lively(nn.Sequential(first, second, nn.BatchNorm2d(4), nn.ReLU()))
     right = forms.Bank.fold
-    monkeypatch.setattr(forms.Bank, "fold", lambda bank, scale, shift: right(bank, scale * 1.01, shift))
+    wrong = {4: 1.01}  # of the layer with four channels
+    monkeypatch.setattr(forms.Bank, "fold", lambda bank, s, shift: right(bank, s * wrong.get(len(s), 1), shift))
     with pytest.raises(
-        ArgumentError, match=r"at batch 1 and 32x32 pixels outputs differ by .*first layer that differs is layer2"
+        ArgumentError, match=r"at batch 1 and 9x9 pixels outputs differ by .*first layer that differs is 2;"
     ):
-        export_onnx(network, tmp_path / "a.onnx", input_size=(3, 32, 32))
+        export_onnx(network, tmp_path / "a.onnx", input_size=(3, 9, 9))
     assert not list(tmp_path.iterdir())
 
 

@@ -54,9 +54,10 @@ def save(
                 continue
             raise ArgumentError("network", sentence=f"cannot be traced: {_first_line(error)}") from error
         progress("write its layers as ONNX")
-        forms = fill_in(model, layers, form, batch)
+        forms, ends = fill_in(model, layers, form, batch)
         tidy.free_sizes(model)
         outputs = tidy.name_nodes(model)
+        outputs |= {layer: value.name for layer, value in ends.items()}
         tidy.strip(model)
         _finish(model, network, input_size, sizes, forms, preparation)
         graph = ir.to_proto(model).SerializeToString()

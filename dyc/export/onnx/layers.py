@@ -7,7 +7,7 @@ import onnx_ir as ir
 from timm.layers import Conv2dSame
 from torch import nn
 
-from dyc.export.onnx import branches
+from dyc.export.onnx import branches, tidy
 from dyc.export.onnx.attention import Shares
 from dyc.export.onnx.branches import array
 from dyc.export.onnx.builder import Builder
@@ -19,12 +19,13 @@ from dyc.export.onnx.twin import DOMAIN
 from dyc.layers import BlockCoefficients, DynamicConv2d, DynamicConv2dSame
 from dyc.layers.gathered import ShiftChannels
 
-
 USUAL = 14
 """Pixels along a side that are taken for granted where the tracing left the size open."""
 
 
-def fill_in(model: ir.Model, layers: Mapping[str, nn.Module], form: str, batch: int) -> list[LayerForm]:
+def fill_in(
+    model: ir.Model, layers: Mapping[str, nn.Module], form: str, batch: int
+) -> tuple[list[LayerForm], dict[str, ir.Value]]:
     """Replace every stand-in of a graph by the nodes of its layer, in place.
 
     Args:
@@ -34,7 +35,7 @@ def fill_in(model: ir.Model, layers: Mapping[str, nn.Module], form: str, batch: 
         batch: The batch that ``"auto"`` chooses for.
 
     Returns:
-        The form of each dynamic layer.
+        The form of each dynamic layer; and by module the value that it puts out, where that is in the graph.
     """
     builder = Builder(model.graph)
     standing = [node for node in model.graph if node.domain == DOMAIN]
@@ -42,7 +43,7 @@ def fill_in(model: ir.Model, layers: Mapping[str, nn.Module], form: str, batch: 
     builder.shared["windows"] = {node: window for node, window in windows.items() if window is not None}
     builder.shared["shares"] = {}
     note_sizes(builder)
-    chosen = []
+    chosen, ends = [], {}
     for node in standing:
         layer, x = layers[_path(node)], node.inputs[0]
         builder.start(_path(node))
@@ -51,8 +52,11 @@ def fill_in(model: ir.Model, layers: Mapping[str, nn.Module], form: str, batch: 
         elif isinstance(layer, BlockCoefficients):
             y = _coefficients(builder, x, layer, node)
         else:
-            layer_form, y = _convolution(builder, node, layer, form, batch)
+            norm = None if isinstance(layer, Conv2dSame) else _norm_after(node)
+            path = tidy.module_of(norm or node)
+            layer_form, y = _convolution(builder, node, layer, norm, form, batch)
             chosen += [layer_form] if layer_form else []
+            ends[path] = y
         last = node.outputs[0]
         builder.insert_before(node)
         if any(last is output for output in model.graph.outputs):
@@ -63,7 +67,7 @@ def fill_in(model: ir.Model, layers: Mapping[str, nn.Module], form: str, batch: 
         if last in builder.shared["shares"]:
             builder.shared["shares"][y] = builder.shared["shares"][last]
         model.graph.remove(node, safe=True)
-    return chosen
+    return chosen, ends
 
 
 def _path(node: ir.Node) -> str:
@@ -85,7 +89,7 @@ def _coefficients(b: Builder, x: ir.Value, layer: BlockCoefficients, node: ir.No
 
 
 def _convolution(
-    b: Builder, node: ir.Node, layer: nn.Module, form: str, batch: int
+    b: Builder, node: ir.Node, layer: nn.Module, norm: ir.Node | None, form: str, batch: int
 ) -> tuple[LayerForm | None, ir.Value]:
     x, window = node.inputs[0], _attributes(layer)
     if isinstance(layer, Conv2dSame):
@@ -96,7 +100,6 @@ def _convolution(
         return None, b.node("Conv", inputs, "", **attrs)
     shares = _shares(b, node, layer)
     bank = Bank(array(layer.weight), array(layer.bias), layer.groups, window)
-    norm = _norm_after(node)
     if norm is not None:
         bank.fold(*_affine(norm))
         ir.convenience.replace_all_uses_with(norm.outputs[0], node.outputs[0], replace_graph_outputs=True)

@@ -1,7 +1,6 @@
 """Makes a traced graph one that a person can read: names, free sizes, and nothing that is left over."""
 
 import ast
-import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -46,7 +45,7 @@ def name_nodes(model: ir.Model) -> dict[str, str]:
             node.name = _free_name(taken, path, node.op_type)
             if not node.outputs[0].is_graph_output():
                 node.outputs[0].name = node.name
-            outputs[path] = node.outputs[0].name
+            outputs[module_of(node)] = node.outputs[0].name
     return outputs
 
 
@@ -60,15 +59,19 @@ def _free_name(taken: Counter[str], path: str, op: str) -> str:
     return numbered
 
 
-def _path(node: ir.Node) -> str | None:
-    """Return the path of a node's module: that of its own weights, or else of the innermost module traced."""
+def module_of(node: ir.Node) -> str | None:
+    """Return the path of the innermost module that a node was traced in."""
     scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes")
-    if scopes is None:
-        return None
-    for value in node.inputs[1:]:
+    return None if scopes is None else ([path for path in ast.literal_eval(scopes)[:-1] if path] or [""])[-1]
+
+
+def _path(node: ir.Node) -> str | None:
+    """Return the path of the module whose weights a node reads, or else of that which it was traced in."""
+    path = module_of(node)
+    for value in node.inputs[1:] if path is not None else ():
         if value is not None and value.is_initializer() and (value.name or "").endswith(".weight"):
             return value.name.removesuffix(".weight")
-    return ([path for path in ast.literal_eval(scopes)[:-1] if path] or [""])[-1]
+    return path
 
 
 def plain_shapes(model: ir.Model, size: Sequence[int] | None, classes: bool) -> None:
@@ -117,8 +120,3 @@ def strip(model: ir.Model) -> None:
     for name, value in list(graph.initializers.items()):
         if not value.uses() and not value.is_graph_output():
             del graph.initializers[name]
-
-
-def pretty(path: str) -> str:
-    """Return a module's path without what only tracing adds."""
-    return re.sub(r"@\d+", "", path)
