@@ -53,6 +53,6 @@ def costs(kernels: int, out_channels: int, per_group: int, taps: int, pixels: in
     return features + kernels * NODE, mixing + copies + product + 6 * NODE
 
 
-# Microseconds, fitted to ONNX Runtime on one thread of a processor with AVX2: of a multiply-add, of a value that is
+# Rough microseconds on one thread of a processor with AVX2: of a multiply-add, of a value that is
 # passed through a map, of a weight that is read for mixing, of a value that is copied, and of a node.
 MULTIPLY, PASS, READ, COPY, NODE = 3e-5, 4e-4, 2.5e-4, 1e-3, 3.0
