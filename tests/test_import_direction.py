@@ -13,6 +13,8 @@ THIRD_PARTY = {"ops": {"torch"}, "dyc": {"torch", "timm"}}
 # CuPy is optional: imported inside functions, where there is a GPU. timm needs the packages of weights and model cards.
 OPTIONAL = {("ops/backends/cupy/backend.py", "cupy"), ("ops/backends/cupy/nvrtc.py", "cupy")}
 OPTIONAL |= {("dyc/export/weights.py", "safetensors"), ("dyc/export/model_card.py", "huggingface_hub")}
+# What writes ONNX files needs an extra: imported by functions, from one folder.
+EXTRA = {"dyc/export/onnx/": {"numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript"}}
 
 
 def imported(source: str) -> Iterator[str]:
@@ -87,7 +89,18 @@ def test_the_lower_packages_need_few_others(package):
     allowed = THIRD_PARTY[package] | set(LAYERS) | sys.stdlib_module_names
     imports = imports_of(package)
     assert "torch" in {name for _, name in imports}, "nothing was read"
-    assert {(file, name) for file, name in imports if name not in allowed} == OPTIONAL & imports
+    extra = {
+        (file, name) for file, name in imports for folder in EXTRA if file.startswith(folder) and name in EXTRA[folder]
+    }
+    assert {(file, name) for file, name in imports if name not in allowed} == (OPTIONAL & imports) | extra
+
+
+def test_what_needs_an_extra_is_imported_by_functions_alone():
+    modules = modules_of("ops", "dyc", "lightning_modules")
+    inside = {name for name, file in modules.items() if str(file.relative_to(ROOT)).startswith(tuple(EXTRA))}
+    assert "dyc.export.onnx.file" in inside
+    for name in set(modules) - inside:
+        assert imported_with(modules[name].read_text(), modules).isdisjoint(inside), name
 
 
 @pytest.mark.parametrize("file", sorted({file for file, _ in OPTIONAL}))

@@ -222,6 +222,8 @@ class DynamicConv2d(nn.Module):
         self, operator: Callable[..., Tensor], x: Tensor, attention: Tensor | KernelAttention | GlobalBranch
     ) -> Tensor:
         mixing = self.mixing
+        if torch.onnx.is_in_onnx_export() and getattr(attention, "taps", None) is None:
+            mixing = "features"  # every kernel a constant, as ONNX's convolutions want them
         if mixing == "mode":
             mixing = "features" if self.training and self._can_mix_features(attention) else "kernels"
         return operator(

@@ -13,6 +13,7 @@ COMMANDS = {
     "test": ("lightning_modules.cli.training", "evaluate a checkpoint on the test split"),
     "predict": ("lightning_modules.cli.predict", "name the most probable classes of images, in CSV or JSON Lines"),
     "compact": ("lightning_modules.cli.compact", "remove the closed channels of a trained selective network"),
+    "export": ("lightning_modules.cli.export", "write a network as a file that other programs run, such as ONNX"),
     "compare": ("experiments.compare.command", "compare training runs, those of several seeds as one"),
     "models": ("lightning_modules.cli.models", "list the networks with parameters and MACs"),
     "build": ("lightning_modules.cli.build", "compile the C++ kernels ahead of their first use"),
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"dyc {version('dyc')}")
         return 0
-    if argv[0] in ("models", "compact") and {"-h", "--help"} & set(argv[1:]):
+    if argv[0] in ("models", "compact", "export") and {"-h", "--help"} & set(argv[1:]):
         from lightning_modules.cli.parsers import PARSERS
 
         PARSERS[argv[0]]().parse_args(["--help"])  # exits, before anything that takes seconds to import

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lightning_modules.cli.arguments import Parser, positive, share, whole, whole_or_zero
+from lightning_modules.cli.arguments import Parser, one_of, positive, share, whole, whole_or_zero
 from lightning_modules.cli.imports import add_import
 
 
@@ -70,5 +70,45 @@ def compact_parser() -> Parser:
     return result
 
 
-PARSERS = {"models": models_parser, "compact": compact_parser}
+def export_parser() -> Parser:
+    """Return the parser of ``dyc export``."""
+    result = Parser(
+        prog="dyc export",
+        description="Write a network as a file that other programs run. Outputs are compared with PyTorch's before the "
+        "file is written. dyc/export/README.md says what each runtime can take.",
+    )
+    result.add_argument(
+        "network",
+        metavar="CHECKPOINT_OR_MODEL",
+        help="a checkpoint file, or last or best for that of the run --name; or a name of timm's, or local-dir:FOLDER",
+    )
+    result.add_argument("--format", default="onnx", help="onnx (default), or another that is installed")
+    result.add_argument("--output", type=Path, required=True, metavar="F", help="the file, which must not exist")
+    result.add_argument(
+        "--form",
+        type=one_of(("auto", "kernels", "features")),
+        default="auto",
+        metavar="auto|kernels|features",
+        help="how dynamic layers are written: with kernels that are mixed, with constant kernels whose feature maps "
+        "are mixed, or what costs less in each layer (default: auto)",
+    )
+    result.add_argument(
+        "--batch", type=whole, default=1, metavar="N", help="images at a time that auto chooses for (default: 1)"
+    )
+    result.add_argument(
+        "--image-size",
+        metavar="N",
+        type=whole,
+        help="height and width in pixels (default: that of the training, or of timm)",
+    )
+    result.add_argument("--pretrained", action="store_true", help="with timm's weights, for a name of timm's")
+    result.add_argument("--num-classes", metavar="N", type=whole, help="number of classes, for a name of timm's")
+    result.add_argument("--compact", action="store_true", help="remove closed channels first, as dyc compact does")
+    result.add_argument("--name", default="run", help="name of the run (default: run)")
+    result.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    add_import(result)
+    return result
+
+
+PARSERS = {"models": models_parser, "compact": compact_parser, "export": export_parser}
 """By command."""

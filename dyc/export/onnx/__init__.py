@@ -1,0 +1,1 @@
+"""ONNX files. Needs the packages of the extra ``export``; ``import dyc.export`` does not."""

@@ -1,0 +1,159 @@
+"""``dyc export``: a trained network as a file that other programs run."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from timm.data import resolve_model_data_config
+from torch import nn
+
+from dyc.export import Request, check_format
+from dyc.meta_device import usual_input_sizes
+from dyc.selective import compact, iter_selective
+from lightning_modules.classifier import ImageClassifier
+from lightning_modules.cli.arguments import check_new_file
+from lightning_modules.cli.imports import import_from_run, import_given
+from lightning_modules.cli.parsers import export_parser
+from lightning_modules.cli.quiet import quiet
+from lightning_modules.cli.tables import Table
+from lightning_modules.create_network import build_network, check_model_name
+from lightning_modules.data.catalog import IN_MEMORY
+from lightning_modules.runs import find_checkpoint, read_checkpoint
+from ops import ArgumentError
+
+CROP = 0.875
+"""The share of an image of a folder that evaluation sees."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run ``dyc export ...``; ``argv`` starts with the command's name."""
+    options = export_parser().parse_args(argv[1:])
+    quiet()
+    format = check_format(options.format)
+    _check_output(options, format.suffix)
+    imported = import_given(options)
+    steps = _Steps()
+    if _is_checkpoint(options.network):
+        network, preparation = _trained(options, imported)
+    else:
+        network, preparation = _named(options)
+    if options.image_size is not None:
+        preparation["input_size"] = [preparation["input_size"][0], *[options.image_size] * 2]
+    if options.compact:
+        if not any(True for _ in iter_selective(network)):
+            raise ArgumentError("--compact", sentence=f"{options.network} has no selective layers; leave it out")
+        network = compact(network, input_size=tuple(preparation["input_size"]))
+    report = format.save(
+        Request(
+            network.eval(),
+            options.output,
+            tuple(preparation["input_size"]),
+            options.form,
+            options.batch,
+            preparation,
+            steps,
+        )
+    )
+    steps.end()
+    if getattr(report, "layers", None):
+        table = Table(["layer", "kind", "form", "why"], 4)
+        table.rows.extend([each.layer, each.kind, each.form, each.why] for each in report.layers)
+        print(table, end="\n\n")
+    print(report)
+
+
+def _check_output(options: argparse.Namespace, suffix: str) -> None:
+    check_new_file("--output", options.output)
+    if suffix and options.output.suffix != suffix:
+        need = f"a file name that ends with {suffix}, as --format is {options.format}"
+        raise ArgumentError("--output", repr(str(options.output)), need)
+
+
+def _is_checkpoint(text: str) -> bool:
+    return text in ("last", "best") or text.endswith(".ckpt") or Path(text).is_file()
+
+
+def _trained(options: argparse.Namespace, imported: bool) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the network of a checkpoint, and how its images were prepared."""
+    if options.pretrained:
+        raise ArgumentError("--pretrained", sentence="has no meaning for a checkpoint, which has weights; leave it out")
+    path = find_checkpoint(options.network, options.runs, options.name)
+    checkpoint = read_checkpoint(path)
+    if not imported:
+        import_from_run(path, options.runs, checkpoint.get("imports", []))
+    trained = ImageClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    network = trained.evaluated.eval()
+    data = checkpoint.get("datamodule_hyper_parameters") or {}
+    preparation = _preparation(network)
+    pixels = data.get("image_size") or preparation["input_size"][-1]
+    preparation["input_size"] = [trained.in_chans, pixels, pixels]
+    if data.get("mean"):
+        whole = data.get("in_memory") or data.get("dataset") in IN_MEMORY  # small images are not cropped
+        preparation |= {"mean": list(data["mean"]), "std": list(data["std"]), "interpolation": "bilinear"}
+        preparation |= {"crop_pct": 1.0 if whole else CROP, "crop_mode": "center"}
+    names = (checkpoint.get("ImageData") or {}).get("class_names")
+    return network, preparation | {"class_names": names}
+
+
+def _named(options: argparse.Namespace) -> tuple[nn.Module, dict[str, Any]]:
+    """Return a network by its timm name or folder, and how timm prepares its images."""
+    try:
+        name = check_model_name(options.network)
+    except ArgumentError as error:
+        sentence = str(error).removeprefix("model.model: ")
+        raise ArgumentError("CHECKPOINT_OR_MODEL", sentence=sentence) from error
+    local = name.startswith("local-dir:")
+    kwargs: dict[str, Any] = {}
+    network = _built(name, kwargs, options.num_classes, options.pretrained or local)
+    if not (options.pretrained or local):
+        print(f"note: {name} has random weights; --pretrained takes timm's", file=sys.stderr)
+    return network.eval(), _preparation(network)
+
+
+def _built(name: str, kwargs: dict[str, Any], classes: int | None, pretrained: bool) -> nn.Module:
+    import timm
+
+    if classes is None:
+        try:
+            return timm.create_model(name, pretrained=pretrained)
+        except RuntimeError as error:  # of timm, about weights that there are not
+            raise ArgumentError("CHECKPOINT_OR_MODEL", sentence=" ".join(str(error).split())) from error
+    return build_network(name, kwargs, classes, 3, pretrained)
+
+
+def _preparation(network: nn.Module) -> dict[str, Any]:
+    """Return what timm says of the images of a network, or the usual."""
+    config = resolve_model_data_config(network)
+    size = usual_input_sizes(network)[0]
+    names = (getattr(network, "pretrained_cfg", None) or {}).get("label_names")
+    channels = size[0]
+    return {
+        "input_size": list(size),
+        "mean": list((tuple(config["mean"]) * channels)[:channels]),
+        "std": list((tuple(config["std"]) * channels)[:channels]),
+        "interpolation": config["interpolation"],
+        "crop_pct": config["crop_pct"],
+        "crop_mode": config["crop_mode"],
+        "class_names": list(names) if names else None,
+    }
+
+
+class _Steps:
+    """Says on stderr what is done, and how long each step took."""
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+
+    def __call__(self, step: str) -> None:
+        self.end()
+        print(f"{step} ...", end="", file=sys.stderr, flush=True)
+        self.since = time.perf_counter()
+
+    def end(self) -> None:
+        """End the line of the last step."""
+        if self.since is not None:
+            print(f" {time.perf_counter() - self.since:.1f} s", file=sys.stderr)
+        self.since = None

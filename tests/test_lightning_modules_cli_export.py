@@ -1,0 +1,76 @@
+"""``dyc export``: checkpoints and networks by name as ONNX files, and what a wrong command reads."""
+
+import json
+
+import pytest
+
+from lightning_modules.cli import main
+
+onnx = pytest.importorskip("onnx")
+ort = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+FIT = ["fit", "--data.batch_size=32", "--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--wandb=disabled"]
+FIT += ["--trainer.limit_val_batches=1", "--trainer.limit_test_batches=1", "--trainer.enable_progress_bar=false"]
+FIT += ["--data.image_size=32", "--trainer.accelerator=cpu", "--model.model=test_resnet", "--model.dynamic=dyc"]
+
+
+def preparation_of(path):
+    return json.loads(next(p.value for p in onnx.load(path).metadata_props if p.key == "dyc.preparation"))
+
+
+def test_a_checkpoint(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([*FIT, "--name=small"]) == 0
+    argv = ["export", "last", "--name", "small", "--output", "small.onnx", "--form", "features"]
+    assert main(argv) == 0
+    said = capsys.readouterr()
+    assert "layer1.0.conv1" in said.out
+    assert "any batch, any height and width" in said.out
+    assert "compare it with PyTorch in ONNX Runtime" in said.err
+    preparation = preparation_of("small.onnx")
+    assert preparation["input_size"] == [1, 32, 32]
+    assert preparation["mean"] == [0.3054]
+    assert preparation["crop_pct"] == 1.0
+    assert ort.InferenceSession("small.onnx").get_inputs()[0].shape == ["batch", 1, "height", "width"]
+    assert main(argv) == 2
+    assert "--output: got 'small.onnx'; need a file that does not exist yet" in capsys.readouterr().err
+
+
+def test_a_name_of_timm(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "test_resnet", "--output", "a.onnx", "--num-classes", "7", "--image-size", "40"]) == 0
+    assert "random weights" in capsys.readouterr().err
+    assert preparation_of("a.onnx")["input_size"] == [3, 40, 40]
+    assert ort.InferenceSession("a.onnx").get_outputs()[0].shape == ["batch", 7]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["test_resnett", "--output", "a.onnx"], "CHECKPOINT_OR_MODEL: got 'test_resnett'"),
+        (["nothing.ckpt", "--output", "a.onnx"], "'nothing.ckpt', which does not exist"),
+        (["last", "--output", "a.onnx"], "runs/run has none"),
+        (["test_resnet", "--output", "a.pt"], "need a file name that ends with .onnx, as --format is onnx"),
+        (["test_resnet", "--output", "no/a.onnx"], "whose folder does not exist"),
+        (["test_resnet"], "the following arguments are required: --output"),
+        (["test_resnet", "--output", "a.onnx", "--format", "onx"], "did you mean 'onnx'"),
+        (["test_resnet", "--output", "a.onnx", "--form", "feature"], "did you mean 'features'"),
+        (["test_resnet", "--output", "a.onnx", "--compact"], "has no selective layers"),
+        (["test_vit", "--output", "a.onnx", "--image-size", "33"], "need a size that the network takes"),
+    ],
+)
+def test_wrong_arguments(tmp_path, monkeypatch, capsys, argv, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", *argv]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_extra_is_one_line(tmp_path, monkeypatch, capsys):
+    from dyc.export import onnx_format
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(onnx_format, "PACKAGES", ("onnx_that_is_missing",))
+    assert main(["export", "test_resnet", "--output", "a.onnx"]) == 2
+    assert "onnx needs onnx_that_is_missing; install with: pip install 'dyc[export]'" in capsys.readouterr().err
