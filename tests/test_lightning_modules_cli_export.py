@@ -3,7 +3,10 @@
 import json
 
 import pytest
+import timm
+import torch
 
+from lightning_modules import ImageClassifier
 from lightning_modules.cli import main
 
 onnx = pytest.importorskip("onnx")
@@ -45,6 +48,27 @@ def test_a_name_of_timm(tmp_path, monkeypatch, capsys):
     assert ort.InferenceSession("a.onnx").get_outputs()[0].shape == ["batch", 7]
 
 
+def test_the_other_formats_hold_the_same_network(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([*FIT, "--name=small"]) == 0
+    path = "runs/small/version_0/checkpoints/last.ckpt"
+    assert main(["export", path, "--format=weights", "--output=folder", "--license=mit"]) == 0
+    assert main(["export", path, "--format=pt2", "--form=features", "--output=small.pt2"]) == 0
+    said = capsys.readouterr().out
+    assert 'timm.create_model("local-dir:folder", pretrained=True)' in said
+    assert "small.pt2: any batch" in said
+    x = torch.randn(3, 1, 32, 32)
+    trained = ImageClassifier.load_from_checkpoint(path, map_location="cpu").evaluated.eval()
+    read = timm.create_model("local-dir:folder", pretrained=True).eval()
+    want = trained(x)
+    torch.testing.assert_close(read(x), want)
+    torch.testing.assert_close(torch.export.load("small.pt2").module()(x), want, rtol=1e-4, atol=1e-5)
+    assert read.pretrained_cfg["mean"] == [0.3054]
+    card = (tmp_path / "folder/README.md").read_text()
+    assert "license: mit" in card
+    assert "digits" in card
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -57,6 +81,8 @@ def test_a_name_of_timm(tmp_path, monkeypatch, capsys):
         (["test_resnet", "--output", "a.onnx", "--format", "onx"], "did you mean 'onnx'"),
         (["test_resnet", "--output", "a.onnx", "--form", "feature"], "did you mean 'features'"),
         (["test_resnet", "--output", "a.onnx", "--compact"], "has no selective layers"),
+        (["test_resnet", "--output", "a", "--format", "weights", "--form", "kernels"], "--form: has no meaning"),
+        (["test_resnet", "--output", "a.onnx", "--format", "pt2"], "ends with .pt2, as --format is pt2"),
         (["test_vit", "--output", "a.onnx", "--image-size", "33"], "need a size that the network takes"),
     ],
 )

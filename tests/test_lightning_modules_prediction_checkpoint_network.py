@@ -12,7 +12,7 @@ from PIL import Image
 
 from lightning_modules import ImageClassifier
 from lightning_modules.cli import main
-from lightning_modules.prediction.checkpoint_network import CheckpointNetwork, preparation_of
+from lightning_modules.prediction.checkpoint_network import CheckpointNetwork
 
 DATA = {"dataset": "folder", "image_size": 32, "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4], "num_classes": 3}
 
@@ -62,21 +62,6 @@ def test_files_are_predicted_as_those_of_the_data(checkpoint, images, capsys):
         assert one == other
     assert {row["class1"] for row in found} <= {"ant", "bee", "cat"}
     assert shown.err.startswith("5 images in ")
-
-
-@pytest.mark.parametrize(
-    ("data", "crop"),
-    [(DATA, 0.875), ({**DATA, "in_memory": True}, 1.0), ({**DATA, "dataset": "torch/cifar10"}, 1.0)],
-)
-def test_the_preparation_is_that_of_the_evaluation(data, crop):
-    found = preparation_of({"datamodule_hyper_parameters": data, "ImageData": {"class_names": ["a", "b", "c"]}})
-    assert found == {
-        "input_size": [3, 32, 32],
-        "mean": DATA["mean"],
-        "std": DATA["std"],
-        "crop_pct": crop,
-        "class_names": ["a", "b", "c"],
-    }
 
 
 def test_a_checkpoint_that_does_not_say_takes_options(checkpoint, images, capsys):

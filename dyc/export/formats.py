@@ -3,12 +3,13 @@
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from dyc.export.model_card import ModelCard
 from ops import ArgumentError, unknown_name
 
 MODULES = "_format"
@@ -27,6 +28,7 @@ class Request:
         batch: Images at a time that ``"auto"`` chooses for.
         preparation: How images are prepared: ``input_size``, ``mean``, ``std``, ``interpolation``, ``crop_pct``,
             ``crop_mode``, ``class_names``; or None.
+        card: What a model card says.
         progress: Called with what is done next.
     """
 
@@ -36,6 +38,7 @@ class Request:
     form: str = "auto"
     batch: int = 1
     preparation: Mapping[str, Any] | None = None
+    card: ModelCard = field(default_factory=ModelCard)
     progress: Callable[[str], None] = print
 
 

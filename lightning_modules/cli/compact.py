@@ -22,6 +22,7 @@ from lightning_modules.cli.parsers import compact_parser
 from lightning_modules.cli.tables import Table
 from lightning_modules.runs import find_checkpoint, read_checkpoint
 from lightning_modules.trained_card import card_of
+from lightning_modules.trained_preparation import preparation_of
 from ops import ArgumentError
 
 
@@ -61,8 +62,7 @@ def _write(
         written = save_pt2(network, output, image=image)
         print(f"compact network: {output} (torch.export.load); {written}")
         return
-    data = checkpoint.get("datamodule_hyper_parameters") or {}
-    preparation = {"input_size": image, "mean": data.get("mean"), "std": data.get("std")}
+    preparation = {"input_size": image} | preparation_of(checkpoint)
     save_weights(network, output, preparation=preparation, card=card_of(path, checkpoint))
     print(f'compact network: {output} (import dyc; timm.create_model("local-dir:{output}", pretrained=True))')
 

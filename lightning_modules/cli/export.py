@@ -11,6 +11,7 @@ from timm.data import resolve_model_data_config
 from torch import nn
 
 from dyc.export import Request, check_format
+from dyc.export.model_card import ModelCard
 from dyc.meta_device import usual_input_sizes
 from dyc.selective import compact, iter_selective
 from lightning_modules.classifier import ImageClassifier
@@ -20,12 +21,10 @@ from lightning_modules.cli.parsers import export_parser
 from lightning_modules.cli.quiet import quiet
 from lightning_modules.cli.tables import Table
 from lightning_modules.create_network import build_network, check_model_name
-from lightning_modules.data.catalog import IN_MEMORY
 from lightning_modules.runs import find_checkpoint, read_checkpoint
+from lightning_modules.trained_card import card_of
+from lightning_modules.trained_preparation import preparation_of
 from ops import ArgumentError
-
-CROP = 0.875
-"""The share of an image of a folder that evaluation sees."""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -36,10 +35,11 @@ def main(argv: Sequence[str]) -> None:
     _check_output(options, format.suffix)
     imported = import_given(options)
     steps = _Steps()
+    said = {"license": options.license} if options.license else {}
     if _is_checkpoint(options.network):
-        network, preparation = _trained(options, imported)
+        network, preparation, card = _trained(options, imported, said)
     else:
-        network, preparation = _named(options)
+        (network, preparation), card = _named(options), ModelCard(**said)
     if options.image_size is not None:
         preparation["input_size"] = [preparation["input_size"][0], *[options.image_size] * 2]
     if options.compact:
@@ -54,6 +54,7 @@ def main(argv: Sequence[str]) -> None:
             options.form,
             options.batch,
             preparation,
+            card,
             steps,
         )
     )
@@ -76,8 +77,10 @@ def _is_checkpoint(text: str) -> bool:
     return text in ("last", "best") or text.endswith(".ckpt") or Path(text).is_file()
 
 
-def _trained(options: argparse.Namespace, imported: bool) -> tuple[nn.Module, dict[str, Any]]:
-    """Return the network of a checkpoint, and how its images were prepared."""
+def _trained(
+    options: argparse.Namespace, imported: bool, said: dict[str, str]
+) -> tuple[nn.Module, dict[str, Any], ModelCard]:
+    """Return the network of a checkpoint, how its images were prepared, and what a model card says of it."""
     if options.pretrained:
         raise ArgumentError("--pretrained", sentence="has no meaning for a checkpoint, which has weights; leave it out")
     path = find_checkpoint(options.network, options.runs, options.name)
@@ -86,16 +89,9 @@ def _trained(options: argparse.Namespace, imported: bool) -> tuple[nn.Module, di
         import_from_run(path, options.runs, checkpoint.get("imports", []))
     trained = ImageClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     network = trained.evaluated.eval()
-    data = checkpoint.get("datamodule_hyper_parameters") or {}
-    preparation = _preparation(network)
-    pixels = data.get("image_size") or preparation["input_size"][-1]
-    preparation["input_size"] = [trained.in_chans, pixels, pixels]
-    if data.get("mean"):
-        whole = data.get("in_memory") or data.get("dataset") in IN_MEMORY  # small images are not cropped
-        preparation |= {"mean": list(data["mean"]), "std": list(data["std"]), "interpolation": "bilinear"}
-        preparation |= {"crop_pct": 1.0 if whole else CROP, "crop_mode": "center"}
-    names = (checkpoint.get("ImageData") or {}).get("class_names")
-    return network, preparation | {"class_names": names}
+    preparation = _preparation(network) | {"class_names": None} | preparation_of(checkpoint)
+    preparation["input_size"] = [trained.in_chans, *preparation["input_size"][1:]]
+    return network, preparation, card_of(path, checkpoint, **said)
 
 
 def _named(options: argparse.Namespace) -> tuple[nn.Module, dict[str, Any]]:

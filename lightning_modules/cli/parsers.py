@@ -82,8 +82,14 @@ def export_parser() -> Parser:
         metavar="CHECKPOINT_OR_MODEL",
         help="a checkpoint file, or last or best for that of the run --name; or a name of timm's, or local-dir:FOLDER",
     )
-    result.add_argument("--format", default="onnx", help="onnx (default), or another that is installed")
-    result.add_argument("--output", type=Path, required=True, metavar="F", help="the file, which must not exist")
+    result.add_argument("--format", default="onnx", help="onnx (default), pt2, aoti or weights")
+    result.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="F",
+        help="the file, or the folder of weights, which must not exist",
+    )
     result.add_argument(
         "--form",
         type=one_of(("auto", "kernels", "features")),
@@ -102,6 +108,7 @@ def export_parser() -> Parser:
         help="height and width in pixels (default: that of the training, or of timm)",
     )
     result.add_argument("--pretrained", action="store_true", help="with timm's weights, for a name of timm's")
+    result.add_argument("--license", metavar="TEXT", help="licence of the weights, for their model card: mit, say")
     result.add_argument("--num-classes", metavar="N", type=whole, help="number of classes, for a name of timm's")
     result.add_argument("--compact", action="store_true", help="remove closed channels first, as dyc compact does")
     result.add_argument("--name", default="run", help="name of the run (default: run)")

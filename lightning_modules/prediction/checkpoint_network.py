@@ -1,7 +1,6 @@
 """A checkpoint as a network that predicts."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,8 +9,8 @@ from lightning_modules.classifier import ImageClassifier
 from lightning_modules.cli.imports import import_from_run
 from lightning_modules.cli.quiet import quiet
 from lightning_modules.cli.trained_settings import take_conversions
-from lightning_modules.data.catalog import IN_MEMORY
 from lightning_modules.runs import find_checkpoint, read_checkpoint
+from lightning_modules.trained_preparation import preparation_of
 from ops import ArgumentError
 
 
@@ -67,15 +66,3 @@ class CheckpointNetwork:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return logits ``(B, num_classes)`` for a batch ``(B, C, H, W)``."""
         return self.network(torch.from_numpy(images).to(self.device)).float().cpu().numpy()
-
-
-def preparation_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Return how a checkpoint's images were prepared for evaluation, by field of ``Preparation``; what it says."""
-    data = checkpoint.get("datamodule_hyper_parameters") or {}
-    found: dict[str, Any] = {}
-    if data.get("image_size") and data.get("mean"):
-        whole = data.get("in_memory") or data.get("dataset") in IN_MEMORY  # small images are not cropped
-        size = [len(data["mean"]), data["image_size"], data["image_size"]]
-        found = {"input_size": size, "mean": data["mean"], "std": data["std"], "crop_pct": 1.0 if whole else 0.875}
-    names = (checkpoint.get("ImageData") or {}).get("class_names")
-    return found | ({"class_names": names} if names else {})
