@@ -99,7 +99,7 @@ class EfficientAttention(Attention):
     def logits(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to ``(B, K)``."""
         chosen = self.select(x)
-        if torch.jit.is_scripting():
+        if torch.jit.is_scripting():  # noqa: SIM108 (TorchScript would compile both sides of an expression)
             any_size = False
         else:
             any_size = torch.onnx.is_in_onnx_export()
