@@ -52,7 +52,11 @@ def _relu(b: Builder, x: ir.Value) -> ir.Value:
 
 def _global(b: Builder, x: ir.Value, branch: GlobalAttention, kernels: int) -> Shares:
     hidden = _relu(b, _linear(b, _average(b, x), branch.fc1, "fc1"))
-    logits = _linear(b, hidden, branch.fc2, "fc2", 1 / float(branch.temperature))
+    cooled, bias = 1 / float(branch.temperature), array(branch.fc2.bias)
+    weight, bias = array(branch.fc2.weight) * cooled, None if bias is None else bias * cooled
+    logits = b.dense(hidden, weight, bias, "attention/fc2")
+    if branch.fc2.out_features == kernels:
+        logits = b.reshape(logits, 0, -1, 1, 1, name="attention/logits")
     return softmax(b, logits, kernels, branch.fc2.out_features // kernels)
 
 
@@ -119,8 +123,8 @@ def coefficients(b: Builder, x: ir.Value, branch: BlockCoefficients) -> list[Sha
     pooled = _average_of_block(b, x)
     if branch.fc1 is not None:
         pooled = b.node("Relu", [b.linear(pooled, array(branch.fc1.weight), array(branch.fc1.bias), "fc1")], "relu")
-    mixed = b.linear(pooled, array(branch.fc2.weight), array(branch.fc2.bias), "fc2")
-    each = b.split(b.node("Sigmoid", [mixed], "sigmoid"), branch.sizes, "split")
+    mixed = b.node("Sigmoid", [b.dense(pooled, array(branch.fc2.weight), array(branch.fc2.bias), "fc2")], "sigmoid")
+    each = b.split(b.reshape(mixed, 0, -1, 1, 1, name="coefficients/flat"), branch.sizes, "split")
     return [Shares(flat, branch.num_kernels, channels) for flat, channels in zip(each, branch.out_channels)]
 
 

@@ -46,7 +46,8 @@ def name_nodes(model: ir.Model) -> dict[str, str]:
             if not node.outputs[0].is_graph_output():
                 node.outputs[0].name = node.name
             outputs[module_of(node)] = node.outputs[0].name
-    return outputs
+    # Of a module with parts, such as a BatchNorm with its activation, another node may be the last.
+    return {path: name for path, name in outputs.items() if not any(p.startswith(f"{path}.") for p in outputs)}
 
 
 def _free_name(taken: Counter[str], path: str, op: str) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dyc.layers.adaptive_pool import adaptive_pool
 from dyc.layers.attention import Attention, mirror_
 from dyc.layers.channel_reduction import build_selection
 from dyc.layers.kinds import register_attention
@@ -98,11 +99,21 @@ class EfficientAttention(Attention):
     def logits(self, x: Tensor) -> Tensor:
         """Map ``(B, C, H, W)`` to ``(B, K)``."""
         chosen = self.select(x)
-        if self.pool == "max":
+        if torch.jit.is_scripting():  # noqa: SIM108 (TorchScript would compile both sides of an expression)
+            any_size = False
+        else:
+            any_size = torch.onnx.is_in_onnx_export()
+        if any_size:
+            pooled = self._pooled_for_onnx(chosen)
+        elif self.pool == "max":
             pooled = F.adaptive_max_pool2d(chosen, self.pool_size)
         else:
             pooled = F.adaptive_avg_pool2d(chosen, self.pool_size)
         return self.fc2(torch.relu(self.fc1(pooled.flatten(1))))
+
+    @torch.jit.unused
+    def _pooled_for_onnx(self, x: Tensor) -> Tensor:
+        return adaptive_pool(x, self.pool_size, self.pool)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the weights of the kernels, ``(B, K)``."""
