@@ -6,7 +6,7 @@
 from ops.attended import attended_conv2d
 from ops.backends import BUILT_IN
 from ops.branch import GlobalBranch, branch_attention
-from ops.checks import positive_int
+from ops.checks import autocasts, positive_int
 from ops.dispatch.backend import Backend, Implementation, Preparation
 from ops.dispatch.plugins import load_entry_points
 from ops.dispatch.problem import Problem
@@ -43,6 +43,7 @@ __all__ = [
     "Problem",
     "Window",
     "attended_conv2d",
+    "autocasts",
     "backend_lacks",
     "backends",
     "branch_attention",

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ops import ArgumentError, Window
+from ops import ArgumentError, Window, autocasts
 
 
 def check_features(x: Tensor, in_channels: int) -> None:
@@ -27,7 +27,7 @@ def check_kind(x: Tensor, weight: Tensor) -> None:
         raise ArgumentError("x", f"a tensor of layout {x.layout}", "a dense one")
     if x.shape[-1] == 0 or x.shape[-2] == 0:
         raise ArgumentError("x", f"shape {tuple(x.shape)}", "at least one pixel")
-    autocasts = x.is_floating_point() and torch.is_autocast_enabled(x.device.type)
-    if x.device != weight.device or (x.dtype != weight.dtype and not autocasts):
+    cast = x.is_floating_point() and autocasts(x)
+    if x.device != weight.device or (x.dtype != weight.dtype and not cast):
         need = f"{weight.dtype} on {weight.device}, the dtype and device of the layer"
         raise ArgumentError("x", f"{x.dtype} on {x.device}", need)

@@ -38,7 +38,7 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "transposed": lambda t: t.mT.contiguous().mT if t.dim() > 1 else t,
     "reversed": lambda t: t.permute(*reversed(range(t.dim()))).contiguous().permute(*reversed(range(t.dim()))),
     "sliced": _sliced,
-    "sliced_channels_last": lambda t: _sliced(t.movedim(1, -1)).movedim(-1, 1),
+    "sliced_channels_last": lambda t: _sliced(t.movedim(1, -1)).movedim(-1, 1) if t.dim() > 1 else t,
     "stepped": _stepped,
     "unaligned": _unaligned,
     "expanded_batch": _expanded(0),
