@@ -68,4 +68,5 @@ def test_attended_conv2d(call, data):
             assert got.shape == want.shape
             assert got.isfinite().all()
         else:
-            check_close(name, got, want, bound.expand(want.shape), 32)
+            # The softmax's gradient is a difference of values that may be nearly equal, divided by the temperature.
+            check_close(name, got, want, bound.expand(want.shape) * max(1.0, 1.0 / temperature), 32)
