@@ -81,6 +81,8 @@ def _compiler() -> str:
 def preloaded(name: str, folder: Path) -> str:
     """Return what stands in LD_PRELOAD for a sanitizer."""
     runtime = library(SANITIZERS[name].runtime)
+    if name == "address":  # it looks for what throws exceptions, before Python has loaded anything in C++
+        return f"{runtime} {library('libstdc++.so.6')}"
     if name != "thread":
         return runtime
     source, shared = Path(__file__).parent / "support" / "openmp_for_tsan.cpp", folder / "openmp_for_tsan.so"

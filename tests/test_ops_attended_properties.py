@@ -8,7 +8,7 @@ from support.property_branches import BRANCH, attention_of, sensitivity
 from support.property_checks import USUALLY_AUTO, outcome, uncompiled
 from support.property_convolutions import calls
 from support.property_settings import cases
-from support.property_tensors import check_close, exact
+from support.property_tensors import check_close, exact, magnitude
 
 import ops
 from ops import reference
@@ -62,10 +62,14 @@ def test_attended_conv2d(call, data):
     if differentiates:
         found += torch.autograd.grad(y, [tensors[name] for name in asked], toward)
     wants = {name: exact(t).requires_grad_(name in asked) for name, t in tensors.items()}
+    # Where a softmax is all but decided, its gradient is a difference of nearly equal values, divided by the
+    # temperature: what a bit of these comes to.
+    sizes = [magnitude(t).amax() for name, t in tensors.items() if t.numel() and not name.endswith("bias")]
+    cancelled = 1e-2 * magnitude(toward).sum() * torch.stack(sizes).prod() / temperature
     names = ["output", *(f"gradient of {name}" for name in asked)]
     for name, got, want, bound in zip(names, found, define(**wants), sensitivity(define, wants)):
         if call.dtype.itemsize < 4 and name != "output":  # rounding lets units of the hidden layer go on or off
             assert got.shape == want.shape
             assert got.isfinite().all()
         else:
-            check_close(name, got, want, bound.expand(want.shape), 32)
+            check_close(name, got, want, (bound + cancelled).expand(want.shape), 32)
