@@ -243,3 +243,22 @@ def test_a_layer_runs_or_says_what_is_wrong(call):
     except (ops.ArgumentError, ops.BackendUnavailable):
         return
     assert isinstance(y, torch.Tensor)
+
+
+ONCE_WRONG = {
+    "no_channels": (lambda: dyc.SelectiveConv2d(0, 6, 3), "in_channels"),
+    "no_stride": (lambda: dyc.SelectiveConv2d(4, 6, 3, stride=0), "stride"),
+    "unknown_padding": (lambda: dyc.SelectiveConv2d(4, 6, 3, padding="smae"), "padding"),
+    "small_image": (lambda: dyc.SelectiveConv2d(4, 6, 3)(IMAGES[..., :2]), "x"),
+    "other_channels": (lambda: dyc.SelectiveConv2d(5, 6, 3)(IMAGES), "x"),
+    "no_tensor": (lambda: dyc.DynamicConv2d(4, 6, 3)(None), "x"),
+    "other_channels_of_a_branch": (lambda: dyc.DynamicConv2d(5, 6, 3, attention="odconv")(IMAGES), "x"),
+    "other_dtype": (lambda: dyc.DynamicConv2d(4, 6, 3, attention="condconv")(IMAGES.double()), "x"),
+}
+
+
+@pytest.mark.parametrize(("call", "argument"), ONCE_WRONG.values(), ids=ONCE_WRONG)
+def test_arguments_that_once_ended_in_another_error(call, argument):
+    with pytest.raises(ops.ArgumentError) as error:
+        call()
+    assert error.value.argument == argument

@@ -111,3 +111,32 @@ def test_an_operator_runs_or_says_what_is_wrong(call):
     except (ops.ArgumentError, ops.BackendUnavailable):
         return
     assert isinstance(y, torch.Tensor)
+
+
+# The smallest cases of what once ended in an error of Python or PyTorch; the numbers are places in ANYTHING.
+NONE, ARRAY, TEXT = ANYTHING.index(None), len(ANYTHING) - 6, ANYTHING.index("")
+ONCE_WRONG = [
+    ("depthwise", {"weight": NONE}),
+    ("depthwise", {"x": "sparse"}),
+    ("depthwise", {"x": "to_float8_e4m3fn"}),
+    ("depthwise", {"stride": ANYTHING.index(2**70)}),
+    ("depthwise", {"backend": ARRAY}),
+    ("dynamic", {"bias": TEXT}),
+    ("mix", {"attention": "to_float64"}),
+    ("mix", {"weight": "size_0_-9"}),
+    ("scaled", {"attention": NONE}),
+    ("scaled", {"bias": "size_1_+1"}),
+    ("attended", {"branch": NONE}),
+    ("attended", {"fc1": "to_float64"}),
+    ("attended", {"temperature": "meta"}),
+    ("attended", {"mixing": ARRAY}),
+    ("attended_depthwise", {"temperature": "sparse"}),
+    ("attended_depthwise", {"x": "one_dimension_less"}),
+]
+
+
+@pytest.mark.parametrize(("name", "changes"), ONCE_WRONG)
+def test_arguments_that_once_ended_in_another_error(name, changes):
+    run, right = RIGHT[name]
+    with pytest.raises(ops.ArgumentError):
+        run(**changed(right, changes))

@@ -1,5 +1,6 @@
 """Re-wired channels over all arguments; see test_ops_functional_properties.py."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,3 +84,13 @@ def test_rewire_channels(data):
         for gradient, value in zip(found, right, strict=True):
             summed = gradient.to(wide) if gradient.dtype.itemsize > wide.itemsize else gradient
             check_close("gradient", summed, value, total.expand(value.shape), 1)
+
+
+@pytest.mark.parametrize("backend", able("rewire_channels"))
+@pytest.mark.parametrize("layout", ["transposed", "negated", "negated_channels_last"])
+def test_layouts_that_were_once_wrong(layout, backend):
+    x = draw((2, 3, 4, 5), torch.float32, layout, torch.Generator().manual_seed(0)).requires_grad_()
+    shift = torch.tensor([[0.5, -0.25]], requires_grad=True)
+    y = ops.rewire_channels(x, torch.tensor([1]), torch.tensor([0]), shift, backend=backend)
+    assert y.is_contiguous(memory_format=memory_format(is_channels_last(x)))
+    torch.testing.assert_close(y, rewired(x, torch.tensor([1]), torch.tensor([0]), shift))
