@@ -22,6 +22,7 @@ from experiments.run.command import held
 from experiments.run.parser import PROTOCOLS
 from lightning_modules.cli import main
 from lightning_modules.cli.jobs.execute import Execution
+from lightning_modules.cli.jobs.settings import setting, settings_of
 from lightning_modules.cli.jobs.training import State, Training
 
 PAPER = """
@@ -258,7 +259,8 @@ def test_quick_uses_bfloat16_where_the_processor_has_it(fast, monkeypatch):
     for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         monkeypatch.setattr(torch.cpu, name, lambda name=name: name == fast)
     row = find("dyc/table1/cifar10/dyc")[0]
-    added = {
-        protocol: "--trainer.precision=bf16-mixed" in settings.arguments_of(row, protocol, 0) for protocol in PROTOCOLS
+    found = {
+        protocol: setting(settings_of(settings.arguments_of(row, protocol, 0)), "trainer.precision")
+        for protocol in PROTOCOLS
     }
-    assert added == {"full": False, "quick": fast is not None}
+    assert found == {"full": None, "bf16": "bf16-mixed", "quick": "bf16-mixed" if fast else None}

@@ -16,9 +16,10 @@ def measured_order(problem: Problem) -> tuple[str, ...]:
     Re-wired channels are one pass over the features in ``cpp`` and several in ``eager``. Dense convolutions and mixed
     feature maps are PyTorch's own, in ``eager`` alone.
 
-    On the GPU (H200, torch 2.11, the depthwise layers of MobileNetV2, channels_last): ``cupy`` took 0.42 of the time
-    of ``eager`` without gradients and 0.61 with them (32 pixels, batch 256, bfloat16), 0.53 and 1.03 at 224 pixels,
-    batch 32, float32. On NCHW neither was ahead everywhere, so PyTorch's own stands first there.
+    On the GPU (H200, torch 2.11, the depthwise layers of MobileNetV2, channels_last): ``cupy`` took 0.48 of the time
+    of ``eager`` without gradients and 0.61 with them (32 pixels, batch 256, bfloat16), 0.66 and 1.19 at 224 pixels,
+    batch 32, float32, where it is ahead on the large images and behind where a call is over sooner than Python starts
+    it. On NCHW neither was ahead everywhere, so PyTorch's own stands first there.
 
     An exported or traced program holds PyTorch's own operators only, so that it runs where this package is not
     installed.
