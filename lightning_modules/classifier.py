@@ -12,6 +12,7 @@ from torchmetrics import MeanMetric, MetricCollection
 
 from dyc.dynamic_model import iter_temperatures
 from lightning_modules.accuracy import Accuracy
+from lightning_modules.checkpoint_format import check_format, note_format
 from lightning_modules.conversion_settings import DynamicSettings, SelectiveSettings
 from lightning_modules.create_network import check_fits
 from lightning_modules.image_mixing import build_loss, check_pairs
@@ -254,12 +255,14 @@ class ImageClassifier(LightningModule):
         return super().load_from_checkpoint(checkpoint_path, *args, **{"pretrained": False, **kwargs})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note what was imported for the network; nothing is imported because a checkpoint says so."""
+        """Note the format, and what was imported for the network; nothing is imported because a checkpoint says so."""
+        note_format(checkpoint)
         if self.imports:
             checkpoint["imports"] = self.imports
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint whose weights do not fit the network, or whose optimiser cannot go on."""
+        check_format(checkpoint)
         hparams = checkpoint["hyper_parameters"]
         self.source.check_trained(hparams)
         if not self._built:

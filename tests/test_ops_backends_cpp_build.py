@@ -187,6 +187,23 @@ def test_a_compiler_that_fails_is_quoted(unprepared, tmp_path, monkeypatch):
     assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "broken-c++"]
 
 
+@pytest.mark.parametrize("said", ["no space", "nonsense"])
+def test_a_full_disk_is_not_called_a_broken_compiler(unprepared, tmp_path, monkeypatch, said):
+    broken = tmp_path / "full-c++"
+    text = f"{tmp_path}/x.o: No space left on device" if said == "no space" else "assertion fail elf.c:3108"
+    broken.write_text(f"#!/bin/sh\necho '{text}' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    if said == "nonsense":
+        full = shutil.disk_usage(tmp_path)._replace(free=3 * 2**20)
+        monkeypatch.setattr(cpp_build.shutil, "disk_usage", lambda folder: full)
+    found = unprepared[0](tmp_path)
+    assert "got no place to keep the compiled file ([Errno 28] No space left on device" in found
+    assert f"'{tmp_path}'); need free space there" in found
+    assert "\n" not in found
+    assert not list(tmp_path.glob("*.so"))
+
+
 NO_COMPILER = """
 import torch, ops
 x, w = torch.randn(1, 2, 5, 5), torch.randn(1, 2, 3, 3)

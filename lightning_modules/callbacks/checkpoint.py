@@ -10,7 +10,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from lightning_modules.whole_files import NO_SPACE, copy_whole, use_whole_checkpoints
+from lightning_modules.disk import is_of_the_disk
+from lightning_modules.whole_files import copy_whole, use_whole_checkpoints
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -81,7 +82,7 @@ class LastCheckpoint(ModelCheckpoint):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Name the checkpoint to resume from; SIGTERM leaves time to write it."""
-        full = isinstance(exception, OSError) and exception.errno in NO_SPACE  # a log's, say
+        full = is_of_the_disk(exception)  # a log's, say
         stopped = full or isinstance(exception, KeyboardInterrupt | SIGTERMException)
         if trainer.state.fn != TrainerFn.FITTING or not stopped:
             return

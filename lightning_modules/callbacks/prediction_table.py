@@ -11,6 +11,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from lightning_modules.disk import naming
+
 
 class PredictionTable(BasePredictionWriter):
     """Write a CSV with one row per image: its path or number, and its most probable classes with probabilities.
@@ -35,7 +37,7 @@ class PredictionTable(BasePredictionWriter):
         self.top = min(self.top, pl_module.num_classes)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         columns = [f"{kind}{k}" for k in range(1, self.top + 1) for kind in ("class", "probability")]
-        with self.path.open("w", newline="") as file:
+        with naming(self.path), self.path.open("w", newline="") as file:
             csv.writer(file).writerow(["image", *columns])
 
     def write_on_batch_end(
@@ -51,7 +53,7 @@ class PredictionTable(BasePredictionWriter):
         """Add the rows of one batch of probabilities ``(B, num_classes)``."""
         names = trainer.datamodule.class_names or [str(i) for i in range(pl_module.num_classes)]
         probabilities, classes = prediction.float().topk(self.top, dim=1)
-        with self.path.open("a", newline="") as file:
+        with naming(self.path), self.path.open("a", newline="") as file:
             writer = csv.writer(file)
             for row in zip(classes.tolist(), probabilities.tolist()):
                 pairs = [value for k, p in zip(*row) for value in (names[k], f"{p:.6f}")]

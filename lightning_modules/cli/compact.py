@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import dyc
 from dyc.benchmark import facts_line, machine, measure
+from dyc.exported_program import write_program
 from dyc.meta_device import usual_input_sizes
 from dyc.selective import compact, iter_selective
 from lightning_modules.classifier import ImageClassifier
@@ -16,6 +17,7 @@ from lightning_modules.cli.arguments import check_new_file
 from lightning_modules.cli.imports import import_from_run, import_given
 from lightning_modules.cli.parsers import compact_parser
 from lightning_modules.cli.tables import Table
+from lightning_modules.disk import naming
 from lightning_modules.runs import find_checkpoint, read_checkpoint
 from lightning_modules.whole_files import written_whole
 from ops import ArgumentError
@@ -44,8 +46,8 @@ def main(argv: Sequence[str]) -> None:
         # Two images whatever --batch is: export takes a size of one for a constant.
         images = torch.randn(2, *image).contiguous(memory_format=torch.channels_last)
         program = torch.export.export(smaller, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-        with written_whole(options.output) as file:
-            torch.export.save(program, file)
+        with naming(options.output), written_whole(options.output) as file:
+            write_program(program, file)
         print(f"compact network: {options.output} (torch.export.load)")
 
 

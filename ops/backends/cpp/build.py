@@ -4,6 +4,7 @@ No build tool: each source is compiled by one call of the compiler, as many at a
 in files without PyTorch's headers, which take longer to compile than most of the loops do.
 """
 
+import errno
 import hashlib
 import os
 import platform
@@ -40,6 +41,8 @@ FLAGS = (
     *("-O3", "-march=native", "-std=c++20", "-Wno-psabi"),
     *("-fPIC", "-fopenmp", "-DAT_PER_OPERATOR_HEADERS"),
 )
+NEEDED = 16 * 2**20
+"""Bytes: with less than this free, a full disk is why a compiler failed."""
 CALLS = ("convolutions", "rewire")  # sources with PyTorch's headers and without loops
 # Their time goes into reading the headers: -O1 does for the rest, inline functions are not kept for other libraries,
 # and g++ collects its garbage from 1 GiB on (it needs 1.1 where it would need 0.9).
@@ -77,9 +80,8 @@ def build(*names: str) -> list[Path]:
                 if wanted := _missing(targets):
                     _compile(cxx, wanted)
     except OSError as error:
-        raise BackendUnavailable(
-            f"got no place to keep the compiled file ({error}); need a writable DYC_CACHE"
-        ) from error
+        need = "free space there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "a writable DYC_CACHE"
+        raise BackendUnavailable(f"got no place to keep the compiled file ({error}); need {need}") from error
     return list(targets.values())
 
 
@@ -158,11 +160,20 @@ def _compile(cxx: tuple[str, ...], targets: dict[str, Path]) -> None:
     _say(f"compiled in {time.monotonic() - start:.0f} s")
 
 
+def _check_space(said: str) -> None:
+    """Raise OSError if a compiler failed because a disk is full, which it says in many ways, if at all."""
+    for folder in (str(cache_folder()), tempfile.gettempdir()):
+        free = shutil.disk_usage(folder).free
+        if free < NEEDED or (folder in said and os.strerror(errno.ENOSPC) in said):
+            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}, {free / 2**20:.0f} MB are free", folder)
+
+
 def _run(cxx: tuple[str, ...], *arguments: str) -> None:
     try:
         done = subprocess.run([*cxx, *arguments], capture_output=True, text=True)
     except OSError as error:  # found, but nothing that runs
         raise BackendUnavailable(f"got an error of {' '.join(cxx)}: {error}; need a compiler for C++20") from error
     if done.returncode != 0:
+        _check_space(done.stderr)
         end = done.stderr[-2000:]
         raise BackendUnavailable(f"got an error of {' '.join(cxx)}:\n{end}\nneed a compiler for C++20")
