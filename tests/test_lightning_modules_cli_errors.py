@@ -1,6 +1,8 @@
 """What the user can put right is one line of ``dyc``, however it is wrapped; a fault of the program is not."""
 
 import errno
+import os
+import subprocess
 import sys
 
 import pytest
@@ -152,6 +154,19 @@ def test_one_process_speaks_for_all(monkeypatch, capsys, rank, joined, error, si
         monkeypatch.setenv("LOCAL_RANK", rank)
     assert main(["models"]) == 2
     assert capsys.readouterr().err == ("" if silent else "dyc models: error: a: got 1; need 2\n")
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])  # noticed at the end, and in the middle
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly(lines):
+    script = (
+        "import sys; from lightning_modules.cli import main, models; sys.argv = ['dyc', 'models'];"
+        f"models.main = lambda argv: print('line\\n' * {lines}); sys.exit(main())"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", script], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch):

@@ -17,6 +17,8 @@ import torch
 from support.processes import HANGS, run
 
 import ops
+from ops.backends import cache
+from ops.backends.cache import is_whole, seal
 from ops.backends.cpp import build as cpp_build
 from ops.backends.cpp.backend import CPP, load
 from ops.backends.cpp.build import build, build_all, compiler
@@ -117,6 +119,15 @@ def test_a_process_that_dies_while_it_compiles_holds_up_nobody(small, capsys):
     assert re.fullmatch(COMPILED.format(os.environ["DYC_CACHE"]), capsys.readouterr().err)
 
 
+def test_a_process_that_hangs_while_it_compiles_is_not_waited_for_without_end(small, monkeypatch):
+    monkeypatch.setattr(cache, "LONGEST_WAIT", 0.2)
+    lock = Path(os.environ["DYC_CACHE"]) / ".lock"
+    held = cache.locked(lock.parent, lambda: None)
+    with held, pytest.raises(ops.BackendUnavailable, match=rf"held {lock} for minutes; need its end \(fuser names it"):
+        build_all()
+    assert len(build_all()) == 2
+
+
 def test_another_process_looks_in_the_same_place():
     program = "from ops.backends.cpp.build import _target, compiler; print(_target('convolutions', compiler()))"
     command, environment = [sys.executable, "-c", program], {**os.environ, "PYTHONHASHSEED": "1"}
@@ -155,9 +166,34 @@ def unprepared(backend_registry, monkeypatch):
 PAIR = torch.randn(1, 2, 5, 5), torch.randn(1, 2, 3, 3)
 
 
-def test_a_damaged_file_is_named(unprepared, tmp_path):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: b"",
+        lambda whole: whole[: len(whole) // 2],  # loading it would end the process by SIGBUS
+        lambda whole: whole[:-1],
+        lambda whole: bytes(len(whole)),
+        lambda whole: whole[:2000] + bytes([whole[2000] ^ 1]) + whole[2001:],
+    ],
+)
+def test_a_damaged_file_is_made_anew(small, capsys, damage):
+    one, two = build_all()
+    whole = two.read_bytes()
+    two.write_bytes(damage(whole))
+    capsys.readouterr()
+    assert build_all() == [one, two]
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f"dyc: {two} is damaged, and made anew"
+    assert ctypes.CDLL(two).two() == 42
+    assert is_whole(two)
+    assert len(small.read_text().splitlines()) == 5 + 3  # two sources and a library
+    assert len(list(two.parent.glob("*.so"))) == 2
+
+
+def test_a_whole_file_that_cannot_be_loaded_is_named(unprepared, tmp_path):
     prepare, (kept,) = unprepared
-    (tmp_path / kept.name).write_bytes(bytes(kept.stat().st_size))
+    (tmp_path / kept.name).write_bytes(b"made for another processor")
+    seal(tmp_path / kept.name)
     said = prepare(tmp_path)
     assert "got a file that cannot be loaded" in said
     assert f"remove {tmp_path / kept.name}" in said

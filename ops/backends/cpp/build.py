@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from ops.backends.cache import cache_folder, locked, moved_into_place
+from ops.backends.cache import cache_folder, is_whole, locked, moved_into_place, seal
 from ops.errors import BackendUnavailable
 
 SOURCES = Path(__file__).parent / "csrc"
@@ -78,7 +78,12 @@ def build(*names: str) -> list[Path]:
         if _missing(targets):
             with locked(cache_folder(), lambda: _say("waiting for another process that compiles the C++ kernels")):
                 if wanted := _missing(targets):
+                    for path in filter(Path.exists, wanted.values()):
+                        _say(f"{path} is damaged, and made anew")
                     _compile(cxx, wanted)
+    except TimeoutError as error:
+        got = f"no compiled file, as another process has held {error.filename} for minutes"
+        raise BackendUnavailable(f"got {got}; need its end (fuser names it), or another DYC_CACHE") from error
     except OSError as error:
         need = "free space there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "a writable DYC_CACHE"
         raise BackendUnavailable(f"got no place to keep the compiled file ({error}); need {need}") from error
@@ -120,13 +125,14 @@ def _cores() -> int:
 def _target(name: str, cxx: tuple[str, ...]) -> Path:
     """Return where a library is kept."""
     files = sorted(SOURCES.glob("*.h")) + [SOURCES / f"{source}.cpp" for source in LIBRARIES[name]]
-    facts = repr((FLAGS, CALLS, CALLS_FLAGS, LINKED, cxx, torch.__version__, _processor())).encode()
+    facts = repr(("sealed", FLAGS, CALLS, CALLS_FLAGS, LINKED, cxx, torch.__version__, _processor())).encode()
     key = hashlib.sha256(b"".join(path.read_bytes() for path in files) + facts).hexdigest()[:16]
     return cache_folder() / f"{name}-{key}.so"
 
 
 def _missing(targets: dict[str, Path]) -> dict[str, Path]:
-    return {name: path for name, path in targets.items() if not path.is_file()}
+    """Return those that are not there, or are damaged."""
+    return {name: path for name, path in targets.items() if not is_whole(path)}
 
 
 def _estimate(sources: Iterable[str], cores: int) -> int:
@@ -157,6 +163,7 @@ def _compile(cxx: tuple[str, ...], targets: dict[str, Path]) -> None:
             linked = [objects[source] for source in LIBRARIES[name]]
             with moved_into_place(target) as partial:
                 _run(cxx, *FLAGS, "-shared", *linked, f"-L{home / 'lib'}", *LINKED, "-o", str(partial))
+                seal(partial)
     _say(f"compiled in {time.monotonic() - start:.0f} s")
 
 
