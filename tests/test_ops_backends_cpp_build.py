@@ -89,6 +89,38 @@ def test_of_two_at_the_same_moment_one_compiles(small, capsys):
     assert len(small.read_text().splitlines()) == 5
 
 
+AT_ONCE = """
+import ctypes, os, pathlib, sys
+from ops.backends.cpp import build
+build.SOURCES, build._cores = pathlib.Path(sys.argv[1]), lambda: 2
+build.LIBRARIES, build.SECONDS = {"one": ("one", "shared"), "two": ("two", "shared")}, {"one": 5, "two": 4, "shared": 3}
+print("ready", flush=True)
+sys.stdin.readline()
+one, two = build.build_all()
+print(ctypes.CDLL(one).one(), ctypes.CDLL(two).two())
+"""
+
+
+@pytest.mark.exhaustive  # processes take seconds to start
+def test_of_four_processes_one_compiles_and_all_load_whole_files(small):
+    command = [sys.executable, "-c", AT_ONCE, str(cpp_build.SOURCES)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [subprocess.Popen(command, text=True, **pipes) for _ in range(4)]
+    try:
+        assert [each.stdout.readline() for each in processes] == ["ready\n"] * 4
+        for each in processes:
+            each.stdin.write("\n")
+            each.stdin.flush()
+        said = [each.communicate(timeout=HANGS) for each in processes]
+    finally:
+        for each in processes:
+            each.kill()
+    assert [(each.returncode, out) for each, (out, _) in zip(processes, said)] == [(0, "41 42\n")] * 4
+    assert len(small.read_text().splitlines()) == 5
+    assert sum("dyc: compiling" in err for _, err in said) == 1
+    assert sorted(path.suffix for path in Path(os.environ["DYC_CACHE"]).iterdir()) == ["", ".so", ".so"]
+
+
 HOLDER = """
 import fcntl, pathlib, sys, time
 folder = pathlib.Path(sys.argv[1])
