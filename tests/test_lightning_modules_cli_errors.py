@@ -104,17 +104,9 @@ CAUSES = {
     "worker": (ArgumentError(WORKER), "data.root: got 'x'; need y"),
     "full_disk": (FULL, "No space left on device for 'runs/metrics.csv'; free some space"),
     "read_only": (OSError(errno.EROFS, "Read-only file system", "x"), "Read-only file system for 'x'; choose a place"),
-    "worker_out_of_memory": (
+    "ended_worker": (
         RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "),
         "data.num_workers: a process that reads images was killed (Killed): too little memory is the usual reason; lo",
-    ),
-    "worker_out_of_shared_memory": (
-        RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's ..."),
-        "data.num_workers: a process that reads images was killed (Bus error): too little shared memory (/dev/shm) is",
-    ),
-    "worker_gone": (
-        RuntimeError("DataLoader worker (pid 7) exited unexpectedly with exit code 1. Details are lost due to ..."),
-        "data.num_workers: a process that reads images ended unexpectedly: its own output, if any, stands above",
     ),
     "lightning": (MisconfigurationException("No such\n thing"), "trainer: No such thing"),
     "fault": (ZeroDivisionError("division by zero"), None),

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 from lightning_modules.disk import is_of_the_disk
+from lightning_modules.ended_worker import is_ended_worker
 from lightning_modules.whole_files import copy_whole, use_whole_checkpoints
 
 
@@ -82,8 +83,8 @@ class LastCheckpoint(ModelCheckpoint):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Name the checkpoint to resume from; SIGTERM leaves time to write it."""
-        full = is_of_the_disk(exception)  # a log's, say
-        stopped = full or isinstance(exception, KeyboardInterrupt | SIGTERMException)
+        outside = is_of_the_disk(exception) or is_ended_worker(exception)  # of a log, of a process that reads
+        stopped = outside or isinstance(exception, KeyboardInterrupt | SIGTERMException)
         if trainer.state.fn != TrainerFn.FITTING or not stopped:
             return
         if isinstance(exception, SIGTERMException):  # Ctrl-C may have come in the middle of a step

@@ -1,19 +1,13 @@
 """What the user can put right is one line: find it in what was raised."""
 
 import os
-import re
-import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from lightning_modules.disk import disk_error, is_of_the_disk
+from lightning_modules.ended_worker import ended_worker, is_ended_worker
 from ops import ArgumentError, BackendUnavailable
-
-WORKER_KILLED = re.compile(
-    r"DataLoader worker \(pid (?P<pid>\d+)\) (?:is killed by signal: (?P<signal>[^.]*)|exited unexpectedly)"
-)
-"""What PyTorch says of a process that loads data and has ended by itself."""
 
 
 def user_error(error: BaseException) -> str | None:
@@ -28,23 +22,11 @@ def user_error(error: BaseException) -> str | None:
             return str(cause)
         if is_of_the_disk(cause):
             return disk_error(cause)  # LastCheckpoint says how to go on with a training
-        if isinstance(cause, RuntimeError) and (worker := WORKER_KILLED.match(str(cause))):
-            return _killed_worker(worker)
+        if is_ended_worker(cause):
+            return ended_worker(cause)
         if type(cause).__name__ == "MisconfigurationException":  # importing Lightning to compare classes takes seconds
             return f"trainer: {_one_line(cause)}"
     return None
-
-
-def _killed_worker(found: re.Match[str]) -> str:
-    """Say why a process that loads data ended, as far as its signal tells."""
-    how = f"was killed ({found['signal']})" if found["signal"] else "ended unexpectedly"
-    reason = {
-        signal.strsignal(signal.SIGKILL): "too little memory is the usual reason",
-        signal.strsignal(signal.SIGBUS): "too little shared memory (/dev/shm) is the usual reason; make it larger, or",
-    }.get(found["signal"], "its own output, if any, stands above")
-    lower = "lower --data.num_workers (0 reads in this process) or --data.batch_size"
-    joint = " " if reason.endswith(", or") else "; "
-    return f"data.num_workers: a process that reads images {how}: {reason}{joint}{lower}"
 
 
 def said_by_another(error: BaseException) -> bool:
