@@ -30,12 +30,13 @@ class WholeWriter(ExperimentWriter):
         if not self.metrics:
             return
         path, rows = Path(self.metrics_file_path), self.metrics
-        new_columns, there = bool(self._record_new_keys()), path.is_file()
+        columns, there = sorted(set(self.metrics_keys).union(*rows)), path.is_file()
+        new_columns = columns != self.metrics_keys
         if there and new_columns:
             with path.open(newline="") as file:
                 rows = [*csv.DictReader(file), *rows]
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, self.metrics_keys)
+        writer = csv.DictWriter(text, columns)
         if new_columns or not there:
             writer.writeheader()
         writer.writerows(rows)
@@ -44,7 +45,7 @@ class WholeWriter(ExperimentWriter):
         else:
             with naming(path), written_whole(path) as file:
                 file.write(text.getvalue().encode())
-        self.metrics = []
+        self.metrics, self.metrics_keys = [], columns
 
 
 class WholeCSVLogger(CSVLogger):

@@ -42,12 +42,11 @@ def disk_error(error: OSError) -> str:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an error of the disk say which file it is about: that of a write, unlike that of opening, has no name."""
+    """Let an error of the disk say which file it is about: that of a write has no name, or that of an unfinished file."""
     try:
         yield
     except OSError as error:
-        if error.filename is None:
-            error.filename = str(path)
+        error.filename = str(path)
         raise
 
 

@@ -151,8 +151,9 @@ def test_one_process_speaks_for_all(monkeypatch, capsys, rank, joined, error, si
 @pytest.mark.parametrize("lines", [1, 100_000])  # noticed at the end, and in the middle
 def test_a_reader_that_has_seen_enough_ends_the_command_quietly(lines):
     script = (
-        "import sys; from lightning_modules.cli import main, models; sys.argv = ['dyc', 'models'];"
-        f"models.main = lambda argv: print('line\\n' * {lines}); sys.exit(main())"
+        "import sys, types; from lightning_modules import cli; prints = types.ModuleType('prints');"
+        f"prints.main = lambda argv: print('line\\n' * {lines}); sys.modules['prints'] = prints;"
+        "cli.COMMANDS['prints'] = ('prints', ''); sys.argv = ['dyc', 'prints']; sys.exit(cli.main())"
     )
     reader, writer = os.pipe()
     os.close(reader)

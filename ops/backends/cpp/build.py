@@ -170,9 +170,9 @@ def _compile(cxx: tuple[str, ...], targets: dict[str, Path]) -> None:
 def _check_space(said: str) -> None:
     """Raise OSError if a compiler failed because a disk is full, which it says in many ways, if at all."""
     for folder in (str(cache_folder()), tempfile.gettempdir()):
-        free = shutil.disk_usage(folder).free
-        if free < NEEDED or (folder in said and os.strerror(errno.ENOSPC) in said):
-            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}, {free / 2**20:.0f} MB are free", folder)
+        full = shutil.disk_usage(folder).free < NEEDED
+        if full or (folder in said and os.strerror(errno.ENOSPC) in said):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder)
 
 
 def _run(cxx: tuple[str, ...], *arguments: str) -> None:
