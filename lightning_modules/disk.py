@@ -42,7 +42,7 @@ def disk_error(error: OSError) -> str:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an error of the disk say which file it is about: that of a write has no name, or that of an unfinished file."""
+    """Let an error of the disk name its file: that of a write names none, or that of an unfinished file."""
     try:
         yield
     except OSError as error:
