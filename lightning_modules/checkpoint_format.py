@@ -11,6 +11,12 @@ FORMAT = 1
 KEY = "dyc"
 """Where a checkpoint keeps its format, and the version of the package that wrote it."""
 
+NEEDED = {
+    "fit": ("loops", "optimizer_states"),
+    **dict.fromkeys(("validate", "test"), ("epoch", "global_step")),
+}
+"""What a command takes from a checkpoint beside settings and weights; one of weights alone lacks it."""
+
 
 def note_format(checkpoint: dict[str, Any]) -> None:
     """Write the format into a checkpoint that is about to be saved."""
@@ -34,3 +40,17 @@ def check_format(checkpoint: dict[str, Any], place: str = "a checkpoint") -> Non
         by = found.get("version", "unknown")
         got = f"{place} of format {number}, written by version {by} of dyc"
         raise ArgumentError("ckpt_path", got, f"format {FORMAT} or older: install that version of dyc, or a newer one")
+
+
+def check_needed(checkpoint: dict[str, Any], place: str, command: str) -> None:
+    """Raise ArgumentError if a checkpoint lacks what a command needs of it.
+
+    Args:
+        checkpoint: The checkpoint.
+        place: What it is called.
+        command: The command's name.
+    """
+    missing = [name for name in NEEDED.get(command, ()) if name not in checkpoint]
+    if missing:
+        got = f"{place} without {' and '.join(missing)}"
+        raise ArgumentError("ckpt_path", got, "a checkpoint of a whole training, such as last.ckpt of `dyc fit`")

@@ -1,5 +1,6 @@
 """Where a run keeps its files, and how its checkpoints are found and checked."""
 
+import pickle
 import zipfile
 import zlib
 from pathlib import Path
@@ -95,7 +96,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         # mmap: the weights are not read.
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # zip, pickle and safety errors have no common type
-        reason = str(error).splitlines()[0]
+        code = isinstance(error, pickle.UnpicklingError)
+        reason = "it holds objects whose loading may run code" if code else str(error).splitlines()[0]
         raise ArgumentError("ckpt_path", f"{str(path)!r}, unreadable ({reason})", "a whole checkpoint") from error
     hparams = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
     if not isinstance(hparams, dict) or not hparams.keys() >= SETTINGS or "state_dict" not in checkpoint:
