@@ -12,6 +12,7 @@ from torchmetrics import MeanMetric, MetricCollection
 
 from dyc.dynamic_model import iter_temperatures
 from lightning_modules.accuracy import Accuracy
+from lightning_modules.checkpoint_format import check_format, note_format
 from lightning_modules.conversion_settings import DynamicSettings, SelectiveSettings
 from lightning_modules.create_network import check_fits
 from lightning_modules.image_mixing import build_loss, check_pairs
@@ -287,6 +288,7 @@ class ImageClassifier(LightningModule):
 
         Nothing is imported because a checkpoint says so.
         """
+        note_format(checkpoint)
         if self.imports:
             checkpoint["imports"] = self.imports
         if self._trainer is not None:
@@ -294,6 +296,7 @@ class ImageClassifier(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint whose weights do not fit the network, or whose optimiser cannot go on."""
+        check_format(checkpoint)
         hparams = checkpoint["hyper_parameters"]
         self.source.check_trained(hparams)
         if not self._built:

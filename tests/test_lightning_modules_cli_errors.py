@@ -1,6 +1,8 @@
 """What the user can put right is one line of ``dyc``, however it is wrapped; a fault of the program is not."""
 
 import errno
+import os
+import subprocess
 import sys
 
 import pytest
@@ -101,6 +103,11 @@ CAUSES = {
     "argument": (ArgumentError("a", 1, "2"), "a: got 1; need 2"),
     "worker": (ArgumentError(WORKER), "data.root: got 'x'; need y"),
     "full_disk": (FULL, "No space left on device for 'runs/metrics.csv'; free some space"),
+    "read_only": (OSError(errno.EROFS, "Read-only file system", "x"), "Read-only file system for 'x'; choose a place"),
+    "ended_worker": (
+        RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "),
+        "data.num_workers: a process that reads images was killed (Killed): too little memory is the usual reason; lo",
+    ),
     "lightning": (MisconfigurationException("No such\n thing"), "trainer: No such thing"),
     "fault": (ZeroDivisionError("division by zero"), None),
     "other_file": (FileNotFoundError(errno.ENOENT, "No such file", "x"), None),
@@ -139,6 +146,20 @@ def test_one_process_speaks_for_all(monkeypatch, capsys, rank, joined, error, si
         monkeypatch.setenv("LOCAL_RANK", rank)
     assert main(["models"]) == 2
     assert capsys.readouterr().err == ("" if silent else "dyc models: error: a: got 1; need 2\n")
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])  # noticed at the end, and in the middle
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly(lines):
+    script = (
+        "import sys, types; from lightning_modules import cli; prints = types.ModuleType('prints');"
+        f"prints.main = lambda argv: print('line\\n' * {lines}); sys.modules['prints'] = prints;"
+        "cli.COMMANDS['prints'] = ('prints', ''); sys.argv = ['dyc', 'prints']; sys.exit(cli.main())"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", script], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch):

@@ -27,6 +27,7 @@ from lightning_modules.callbacks import (
     Throughput,
 )
 from lightning_modules.callbacks.run_settings import callbacks_by_name
+from lightning_modules.checkpoint_format import check_needed
 from lightning_modules.classifier import ImageClassifier
 from lightning_modules.cli.errors import refusals_of_the_trainer
 from lightning_modules.cli.evaluations import describe_checkpoint, report_evaluation
@@ -112,6 +113,7 @@ class DycCLI(LightningCLI):
         path = find_checkpoint(config["ckpt_path"], Path(config["runs"]), config["name"])
         config["ckpt_path"] = str(path)
         self.checkpoint = read_checkpoint(path)
+        check_needed(self.checkpoint, repr(str(path)), self.config.subcommand)
         if not config["import"]:
             config["import"] = import_from_run(path, Path(config["runs"]), self.checkpoint.get("imports", []))
         trained, given = self.checkpoint["hyper_parameters"], config["model"]
@@ -123,7 +125,7 @@ class DycCLI(LightningCLI):
             check_optimizer(given["optimizer"], trained["optimizer"])
             return
         for name in ("model_kwargs", "num_classes", "ema_decay"):
-            given[name] = trained[name]
+            given[name] = trained.get(name, given[name])  # some are younger than the oldest checkpoints
         given["pretrained"] = False
         take_data_settings(config["data"], self.given.get("data"), self.checkpoint)
 
