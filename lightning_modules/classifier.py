@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torchmetrics import MeanMetric, MetricCollection
 
 from dyc.dynamic_model import iter_temperatures
@@ -18,6 +19,7 @@ from lightning_modules.image_mixing import build_loss, check_pairs
 from lightning_modules.network_source import NetworkSource, classes_of
 from lightning_modules.optimizers import build_optimizer, build_schedule, move_schedule
 from lightning_modules.resume import check_optimizer, check_weights, given_options, use_options
+from lightning_modules.sync_batchnorm import use_sync_norms
 from lightning_modules.training_options import OptimizerSettings, RegularizationSettings, ScheduleSettings
 from ops import ArgumentError
 
@@ -131,6 +133,8 @@ class ImageClassifier(LightningModule):
         """Build the network if the data had to be known first, and check that it fits the data."""
         # load_from_checkpoint calls this without a trainer; the checkpoint then says what the data would.
         attached = self._trainer is not None
+        if attached:
+            use_sync_norms(self.trainer)
         self.fit_to(getattr(self.trainer, "datamodule", None) if attached else None)
 
     def fit_to(self, data: Any) -> None:
@@ -206,6 +210,13 @@ class ImageClassifier(LightningModule):
         self.log_dict(values, prog_bar=stage == "val", sync_dist=True)
         self.losses[stage].reset()
         self.metrics[stage].reset()
+
+    def on_validation_start(self) -> None:
+        """Evaluate the running statistics of the first process, also on one that is served no batch."""
+        parallel = self.trainer.strategy.model
+        if isinstance(parallel, DistributedDataParallel) and parallel.require_forward_param_sync:
+            parallel._sync_buffers()  # or the first batch would, and wait for all processes to have one
+            parallel.require_forward_param_sync = False
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Add one batch to the validation metrics."""

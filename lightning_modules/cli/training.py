@@ -9,7 +9,6 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities import rank_zero_only
 
 from lightning_modules.callbacks import (
     AttentionMonitor,
@@ -25,7 +24,7 @@ from lightning_modules.callbacks import (
 )
 from lightning_modules.callbacks.run_settings import callbacks_by_name
 from lightning_modules.classifier import ImageClassifier
-from lightning_modules.cli.errors import refusals_of_the_trainer
+from lightning_modules.cli.errors import first_of_all, refusals_of_the_trainer
 from lightning_modules.cli.evaluations import describe_checkpoint, report_evaluation
 from lightning_modules.cli.fit_summary import print_summary
 from lightning_modules.cli.imports import HELP as IMPORT_HELP
@@ -118,7 +117,7 @@ class DycCLI(LightningCLI):
             raise ArgumentError("name", repr(config["name"]), "a relative name, such as 'cifar10/dyc'")
         self.run_root, self.run_name = Path(config["runs"]), config["name"]
         self.folder = self.run_root / self.run_name / "version_0"
-        if self.subcommand in ("fit", "predict") and rank_zero_only.rank == 0:
+        if self.subcommand in ("fit", "predict") and first_of_all():
             self.folder = claim_folder(self.run_root, self.run_name)
             _claimed.append((self.folder, self.run_root))
         self.save_config_callback = SaveRunConfig if self.subcommand == "fit" else None

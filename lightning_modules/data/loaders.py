@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data.distributed import DistributedSampler
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
@@ -69,23 +70,50 @@ class _Rest:
         return islice(self.batches, self.left_out, None)
 
 
-class EpochSampler(Sampler[int]):
-    """Visits every sample once per epoch, in :func:`epoch_order`.
+class OwnSampler(DistributedSampler):
+    """Serves a process its part of the samples of an evaluation, in order; no sample is served twice.
+
+    PyTorch's own sampler repeats samples until all processes have the same number, which evaluations would count twice.
+    Trainers leave loaders with a ``DistributedSampler`` as they are.
+
+    Args:
+        samples: Number of samples.
+        rank: This process.
+        world_size: Number of processes.
+    """
+
+    def __init__(self, samples: int, rank: int, world_size: int):
+        super().__init__(range(samples), world_size, rank, shuffle=False)
+        self.num_samples = len(range(rank, samples, world_size))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.rank, len(self.dataset), self.num_replicas))
+
+
+class EpochSampler(DistributedSampler):
+    """Serves a process its part of the samples of an epoch, in :func:`epoch_order`.
+
+    Every process is served the same number. The samples that are left then, fewer than there are processes, are left
+    out of this epoch.
 
     Args:
         samples: Number of samples.
         seed: Seed of the orders.
         epoch: Returns the number of the epoch that starts; by default, the sampler counts.
+        rank: This process.
+        world_size: Number of processes.
     """
 
-    def __init__(self, samples: int, seed: int, epoch: Callable[[], int] | None = None):
-        self.samples, self.seed, self.epoch = samples, seed, epoch or count().__next__
-
-    def __len__(self) -> int:
-        return self.samples
+    def __init__(
+        self, samples: int, seed: int, epoch: Callable[[], int] | None = None, rank: int = 0, world_size: int = 1
+    ):
+        super().__init__(range(samples), world_size, rank, seed=seed, drop_last=True)
+        self.num_samples = samples // world_size
+        self._epoch = epoch or count().__next__  # a Trainer sets `epoch`, to a number that need not be the epoch's
 
     def __iter__(self) -> Iterator[int]:
-        return iter(epoch_order(self.samples, self.seed, self.epoch()).tolist())
+        order = epoch_order(len(self.dataset), self.seed, self._epoch())
+        return iter(order[self.rank :: self.num_replicas][: self.num_samples].tolist())
 
 
 class EpochLoader(Resumable, DataLoader):
