@@ -118,6 +118,7 @@ class ImageClassifier(LightningModule):
             self.net.to(memory_format=torch.channels_last)
         if hparams.ema_decay is not None:
             self.ema = ModelEmaV3(self.net, decay=hparams.ema_decay, use_warmup=True)
+            self.ema.module.requires_grad_(False)  # DistributedDataParallel waits for gradients of what requires them
         if hparams.compile:
             self.net.compile()  # in place: the names in checkpoints stay those of the network
         self.train_loss, self.mix = build_loss(self.regularization, num_classes)
@@ -214,7 +215,7 @@ class ImageClassifier(LightningModule):
     def on_validation_start(self) -> None:
         """Evaluate the running statistics of the first process, also on one that is served no batch."""
         parallel = self.trainer.strategy.model
-        if isinstance(parallel, DistributedDataParallel) and parallel.require_forward_param_sync:
+        if isinstance(parallel, DistributedDataParallel) and parallel.will_sync_module_buffers():
             parallel._sync_buffers()  # or the first batch would, and wait for all processes to have one
             parallel.require_forward_param_sync = False
 

@@ -22,7 +22,7 @@ def largest():
 
 
 def step(model, share):
-    images = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))[share]
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))[share]
     labels = torch.arange(4)[share]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     loss = nn.functional.cross_entropy(model(images.contiguous(memory_format=torch.channels_last)), labels)
@@ -32,9 +32,12 @@ def step(model, share):
 
 @pytest.mark.exhaustive
 def test_largest_network_is_sharded(tmp_path):
+    one = largest()
+    start = [p.detach().clone() for p in one.parameters()]
+
     def work(rank):
         distributed.init_process_group("gloo")
-        sharded = SyncNorms(torch.device("cpu")).apply(largest())
+        sharded = SyncNorms(torch.device("cpu")).apply(one)
         mesh = init_device_mesh("cpu", (2,))
         for stage in (sharded.layer1, sharded.layer2, sharded.layer3, sharded.layer4):
             for block in stage:
@@ -49,13 +52,15 @@ def test_largest_network_is_sharded(tmp_path):
         return held
 
     held = together(work)
-    one = largest()
-    assert all(part < 0.51 * sum(p.numel() for p in one.parameters()) for part in held)
+    assert all(part < 0.51 * sum(p.numel() for p in start) for part in held)
     step(one, slice(None))
+    assert sum(not torch.equal(p, q) for p, q in zip(one.parameters(), start)) > 0.5 * len(
+        start
+    )  # float32 keeps some as they were
     gathered = torch.load(tmp_path / "whole.pt", weights_only=True)
-    start = largest()
     for name, want in one.state_dict().items():
         assert (gathered[name] - want).abs().max() <= 1e-5 * want.abs().max().clamp(min=1), name
-    assert any(not torch.equal(p, q) for p, q in zip(one.parameters(), start.parameters()))
-    start.load_state_dict(gathered)
-    assert {t.item() for t in dyc.dynamic_model.iter_temperatures(start)} == {7.0}
+    with torch.device("meta"):
+        loaded = timm.create_model("dy_resnet50", num_classes=10)
+    loaded.load_state_dict(gathered, assign=True)
+    assert {t.item() for t in dyc.dynamic_model.iter_temperatures(loaded)} == {7.0}

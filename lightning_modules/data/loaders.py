@@ -1,6 +1,7 @@
 """Loaders whose order depends on the seed and the epoch alone, so that a resumed run repeats an uninterrupted one."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count, islice
 from typing import Any
 
@@ -193,10 +194,16 @@ class ShardLoader(Resumable):
         **kwargs: Any,
     ):
         reader = data.reader
-        # The reader may have been opened before the processes knew of each other.
-        reader.dist_rank, reader.dist_num_replicas = rank, world_size
+        shards = reader.all_shards = getattr(reader, "all_shards", reader.split_info.filenames)
+        if training:
+            # The reader may have been opened before the processes knew of each other.
+            reader.dist_rank, reader.dist_num_replicas = rank, world_size
+        else:  # among several processes, the reader would leave samples out and repeat others
+            reader.dist_rank, reader.dist_num_replicas = 0, 1
+            shards = shards[rank::world_size]
+        reader.split_info = replace(reader.split_info, filenames=tuple(shards))
         # A worker without a shard serves nothing, and its share of the epoch would be missing.
-        workers = min(num_workers, max(1, len(reader.split_info.filenames) // world_size))
+        workers = min(num_workers, max(1, len(shards) // reader.dist_num_replicas))
         reader.ds = None
         data.set_loader_cfg(num_workers=workers)
         # The reader adds the epoch to its seed: neighbouring seeds must not share their orders.
@@ -215,14 +222,16 @@ class ShardLoader(Resumable):
         if training:
             self.batches = len(self.loader)
         else:
-            # Every worker may end with an incomplete batch; Lightning stops at the length, so it is the largest one.
-            own = len(data) if world_size > 1 else reader.num_samples
-            self.batches = -(-own // batch_size) + max(0, workers - 1)
+            # Every worker may end with an incomplete batch, and how many samples a shard has is not known. Lightning
+            # stops at the length, so it is the largest one.
+            self.batches = (-(-reader.num_samples // batch_size) + max(0, workers - 1)) if shards else 0
 
     def __len__(self) -> int:
         return self.batches
 
     def __iter__(self) -> Iterator[Any]:
+        if not self.batches:
+            return
         self._now = self.epoch()
         self.data.set_epoch(self._now)
         # Without workers, the reader would keep its generator, and with it the history of the epochs before.

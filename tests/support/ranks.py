@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import signal
 import socket
 import traceback
@@ -45,7 +46,7 @@ def together(work: Callable[[int], Any], ranks: int = 2) -> list[Any]:
             ready = wait([pipe for rank, pipe in enumerate(pipes) if rank not in results], HANGS)
             assert ready, "the processes hang"
             for pipe in ready:
-                error, results[pipes.index(pipe)] = pipe.recv()
+                error, results[pipes.index(pipe)] = pickle.loads(pipe.recv_bytes())
                 assert error is None, error
         return [results[rank] for rank in range(ranks)]
     finally:
@@ -62,6 +63,7 @@ def _child(work: Callable[[int], Any], rank: int, told: dict[str, str], pipe: An
     torch.set_num_threads(1)  # the parent's threads are not there after a fork
     signal.alarm(int(HANGS))  # also where nobody is left to end it
     try:
-        pipe.send((None, work(rank)))
+        result = None, work(rank)
     except BaseException:
-        pipe.send((f"rank {rank}:\n{traceback.format_exc()}", None))
+        result = f"rank {rank}:\n{traceback.format_exc()}", None
+    pipe.send_bytes(pickle.dumps(result))  # whole: tensors sent by multiprocessing are gone with the process
