@@ -101,7 +101,6 @@ class ImageData(LightningDataModule):
         skip_damaged: bool = False,
     ):
         super().__init__()
-        self.allow_zero_length_dataloader_with_multiple_devices = True  # an evaluation of fewer images than processes
         self.dataset = check_dataset_name(dataset)
         self.known = IN_MEMORY.get(dataset)
         self.in_memory, self.skip_damaged = in_memory or self.known is not None, skip_damaged

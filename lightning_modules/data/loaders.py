@@ -90,6 +90,10 @@ class OwnSampler(DistributedSampler):
     def __iter__(self) -> Iterator[int]:
         return iter(range(self.rank, len(self.dataset), self.num_replicas))
 
+    def __len__(self) -> int:
+        # 1 also where there is no sample: a trainer passes over such a process, and the others would wait for it.
+        return max(1, self.num_samples)
+
 
 class EpochSampler(DistributedSampler):
     """Serves a process its part of the samples of an epoch, in :func:`epoch_order`.
@@ -224,13 +228,13 @@ class ShardLoader(Resumable):
         else:
             # Every worker may end with an incomplete batch, and how many samples a shard has is not known. Lightning
             # stops at the length, so it is the largest one.
-            self.batches = (-(-reader.num_samples // batch_size) + max(0, workers - 1)) if shards else 0
+            self.batches = -(-reader.num_samples // batch_size) + max(0, workers - 1)
 
     def __len__(self) -> int:
         return self.batches
 
     def __iter__(self) -> Iterator[Any]:
-        if not self.batches:
+        if not self.data.reader.split_info.filenames:
             return
         self._now = self.epoch()
         self.data.set_epoch(self._now)

@@ -46,7 +46,11 @@ def together(work: Callable[[int], Any], ranks: int = 2) -> list[Any]:
             ready = wait([pipe for rank, pipe in enumerate(pipes) if rank not in results], HANGS)
             assert ready, "the processes hang"
             for pipe in ready:
-                error, results[pipes.index(pipe)] = pickle.loads(pipe.recv_bytes())
+                rank = pipes.index(pipe)
+                try:
+                    error, results[rank] = pickle.loads(pipe.recv_bytes())
+                except EOFError:
+                    error = f"rank {rank} died"
                 assert error is None, error
         return [results[rank] for rank in range(ranks)]
     finally:
