@@ -16,9 +16,16 @@ from lightning_modules.accuracy import Accuracy
 from lightning_modules.conversion_settings import DynamicSettings, SelectiveSettings
 from lightning_modules.create_network import check_fits
 from lightning_modules.image_mixing import build_loss, check_pairs
+from lightning_modules.mid_epoch import KEY, keep_running_epoch, restore_running_epoch
 from lightning_modules.network_source import NetworkSource, classes_of
 from lightning_modules.optimizers import build_optimizer, build_schedule, move_schedule
-from lightning_modules.resume import check_optimizer, check_weights, given_options, use_options
+from lightning_modules.resume import (
+    check_optimizer,
+    check_weights,
+    given_options,
+    only_validation_left,
+    use_options,
+)
 from lightning_modules.sync_batchnorm import use_sync_norms
 from lightning_modules.training_options import OptimizerSettings, RegularizationSettings, ScheduleSettings
 from ops import ArgumentError
@@ -128,7 +135,9 @@ class ImageClassifier(LightningModule):
         )
         # The default of torchmetrics leaves NaNs out of the mean, and a broken network would look well.
         self.losses = nn.ModuleDict({stage: MeanMetric(nan_strategy="disable") for stage in ("val", "test")})
+        self.mean_loss = MeanMetric(nan_strategy="disable")
         self.train_top1 = Accuracy(num_classes)
+        self._running_epoch: dict[str, Any] | None = None
 
     def configure_model(self) -> None:
         """Build the network if the data had to be known first, and check that it fits the data."""
@@ -183,12 +192,20 @@ class ImageClassifier(LightningModule):
             x, target = self.mix(x, labels)
         logits = self.net(x)
         loss = self.train_loss(logits, target)
-        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
+        self.mean_loss.update(loss.detach(), weight=len(labels))
         self.log("train/loss_step", loss.detach(), prog_bar=True)
         if self.mix is None:
             self.train_top1.update(logits.detach(), labels)
-            self.log("train/top1", self.train_top1, on_step=False, on_epoch=True)
+        self._log_training()
         return loss
+
+    def _log_training(self) -> None:
+        self.log("train/loss", self.mean_loss, on_step=False, on_epoch=True)
+        if self.mix is None:
+            self.log("train/top1", self.train_top1, on_step=False, on_epoch=True)
+
+    def _training_metrics(self) -> dict[str, Any]:
+        return {"mean_loss": self.mean_loss, "train_top1": self.train_top1}
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         """Update the weights, and then their moving average, so that a checkpoint of this step has both."""
@@ -247,14 +264,22 @@ class ImageClassifier(LightningModule):
         return {"optimizer": optimizer, **build_schedule(optimizer, self.schedule_settings, self.trainer)}
 
     def on_train_start(self) -> None:
-        """Put a resumed schedule where the training is.
+        """Put a resumed schedule and the figures of a running epoch where the training is.
 
         The optimiser goes on with the options that this run was given, not with those of its checkpoint.
         """
+        ends = only_validation_left(self.trainer)
         if self.trainer.global_step > 0:
             use_options(self.trainer.optimizers[0], self._given_options)
             for config in self.trainer.lr_scheduler_configs:
-                move_schedule(config.scheduler, self.schedule_settings, self.trainer.global_step, self.current_epoch)
+                # Lightning moves a schedule on with an epoch's last batch.
+                position = self.trainer.global_step, self.current_epoch + ends
+                move_schedule(config.scheduler, self.schedule_settings, *position)
+        kept, self._running_epoch = self._running_epoch, None
+        if kept is not None:
+            restore_running_epoch(kept, self.trainer, self, **self._training_metrics())
+            if ends:
+                self._log_training()
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Move timm's scheduler on after a step or an epoch."""
@@ -266,9 +291,14 @@ class ImageClassifier(LightningModule):
         return super().load_from_checkpoint(checkpoint_path, *args, **{"pretrained": False, **kwargs})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Note what was imported for the network; nothing is imported because a checkpoint says so."""
+        """Keep what a running epoch adds up, and note what was imported for the network.
+
+        Nothing is imported because a checkpoint says so.
+        """
         if self.imports:
             checkpoint["imports"] = self.imports
+        if self._trainer is not None:
+            keep_running_epoch(checkpoint, self.trainer, self, **self._training_metrics())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint whose weights do not fit the network, or whose optimiser cannot go on."""
@@ -281,6 +311,7 @@ class ImageClassifier(LightningModule):
         checkpoint["lr_schedulers"] = []
         check_weights(checkpoint, self.state_dict(), self.model_name, self.num_classes)
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
+            self._running_epoch = checkpoint.get(KEY)
             check_optimizer(asdict(self.optimizer_settings), hparams["optimizer"])
 
 

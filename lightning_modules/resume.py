@@ -94,9 +94,14 @@ def epochs_behind(checkpoint: dict[str, Any]) -> int:
 def batches_behind(trainer: Trainer) -> int:
     """Return how many batches of the current epoch a training has behind it when it starts or goes on.
 
-    It is 0 unless the checkpoint was written in the middle of an epoch. To be called in ``on_train_start``: Lightning
-    does not call ``on_train_epoch_start`` for an epoch that goes on.
+    It is 0 unless the checkpoint was written in the middle of an epoch, and all of them if only the validation is left.
+    To be called in ``on_train_start``: Lightning does not call ``on_train_epoch_start`` for an epoch that goes on.
     """
     loop = trainer.fit_loop
-    done = loop.epoch_loop.batch_progress.current.ready
-    return done if loop.restarting and done < trainer.num_training_batches else 0
+    epoch = loop.epoch_progress.current
+    return loop.epoch_loop.batch_progress.current.ready if loop.restarting and epoch.processed < epoch.started else 0
+
+
+def only_validation_left(trainer: Trainer) -> bool:
+    """Tell whether a training goes on after the last batch of an epoch, before its validation."""
+    return batches_behind(trainer) == trainer.num_training_batches

@@ -43,6 +43,12 @@ def give_back(folder: Path, root: Path) -> None:
             return
 
 
+def checkpoints_of(root: Path, name: str, kind: str) -> list[Path]:
+    """Return the checkpoints ``last`` or ``best`` of the runs of a name, the newest last."""
+    found = (root / name).glob(f"version_*/{CHECKPOINTS}/{kind}*.ckpt")
+    return sorted(found, key=lambda path: path.stat().st_mtime)
+
+
 def find_checkpoint(ckpt_path: str, root: Path, name: str) -> Path:
     """Turn ``--ckpt_path`` into a file: a path, or ``last`` / ``best`` for the newest of the runs of that name.
 
@@ -50,9 +56,7 @@ def find_checkpoint(ckpt_path: str, root: Path, name: str) -> Path:
         ArgumentError: There is no such file, or it is not a whole checkpoint.
     """
     if ckpt_path in ("last", "best"):
-        found = sorted(
-            (root / name).glob(f"version_*/{CHECKPOINTS}/{ckpt_path}*.ckpt"), key=lambda p: p.stat().st_mtime
-        )
+        found = checkpoints_of(root, name, ckpt_path)
         if not found:
             raise ArgumentError("ckpt_path", f"{ckpt_path!r}, but {root / name} has none", "the path of a checkpoint")
         path = found[-1]

@@ -1,11 +1,13 @@
 """Files that are written whole or not at all: a full disk or a kill leaves the one before."""
 
 import errno
+import fcntl
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +20,9 @@ from ops import ArgumentError
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full disk, and of a user's share of it that is used up."""
 
+LEFT_OVER = 60.0
+"""Seconds: younger files may be those of a writer that has not locked them yet."""
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[BinaryIO]:
@@ -29,12 +34,33 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}")  # on the same disk, or else renaming would copy
     try:
         with unfinished.open("wb") as file:
+            with suppress(OSError):  # of a file system that knows no locks
+                _lock(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed writers have left in a folder, once it is a minute old, but nothing that is being written."""
+    for path in folder.glob("*." + "[0-9a-f]" * 32):
+        # An error means that it is finished now, is being written, or belongs to another user.
+        with suppress(OSError), path.open("rb+") as file:
+            _lock(file)
+            if time.time() - path.stat().st_mtime > LEFT_OVER:
+                path.unlink()
+
+
+def _lock(file: BinaryIO) -> None:
+    """Lock a file until it is closed, or its process ends.
+
+    Raises:
+        OSError: Another process has it.
+    """
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def save_whole(value: Any, path: Path) -> None:

@@ -15,7 +15,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from support.processes import HANGS
 
-from lightning_modules import ImageClassifier
+from lightning_modules import ImageClassifier, ImageData
 from lightning_modules.callbacks import LastCheckpoint
 from lightning_modules.cli import main, training
 from lightning_modules.resume import epochs_behind
@@ -40,11 +40,12 @@ LAST = Path("runs/stopped/version_0/checkpoints/last.ckpt")
 class Send(Callback):
     """Send this process a signal in a step, as a queue or a user would."""
 
-    def __init__(self, number, epoch, batch):
+    def __init__(self, number, epoch, batch, hook="on_train_batch_start"):
         self.number, self.at = number, (epoch, batch)
+        setattr(self, hook, self.send)
 
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if (trainer.current_epoch, batch_idx) == self.at:
+    def send(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0):
+        if (trainer.current_epoch, batch_idx) == self.at and not trainer.sanity_checking:
             signal.raise_signal(self.number)
 
 
@@ -56,14 +57,14 @@ def stop(tmp_path, monkeypatch):
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     callbacks = training.DycCLI._callbacks
 
-    def run(number, epoch, batch, expected):
+    def run(number, epoch, batch, expected, *more, **options):
         def with_signal(*args):
-            return [*callbacks(*args), Send(number, epoch, batch)]
+            return [*callbacks(*args), Send(number, epoch, batch, **options)]
 
         with monkeypatch.context() as patch:
             patch.setattr(training.DycCLI, "_callbacks", with_signal)
             with pytest.raises(expected) as stopped:
-                main(FIT)
+                main([*FIT, *more])
         return stopped.value
 
     yield run
@@ -87,10 +88,35 @@ def test_sigterm_leaves_a_checkpoint_of_the_step_and_exit_status_143(stop, capsy
         assert "epoch 1/2" not in shown
 
 
-def test_ctrl_c_keeps_the_last_epoch_and_goes_on_as_an_interrupt(stop, capsys):
-    stop(signal.SIGINT, 1, 1, KeyboardInterrupt)
-    assert f"interrupted; resume with --ckpt_path {LAST.resolve()}" in capsys.readouterr().out
-    assert torch.load(LAST, weights_only=True)["global_step"] == 4
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGUSR1, 138), (signal.SIGINT, None)])
+def test_other_signals_do_the_same(stop, capsys, number, status):
+    stopped = stop(number, 1, 1, SystemExit if status else KeyboardInterrupt)
+    assert getattr(stopped, "code", None) == status
+    shown = capsys.readouterr().out
+    assert f"interrupted; resume with --ckpt_path {LAST.resolve()}" in shown
+    assert "6 steps and 1 of 2 epochs are trained\n" in shown
+    assert f"  last checkpoint: {LAST}\n" in shown
+    assert torch.load(LAST, weights_only=True)["global_step"] == 6
+
+
+def test_a_validation_that_was_stopped_is_repeated(stop, capsys):
+    more = ["--trainer.max_epochs=1", "--trainer.limit_val_batches=3"]
+    stop(signal.SIGUSR1, 0, 1, SystemExit, *more, hook="on_validation_batch_start")
+    assert "4 steps and 0 of 1 epochs are trained" in capsys.readouterr().out
+    assert main([*FIT, *more, "--ckpt_path=auto"]) == 0
+    shown = capsys.readouterr().out
+    assert "last.ckpt (step 4, 0 epochs finished); this run writes to runs/stopped/version_1" in shown
+    assert "epoch 1/1: loss " in shown
+    assert ", val loss " in shown
+    last = torch.load("runs/stopped/version_1/checkpoints/last.ckpt", weights_only=True)
+    assert (last["global_step"], epochs_behind(last)) == (4, 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_before_the_training_it_ends_at_once(stop, monkeypatch, capsys, number):
+    monkeypatch.setattr(ImageData, "setup", lambda data, stage: signal.raise_signal(number))
+    stop(number, 9, 9, (SystemExit, KeyboardInterrupt))
+    assert not list(Path.cwd().iterdir())
 
 
 @pytest.fixture
@@ -144,11 +170,10 @@ def test_a_full_disk_names_a_checkpoint_only_where_there_is_one(tmp_path, capsys
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_before_the_first_step(stop, capsys, number):
+def test_in_the_first_step(stop, capsys, number):
     stop(number, 0, 0, (SystemExit, KeyboardInterrupt))
-    saved = number == signal.SIGTERM  # after the step during which it came
-    assert LAST.exists() is saved
-    assert ("resume with" if saved else "interrupted before the first checkpoint") in capsys.readouterr().out
+    assert torch.load(LAST, weights_only=True)["global_step"] == 1  # after the step during which it came
+    assert "resume with" in capsys.readouterr().out
 
 
 def test_console_shows_no_traceback_of_ctrl_c(monkeypatch, capsys):

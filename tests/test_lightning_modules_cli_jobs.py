@@ -61,7 +61,7 @@ def test_cores_are_divided_and_gpus_taken_in_turn(training, monkeypatch):
     assert training("e").log.read_text().startswith("kind new threads None gpu 3")  # one at a time has all cores
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_lets_every_training_save_and_the_same_goes_on(training, number, capsys):
     pair = [training("wait/a"), training("wait/b"), training("never")]
 
@@ -223,3 +223,12 @@ def test_time_that_is_left(training, monkeypatch):
     assert left == f"about {duration((390 + 500) / 2)} left"
     watch.epoch, watch.changed = 4, 106.0  # how long it took to start no longer counts
     assert watch.seconds_per_epoch == 3.0
+
+
+def test_how_a_training_begins_is_told(training, capsys):
+    for goes_on, first in ((False, 0), (True, 0), (True, 2)):
+        watch = Watch(training("a", epochs=10), goes_on)
+        watch.first = first
+        Lines().started(watch)
+    told = ["a: started", "a: started, from a checkpoint in its first epoch", "a: started, from epoch 2 of 10"]
+    assert capsys.readouterr().err.splitlines() == told

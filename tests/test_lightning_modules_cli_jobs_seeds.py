@@ -21,7 +21,7 @@ def test_every_seed_has_a_run_of_its_own(fit, tmp_path, capsys):
     assert fit("--config", "own.yaml", "--seeds", "0", "7", "--jobs", "2") == 0
     assert {path.parent.name for path in tmp_path.glob("runs/mine/*/version_0")} == {"seed0", "seed7"}
     assert capsys.readouterr().out.endswith("2 seeds: test top-1 75.00% +- 0.00%\n")
-    assert fit("--config=own.yaml", "--seeds=[0,3]", "--ckpt_path=last") == 0
+    assert fit("--config=own.yaml", "--seeds=[0,3]", "--ckpt_path=auto") == 0
     assert [len(list(tmp_path.glob(f"runs/mine/seed{seed}/version_*"))) for seed in (0, 3)] == [1, 1]
     assert fit("--config=own.yaml", "--seeds", "0") == 0  # as dyc fit does without a checkpoint
     assert len(list(tmp_path.glob("runs/mine/seed0/version_*"))) == 2
@@ -55,7 +55,7 @@ def test_arguments():
         (["--seeds", "0", "0"], "each seed once"),
         (["--seeds", "0", "--jobs", "0"], "jobs: got '0'"),
         (["--seeds", "0", "--seed_everything", "1"], "seed_everything: give the seeds"),
-        (["--seeds", "0", "--ckpt_path", "best"], "need last"),
+        (["--seeds", "0", "--ckpt_path", "best"], "need last or auto"),
     ],
 )
 def test_what_cannot_be_used_is_said_in_one_line(fit, capsys, words, said):

@@ -85,8 +85,9 @@ def test_training_on_follows_the_longer_schedule(fit, tmp_path, per_update):
     assert parts["epoch"] == whole["epoch"]
 
 
-def test_best_network_so_far_is_kept(fit, tmp_path):
-    fit("best", 1, *SMALL)
+def test_best_network_so_far_is_kept(fit, tmp_path, capsys):
+    fit("best", 1, "--ckpt_path=auto", *SMALL)
+    assert "starting: runs/best has no checkpoint to resume from\n" in capsys.readouterr().out
     first = tmp_path / "runs/best/version_0/checkpoints/best.ckpt"
     state = torch.load(first, weights_only=True)
     callback = next(key for key in state["callbacks"] if "val/top1" in key)
@@ -94,5 +95,20 @@ def test_best_network_so_far_is_kept(fit, tmp_path):
     state["callbacks"][callback]["best_model_score"] = torch.tensor(2.0)
     last = tmp_path / "runs/best/version_0/checkpoints/last.ckpt"
     torch.save(state, last)
-    fit("best", 2, "--ckpt_path=last", *SMALL)
+    fit("best", 2, "--ckpt_path=auto", *SMALL)
+    assert "resuming from runs/best/version_0/checkpoints/last.ckpt (step 3, 1 epochs" in capsys.readouterr().out
     assert (tmp_path / "runs/best/version_1/checkpoints/best.ckpt").read_bytes() == first.read_bytes()
+
+
+def test_a_run_that_was_killed_before_its_test_is_tested(fit, tmp_path):
+    fit("done", 1, *SMALL)
+    found = tmp_path / "runs/done/version_0/test.csv"
+    expected = found.read_text()
+    found.unlink()
+    assert main(["fit", "--name=done", "--trainer.max_epochs=1", *OPTIONS, *SMALL, "--ckpt_path=auto"]) == 0
+    assert (tmp_path / "runs/done/version_1/test.csv").read_text() == expected
+
+
+def test_steps_between_checkpoints(capsys):
+    assert main(["fit", "--checkpoint_every=0", *SMALL, "--wandb=disabled"]) == 2
+    assert "checkpoint_every: got 0; need at least 1" in capsys.readouterr().err

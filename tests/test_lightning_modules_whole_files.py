@@ -13,7 +13,7 @@ from lightning.pytorch.plugins.io import AsyncCheckpointIO
 
 from lightning_modules import ImageClassifier, ImageData
 from lightning_modules.callbacks import BestCheckpoint, LastCheckpoint
-from lightning_modules.whole_files import WholeCheckpoints, copy_whole, save_whole
+from lightning_modules.whole_files import WholeCheckpoints, copy_whole, remove_unfinished, save_whole, written_whole
 
 
 @pytest.fixture
@@ -69,6 +69,23 @@ def test_a_disk_that_takes_a_part_only(tmp_path, pieces):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == [path]
     assert torch.load(path) == {"value": 1}
+
+
+def test_what_a_killed_writer_left_is_removed_later(tmp_path):
+    path = tmp_path / "last.ckpt"
+    save_whole({"value": 1}, path)
+    left, young = (path.with_name(f"last.ckpt.{digit * 32}") for digit in "ab")
+    for each in (left, young, tmp_path / "last.ckpt.mine"):
+        each.write_bytes(b"half a file")
+    with written_whole(path) as file:
+        (own,) = {each for each in tmp_path.iterdir() if Path(file.name) == each}
+        for each in (left, own, tmp_path / "last.ckpt.mine", path):
+            os.utime(each, (0, 0))
+        remove_unfinished(tmp_path)
+        assert own.exists()
+        file.write(b"whole")
+    assert path.read_bytes() == b"whole"
+    assert {each.name for each in tmp_path.iterdir()} == {"last.ckpt", young.name, "last.ckpt.mine"}
 
 
 def trainer(folder: Path, epochs: int, callbacks, **kwargs) -> Trainer:

@@ -22,6 +22,7 @@ FREE = (
     "runs",
     "import",
     "wandb*",
+    "checkpoint_every",
     "data.root",
     "data.dataset",
     "data.in_memory",

@@ -1,6 +1,7 @@
 """Callbacks: the training rules of the papers, and what is measured while training."""
 
 from lightning_modules.callbacks.attention_monitor import AttentionMonitor
+from lightning_modules.callbacks.between_steps import BetweenSteps
 from lightning_modules.callbacks.checkpoint import BestCheckpoint, LastCheckpoint
 from lightning_modules.callbacks.epoch_report import EpochReport
 from lightning_modules.callbacks.epoch_seed import EpochSeed
@@ -18,6 +19,7 @@ from lightning_modules.callbacks.wandb_summary import WandbSummary
 __all__ = [
     "AttentionMonitor",
     "BestCheckpoint",
+    "BetweenSteps",
     "ChannelRewiring",
     "CompactProgressBar",
     "EpochReport",

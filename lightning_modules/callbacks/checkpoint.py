@@ -59,16 +59,37 @@ class BestCheckpoint(ModelCheckpoint):
 class LastCheckpoint(ModelCheckpoint):
     """Keep ``last.ckpt``, the network of the last finished epoch, and say how to go on after an interruption.
 
-    SIGTERM, as queues send it, ends a training between two steps; ``last.ckpt`` is then the network of that step.
+    SIGTERM, as queues send it, SIGUSR1 and Ctrl-C end a training between two steps; ``last.ckpt`` is then the network
+    of the last of them.
 
     Args:
         folder: Folder of the checkpoints.
+        every: Steps after which it is written within an epoch; None for never.
     """
 
-    def __init__(self, folder: Path):
-        super().__init__(
-            folder, "last", save_on_train_epoch_end=True, save_on_exception=True, enable_version_counter=False
-        )
+    def __init__(self, folder: Path, every: int | None = None):
+        super().__init__(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+        self.every, self._stepped = every, False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that nothing is new yet."""
+        super().on_train_start(trainer, pl_module)
+        self._stepped = False
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save if it is time; the last step of an epoch is saved when that has been validated."""
+        self._stepped = True
+        due = self.every is not None and trainer.global_step % self.every == 0
+        if due and not trainer.is_last_batch and self._last_global_step_saved != trainer.global_step:
+            self._save_now(trainer)
+
+    def _save_now(self, trainer: Trainer) -> None:
+        self.best_model_path = self.format_checkpoint_name({})  # a part of what is saved
+        self._save_checkpoint(trainer, self.best_model_path)
+        for logger in trainer.loggers:  # what they have logged so far is not logged again after a kill
+            logger.save()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the file to resume from; Lightning would warn that the folder, which every run has, is another."""
@@ -80,13 +101,14 @@ class LastCheckpoint(ModelCheckpoint):
         use_whole_checkpoints(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Name the checkpoint to resume from; SIGTERM leaves time to write it."""
+        """Name the checkpoint to resume from; a signal leaves time to write it."""
         full = isinstance(exception, OSError) and exception.errno in NO_SPACE  # a log's, say
         stopped = full or isinstance(exception, KeyboardInterrupt | SIGTERMException)
         if trainer.state.fn != TrainerFn.FITTING or not stopped:
             return
-        if isinstance(exception, SIGTERMException):  # Ctrl-C may have come in the middle of a step
-            super().on_exception(trainer, pl_module, exception)
+        new = self._stepped and self._last_global_step_saved != trainer.global_step
+        if isinstance(exception, SIGTERMException) and new:  # a full disk, say, comes in the middle of a step
+            self._save_now(trainer)
         own = self.format_checkpoint_name({})
         path = own if Path(own).is_file() else trainer.ckpt_path  # or the one that this run began with
         _say(f"interrupted; resume with --ckpt_path {path}" if path else "interrupted before the first checkpoint")

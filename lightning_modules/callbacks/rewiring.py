@@ -12,6 +12,7 @@ from dyc import apply_rewiring, iter_selective, plan_rewiring, selective_layers
 from dyc.selective.rewire_network import Rewiring
 from dyc.selective.rules import check_rule
 from lightning_modules.callbacks.rewiring_schedule import RewiringSchedule
+from lightning_modules.resume import only_validation_left
 from ops import ArgumentError, unknown_name
 
 MODES = ("accuracy", "compression")
@@ -145,6 +146,8 @@ class ChannelRewiring(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Warn if steps end the training before the last change; how many an epoch has is known only now."""
         self.schedule.check_steps(trainer)
+        if only_validation_left(trainer):  # no batch starts any more, at which this epoch would be logged
+            self._log(trainer.current_epoch, pl_module)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Change the network that the epoch before was evaluated with, and log what it is made of."""

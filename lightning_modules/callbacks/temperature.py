@@ -68,7 +68,8 @@ class TemperatureAnnealing(Callback):
         """Set the temperature of the position where training starts or goes on."""
         if self.per == "step" and trainer.num_training_batches == float("inf"):
             raise ArgumentError("TemperatureAnnealing.per", "'step' with data of unknown length", "'epoch'")
-        done = trainer.current_epoch + batches_behind(trainer) / trainer.num_training_batches
+        begun = batches_behind(trainer) / trainer.num_training_batches if self.per == "step" else 0.0
+        done = trainer.current_epoch + begun
         if set_temperature(pl_module, self.temperature(done)) == 0:
             return
         max_epochs = trainer.max_epochs

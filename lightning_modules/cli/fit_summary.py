@@ -48,6 +48,23 @@ def print_summary(cli: Any) -> None:
         print(f"  {command}")
 
 
+def print_interruption(cli: Any) -> None:
+    """Say how far a training came that was stopped, and where everything is; ``cli`` is its ``DycCLI``."""
+    trainer, progress = cli.trainer, cli.trainer.fit_loop.epoch_progress
+    if not trainer.is_global_zero:
+        return
+    saved = {path.stem: os.path.relpath(path) for c in trainer.checkpoint_callbacks if (path := _own(c, cli.folder))}
+    print(f"{trainer.global_step:,} steps and {progress.current.processed} of {trainer.max_epochs} epochs are trained")
+    for line in _files(cli, saved):
+        print(line)
+
+
+def _own(callback: Any, folder: Path) -> Path | None:
+    """Return the file that a callback has written into a run's folder, if it has."""
+    path = Path(callback.best_model_path) if _wrote(callback) else None
+    return path if path is not None and folder.resolve() in path.resolve().parents else None
+
+
 def _wrote(callback: Any) -> bool:
     return isinstance(callback, ModelCheckpoint) and bool(callback.best_model_path)
 

@@ -8,22 +8,27 @@ from contextlib import contextmanager
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from lightning_modules.interruption import Interruption, interruptible
+
 
 @contextmanager
-def told_by_exit_status() -> Iterator[None]:
+def told_by_exit_status() -> Iterator[Interruption]:
     """Turn Lightning's own ways to end into those of the shell.
 
-    After SIGTERM the exit status is 143, which is 128 + 15, instead of 0. After Ctrl-C, KeyboardInterrupt goes on
-    instead of exit status 1.
+    After SIGTERM the exit status is 143, which is 128 + 15, and after SIGUSR1 it is 138, instead of 0. After Ctrl-C,
+    KeyboardInterrupt goes on instead of exit status 1.
     """
-    try:
-        yield
-    except SIGTERMException:
-        sys.exit(128 + signal.SIGTERM)
-    except SystemExit as stop:
-        if isinstance(stop.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
-        raise
+    with interruptible() as interruption:
+        try:
+            yield interruption
+        except SIGTERMException:
+            if interruption.by == signal.SIGINT:
+                raise KeyboardInterrupt from None
+            sys.exit(128 + (interruption.by or signal.SIGTERM))
+        except SystemExit as stop:
+            if isinstance(stop.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            raise
 
 
 def stop_if_told(trainer: Trainer) -> None:

@@ -9,10 +9,12 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lightning_modules.callbacks import (
     AttentionMonitor,
     BestCheckpoint,
+    BetweenSteps,
     CompactProgressBar,
     EpochReport,
     EpochSeed,
@@ -26,7 +28,7 @@ from lightning_modules.callbacks.run_settings import callbacks_by_name
 from lightning_modules.classifier import ImageClassifier
 from lightning_modules.cli.errors import first_of_all, refusals_of_the_trainer
 from lightning_modules.cli.evaluations import describe_checkpoint, report_evaluation
-from lightning_modules.cli.fit_summary import print_summary
+from lightning_modules.cli.fit_summary import print_interruption, print_summary
 from lightning_modules.cli.imports import HELP as IMPORT_HELP
 from lightning_modules.cli.imports import import_from_run, import_named
 from lightning_modules.cli.interruption import stop_if_told, told_by_exit_status
@@ -39,8 +41,18 @@ from lightning_modules.cli.wandb_options import add_wandb_options, run_loggers, 
 from lightning_modules.data import ImageData
 from lightning_modules.loggers import RunLoggers, finish_wandb, with_run_loggers
 from lightning_modules.resume import check_optimizer, epochs_behind
-from lightning_modules.runs import CHECKPOINTS, claim_folder, find_checkpoint, give_back, read_checkpoint
+from lightning_modules.runs import (
+    CHECKPOINTS,
+    checkpoints_of,
+    claim_folder,
+    find_checkpoint,
+    give_back,
+    read_checkpoint,
+)
+from lightning_modules.whole_files import remove_unfinished
 from ops import ArgumentError
+
+EVERY_HELP = "Steps between two checkpoints within an epoch; by default there is one at its end alone."
 
 
 class DycCLI(LightningCLI):
@@ -61,6 +73,7 @@ class DycCLI(LightningCLI):
         parser.add_argument("--name", type=str, default="run", help="Name of the run: its folder, and its name in W&B.")
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
         parser.add_argument("--import", type=str | list[str], default=[], metavar="FILE.py|MODULE", help=IMPORT_HELP)
+        parser.add_argument("--checkpoint_every", type=int | None, default=None, metavar="STEPS", help=EVERY_HELP)
         add_wandb_options(parser)
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -88,6 +101,9 @@ class DycCLI(LightningCLI):
         """Find and check ``--ckpt_path`` before anything is built; an evaluation takes its settings from it."""
         config = self.config[self.config.subcommand]
         self.checkpoint: dict[str, Any] | None = None
+        self.resumes_by_itself = config.get("ckpt_path") == "auto"
+        if self.resumes_by_itself:
+            config["ckpt_path"] = self._newest(config)
         if not config.get("ckpt_path"):
             if self.config.subcommand != "fit":
                 raise ArgumentError("ckpt_path", sentence="name the checkpoint to evaluate: a path, last or best")
@@ -110,14 +126,28 @@ class DycCLI(LightningCLI):
         given["pretrained"] = False
         take_data_settings(config["data"], self.given.get("data"), self.checkpoint)
 
+    @staticmethod
+    def _newest(config: Any) -> str | None:
+        """Return the ``--ckpt_path`` of a training that goes on if it can; say so if it cannot."""
+        root, name = Path(config["runs"]), config["name"]
+        if checkpoints_of(root, name, "last"):
+            return "last"
+        if first_of_all():
+            print(f"starting: {root / name} has no checkpoint to resume from")
+        return None
+
     def before_instantiate_classes(self) -> None:
         """Claim the run's folder; only the first of several processes writes to it."""
         config = self.config[self.subcommand]
+        if config["checkpoint_every"] is not None and config["checkpoint_every"] < 1:
+            raise ArgumentError("checkpoint_every", config["checkpoint_every"], "at least 1")
         if not config["name"] or Path(config["name"]).is_absolute() or ".." in Path(config["name"]).parts:
             raise ArgumentError("name", repr(config["name"]), "a relative name, such as 'cifar10/dyc'")
         self.run_root, self.run_name = Path(config["runs"]), config["name"]
         self.folder = self.run_root / self.run_name / "version_0"
         if self.subcommand in ("fit", "predict") and first_of_all():
+            for folder in (self.run_root / self.run_name).glob(f"version_*/{CHECKPOINTS}"):
+                remove_unfinished(folder)
             self.folder = claim_folder(self.run_root, self.run_name)
             _claimed.append((self.folder, self.run_root))
         self.save_config_callback = SaveRunConfig if self.subcommand == "fit" else None
@@ -152,12 +182,12 @@ class DycCLI(LightningCLI):
 
     def _callbacks(self, trainer: Any, logs: bool) -> list[Callback]:
         if self.subcommand == "predict":
-            return [PredictionTable(self.folder / "predictions.csv")]
+            return [BetweenSteps(), PredictionTable(self.folder / "predictions.csv")]
         if self.subcommand != "fit":
-            return []
+            return [BetweenSteps()]
         seed = self.config_init[self.subcommand]["seed_everything"]
         # A seed of False means: leave the generators alone.
-        found: list[Callback] = [] if seed is False else [EpochSeed(int(seed))]
+        found: list[Callback] = [BetweenSteps()] if seed is False else [BetweenSteps(), EpochSeed(int(seed))]
         found += [FiniteLoss(), Throughput(), AttentionMonitor(), EpochReport()]
         if logs:
             found += [*wandb_callbacks(self.config_init["fit"]), LearningRateMonitor("epoch")]
@@ -167,7 +197,8 @@ class DycCLI(LightningCLI):
         if trainer["enable_progress_bar"] is not False and not own_bar:
             found.append(CompactProgressBar())
         if trainer["enable_checkpointing"] is not False and not trainer["fast_dev_run"]:
-            found += [BestCheckpoint(self.folder / CHECKPOINTS), LastCheckpoint(self.folder / CHECKPOINTS)]
+            place, every = self.folder / CHECKPOINTS, self.config_init["fit"]["checkpoint_every"]
+            found += [BestCheckpoint(place), LastCheckpoint(place, every)]
         return found
 
     def _settings(self) -> dict[str, Any]:
@@ -188,12 +219,21 @@ class DycCLI(LightningCLI):
         if self.checkpoint is None:
             return
         done, epochs = epochs_behind(self.checkpoint), self.trainer.max_epochs
-        if epochs is not None and 0 <= epochs <= done:
+        if epochs is not None and 0 <= epochs <= done and not self.resumes_by_itself:
             raise ArgumentError(
                 "trainer.max_epochs", epochs, f"more than {done}, the epochs that the checkpoint has behind it"
             )
         self.model.on_load_checkpoint(self.checkpoint)
-        print(f"resuming from {self.config_init['fit']['ckpt_path']}; this run writes to {self.folder}")
+        position = f"step {self.checkpoint['global_step']:,}, {done} epochs finished"
+        print(f"resuming from {self.config_init['fit']['ckpt_path']} ({position}); this run writes to {self.folder}")
+
+    def fit(self, **options: Any) -> None:
+        """Train; if a signal ends it, say how far it came and where everything is."""
+        try:
+            self.trainer.fit(**options)
+        except SIGTERMException:
+            print_interruption(self)
+            raise
 
     def after_fit(self) -> None:
         """Test the network of the last epoch and the best one, and say where everything is."""

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 from torch.utils.data.distributed import DistributedSampler
 
+from lightning_modules.interruption import waiting
+
 
 def epoch_seed(seed: int, epoch: int) -> int:
     """Return a seed that no other pair of a small seed and an epoch has."""
@@ -36,6 +38,24 @@ def last_batch(samples: int, batch_size: int, drop_last: bool) -> int:
     if drops_last(samples, batch_size, drop_last):
         return batch_size
     return samples % batch_size or batch_size
+
+
+def interruptible(batches: Iterator[Any]) -> Iterator[Any]:
+    """Yield batches; a signal that comes while one is read ends the reading at once."""
+    while True:
+        with waiting():
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+        yield batch
+
+
+class InterruptibleLoader(DataLoader):
+    """A ``DataLoader`` in which nobody who ends a training has to wait for the next batch."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return interruptible(super().__iter__())
 
 
 class Resumable:
@@ -65,7 +85,7 @@ class _Rest:
         self.batches, self.left_out = batches, left_out
 
     def __len__(self) -> int:
-        return len(self.batches) - self.left_out
+        return max(0, len(self.batches) - self.left_out)
 
     def __iter__(self) -> Iterator[Any]:
         return islice(self.batches, self.left_out, None)
@@ -121,7 +141,7 @@ class EpochSampler(DistributedSampler):
         return iter(order[self.rank :: self.num_replicas][: self.num_samples].tolist())
 
 
-class EpochLoader(Resumable, DataLoader):
+class EpochLoader(Resumable, InterruptibleLoader):
     """A ``DataLoader`` whose workers draw random numbers that depend on the seed, the epoch and the rank alone.
 
     Left to itself, it seeds them from PyTorch's generator, which a resumed run has in another state. Batches that were
@@ -240,8 +260,11 @@ class ShardLoader(Resumable):
         self.data.set_epoch(self._now)
         # Without workers, the reader would keep its generator, and with it the history of the epochs before.
         self.data.reader.ds, self.data.reader.worker_seed = None, epoch_seed(self.seed, self._now)
+        left_out = self._left_out()
+        if left_out >= self.batches:
+            return
         batches = iter(self.loader)
         with isolate_rng():  # without workers, reading draws from this process's generators
-            for _ in range(self._left_out()):
+            for _ in range(left_out):
                 next(batches)
         yield from batches

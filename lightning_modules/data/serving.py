@@ -1,21 +1,35 @@
 """Which loader serves a split: whole batches of a set in memory, single images, or shards; to each process its part."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import IterableDataset
 
 from lightning_modules.data.image_files import Converted, Transformed
 from lightning_modules.data.image_tensors import ImageTensors, TensorLoader
-from lightning_modules.data.loaders import EpochLoader, EpochSampler, OwnSampler, ShardLoader, drops_last
-from lightning_modules.resume import batches_behind
+from lightning_modules.data.loaders import (
+    EpochLoader,
+    EpochSampler,
+    InterruptibleLoader,
+    OwnSampler,
+    ShardLoader,
+    drops_last,
+)
+from lightning_modules.resume import batches_behind, only_validation_left
 
 
 def own_samples(data: Any, world_size: int) -> int:
     """Return how many training images each process is served, which is the same number for all of them."""
     return len(data) // world_size
+
+
+def _left_out(trainer: Trainer) -> int:
+    """Return how many batches of an epoch that goes on are not served again."""
+    # Of an epoch that needs nothing more, a loader may have further batches: those after the Trainer's limit.
+    return sys.maxsize if only_validation_left(trainer) else batches_behind(trainer)
 
 
 def build_loader(
@@ -48,7 +62,7 @@ def build_loader(
     """
     rank, world_size = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
     order = {"seed": seed, "epoch": None if trainer is None else lambda: trainer.current_epoch}
-    behind = (lambda: batches_behind(trainer)) if training and trainer is not None else None
+    behind = (lambda: _left_out(trainer)) if training and trainer is not None else None
     if isinstance(data, ImageTensors):
         device = torch.device("cpu") if trainer is None else trainer.strategy.root_device
         order |= {"shuffle": training, "drop_last": drop_last, "rank": rank, "world_size": world_size}
@@ -66,7 +80,7 @@ def build_loader(
     options |= {"dataset": Transformed(data, transform), "batch_size": batch_size}
     if not training:
         sampler = OwnSampler(len(data), rank, world_size) if world_size > 1 else None
-        return DataLoader(sampler=sampler, **options)
+        return InterruptibleLoader(sampler=sampler, **options)
     options["drop_last"] = drops_last(own_samples(data, world_size), batch_size, drop_last)
     sampler = EpochSampler(len(data), **order, rank=rank, world_size=world_size)
     return EpochLoader(sampler=sampler, behind=behind, rank=rank, **order, **options)

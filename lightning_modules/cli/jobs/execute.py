@@ -19,6 +19,13 @@ from ops import ArgumentError
 POLL = 0.3
 """Seconds between two looks at the processes."""
 
+STOPPED = {
+    sign(number)
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGKILL)
+    for sign in (lambda number: -number, lambda number: 128 + number)
+}
+"""Exit statuses of a process that a signal ended: a cluster may send it to this process and to those that it starts."""
+
 SAID = 8
 """Lines of the output that are shown of a training that failed."""
 
@@ -150,7 +157,7 @@ class Execution:
                 pass_fds=[held.fileno()],
                 preexec_fn=None if self.catch else _ignore_preemption,
             )
-        return _Running(training, process, held, log_start, slot, Watch(training))
+        return _Running(training, process, held, log_start, slot, Watch(training, kind == "interrupted"))
 
     def _end(self, each: _Running) -> None:
         self.running.remove(each)
@@ -160,7 +167,7 @@ class Execution:
             if status == 0:
                 self.ended(training)
                 outcome = Outcome(training, "finished", each.watch.result())
-            elif status in (-signal.SIGTERM, -signal.SIGKILL, 128 + signal.SIGTERM) and self.stopped_by is not None:
+            elif status in STOPPED and self.stopped_by is not None:
                 outcome = Outcome(training, "stopped", each.watch.progress())
             else:
                 outcome = Outcome(training, "failed", _failure(training, status, each.log_start))
@@ -185,13 +192,13 @@ class Execution:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Note SIGINT, SIGTERM and SIGHUP instead of ending."""
+        """Note SIGINT, SIGTERM, SIGUSR1 and SIGHUP instead of ending."""
 
         def note(number: int, frame: Any) -> None:
             self.stopped_by = number
             self.signals += 1
 
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
         before = {number: signal.getsignal(number) for number in numbers}
         taken = [number for number in numbers if before[number] is not signal.SIG_IGN]  # as nohup ignores SIGHUP
         for number in taken if self.catch else ():

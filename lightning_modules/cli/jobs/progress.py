@@ -16,10 +16,11 @@ class Watch:
 
     Args:
         training: The training, whose process has just been started.
+        goes_on: It goes on from a checkpoint.
     """
 
-    def __init__(self, training: Training):
-        self.training, self.epochs = training, training.epochs
+    def __init__(self, training: Training, goes_on: bool = False):
+        self.training, self.epochs, self.goes_on = training, training.epochs, goes_on
         self.before = len(training.versions())
         self.first = self.epoch = max(training.logged(), default=0) if training.resume else 0
         self.figures: dict[str, float] = {}
@@ -101,7 +102,8 @@ class Lines:
 
     def started(self, watch: Watch) -> None:
         """Tell that a training has begun."""
-        goes_on = f", from epoch {watch.first} of {watch.epochs}" if watch.first else ""
+        inside = ", from a checkpoint in its first epoch" if watch.goes_on else ""
+        goes_on = f", from epoch {watch.first} of {watch.epochs}" if watch.first else inside
         self.say(f"{watch.training.label}: started{goes_on}")
 
     def update(self, watches: Sequence[Watch], waiting: Sequence[Training]) -> None:

@@ -93,8 +93,8 @@ def _resumes(arguments: list[str]) -> tuple[bool, list[str]]:
             rest.append(word)
             continue
         value = word.partition("=")[2] or (left.pop(0) if left else "")
-    if value not in (None, "last"):
-        raise _refused("ckpt_path", repr(value), "last, as each seed goes on from its own checkpoint")
+    if value not in (None, "last", "auto"):
+        raise _refused("ckpt_path", repr(value), "last or auto, as each seed goes on from its own checkpoint")
     return value is not None, rest
 
 
