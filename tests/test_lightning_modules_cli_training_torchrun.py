@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support import dynamic_network
 from support.processes import HANGS
 from support.ranks import free_port, together
 
@@ -17,11 +18,12 @@ from lightning_modules.cli.training import main
 FIT = [
     "fit",
     "--name=job",
-    "--model.model=dyc_mobilenetv2_cifar",
+    f"--import={Path(dynamic_network.__file__)}",
+    "--model.model=tiny_dynamic",
     "--model.ema_decay=0.9",
     "--data.batch_size=32",
     "--data.val_fraction=0.1",
-    "--trainer.max_epochs=4",
+    "--trainer.max_epochs=8",
     "--trainer.limit_train_batches=15",
     "--trainer.limit_test_batches=1",
     "--trainer.enable_progress_bar=false",
@@ -30,7 +32,6 @@ FIT = [
     "--wandb=offline",
     "--wandb_media=false",
 ]
-GO_ON = 'test -e runs/job/version_0/checkpoints/last.ckpt && set -- "$@" --ckpt_path last; exec "$@"'
 
 
 def start_agents(folder):
@@ -38,7 +39,7 @@ def start_agents(folder):
     dyc = str(Path(sys.executable).parent / "dyc")
     argv = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--max-restarts=2"]
     argv += ["--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{free_port()}", "--local-addr=127.0.0.1", "--no-python"]
-    argv += ["sh", "-c", GO_ON, "sh", dyc, *FIT, "--trainer.num_nodes=2", "--trainer.devices=1"]
+    argv += [dyc, *FIT, "--trainer.num_nodes=2", "--trainer.devices=1", "--ckpt_path=auto", "--checkpoint_every=4"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     agents = []
     for node in range(2):
@@ -87,8 +88,8 @@ def test_two_machines_train_one_run_and_go_on_when_a_process_is_killed(tmp_path,
         assert (version / "metrics.csv").is_file()
     assert (runs / "version_1/test.csv").is_file()
     assert "resuming from runs/job/version_0/checkpoints/last.ckpt" in logs[0]
-    assert "epoch 4/4" in logs[0]
-    assert "epoch 4/4" not in logs[1]
+    assert "epoch 8/8" in logs[0]
+    assert "epoch 8/8" not in logs[1]
 
     monkeypatch.chdir(tmp_path)
     together(lambda rank: main([*FIT, "--runs=undisturbed", "--trainer.devices=2"]))

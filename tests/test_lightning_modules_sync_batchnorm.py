@@ -88,17 +88,13 @@ def test_norm_with_a_forward_of_its_own_is_refused():
         SyncNorms(CPU).apply(nn.Sequential(Own(2)))
 
 
-# A small learning rate: at 0.01, ten steps make 6e-4 of the rounding of test_efficientnet, whose weights then change by
-# a tenth. At this one they still change by a hundred times the limit.
 FIT = [
     "fit",
     "--data.crop_padding=0",
     "--data.hflip=0",
     "--data.val_fraction=0.1",
     "--model.ema_decay=0.9",
-    "--model.optimizer.lr=0.0001",
     "--trainer.max_epochs=2",
-    "--trainer.limit_train_batches=5",
     "--trainer.limit_val_batches=1",
     "--trainer.limit_test_batches=1",
     "--trainer.enable_progress_bar=false",
