@@ -133,9 +133,8 @@ class ImageClassifier(LightningModule):
         self.metrics = nn.ModuleDict(
             {stage: MetricCollection(accuracies).clone(prefix=f"{stage}/") for stage in ("val", "test")}
         )
-        # The default of torchmetrics leaves NaNs out of the mean, and a broken network would look well.
-        self.losses = nn.ModuleDict({stage: MeanMetric(nan_strategy="disable") for stage in ("val", "test")})
-        self.mean_loss = MeanMetric(nan_strategy="disable")
+        self.losses = nn.ModuleDict({stage: _mean() for stage in ("val", "test")})
+        self.mean_loss = _mean()
         self.train_top1 = Accuracy(num_classes)
         self._running_epoch: dict[str, Any] | None = None
 
@@ -313,6 +312,12 @@ class ImageClassifier(LightningModule):
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             self._running_epoch = checkpoint.get(KEY)
             check_optimizer(asdict(self.optimizer_settings), hparams["optimizer"])
+
+
+def _mean() -> MeanMetric:
+    """Return a mean that adds up in float32 wherever it is made: Lightning makes bfloat16 or float64 the default."""
+    # The default of torchmetrics leaves NaNs out of the mean, and a broken network would look well.
+    return MeanMetric(nan_strategy="disable").set_dtype(torch.float32)
 
 
 def _group(cls: type, value: Any) -> Any:

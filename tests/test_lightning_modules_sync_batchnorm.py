@@ -104,11 +104,19 @@ FIT = [
 ]
 
 
-@pytest.mark.exhaustive  # two trainings in two processes
-@pytest.mark.parametrize(("model", "size"), [("dyc_mobilenetv2_cifar", 16), ("test_efficientnet", 32)])
-def test_ten_steps_of_two_processes_equal_those_of_one(tmp_path, monkeypatch, model, size):
+# In float32, two batches in another order differ as much as two processes do, and each step multiplies that.
+STEPS = [
+    ("test_efficientnet", "--model.dynamic=dyc", "64-true", 10, 1e-9),
+    ("test_efficientnet", "--model.dynamic=dyc", "32-true", 2, 1e-5),
+    pytest.param("dyc_mobilenetv2_cifar", "--data.image_size=16", "64-true", 10, 1e-6, marks=pytest.mark.exhaustive),
+]
+
+
+@pytest.mark.parametrize(("model", "option", "precision", "steps", "limit"), STEPS)
+def test_steps_of_two_processes_equal_those_of_one(tmp_path, monkeypatch, model, option, precision, steps, limit):
     monkeypatch.chdir(tmp_path)
-    options = [*FIT, f"--model.model={model}", f"--data.image_size={size}"]
+    options = [*FIT, f"--model.model={model}", option, f"--trainer.precision={precision}"]
+    options.append(f"--trainer.limit_train_batches={steps // 2}")
 
     def work(rank):
         more = ["--name=two", "--data.batch_size=16", "--trainer.devices=2", "--trainer.strategy=ddp"]
@@ -124,4 +132,4 @@ def test_ten_steps_of_two_processes_equal_those_of_one(tmp_path, monkeypatch, mo
     assert any(name.startswith("ema.module.") for name in one)
     for name, want in one.items():
         difference = (two[name] - want).abs().max()
-        assert difference <= 1e-5 * want.abs().max().clamp(min=1), (name, difference)
+        assert difference <= limit * want.abs().max().clamp(min=1), (name, difference)
