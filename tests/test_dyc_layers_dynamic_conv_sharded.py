@@ -27,7 +27,7 @@ def largest():
 def step(model, share):
     images = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))[share]
     labels = torch.arange(4)[share]
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9, weight_decay=1e-4)
     loss = nn.functional.cross_entropy(model(images.contiguous(memory_format=torch.channels_last)), labels)
     loss.backward()
     optimizer.step()
