@@ -37,7 +37,7 @@ FIT = [
 def start_agents(folder):
     """Start an agent for each of two machines."""
     dyc = str(Path(sys.executable).parent / "dyc")
-    argv = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--max-restarts=2"]
+    argv = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--max-restarts=0"]
     argv += ["--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{free_port()}", "--local-addr=127.0.0.1", "--no-python"]
     argv += [dyc, *FIT, "--trainer.num_nodes=2", "--trainer.devices=1", "--ckpt_path=auto", "--checkpoint_every=4"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -71,6 +71,9 @@ def test_two_machines_train_one_run_and_go_on_when_a_process_is_killed(tmp_path,
         wait_until(lambda: first.exists() or any(agent.poll() is not None for agent in agents), tmp_path)
         (victim,) = workers(agents[1])
         os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: all(agent.poll() is not None for agent in agents), tmp_path)
+        assert all(agent.returncode for agent in agents)
+        agents = start_agents(tmp_path)  # as a queue does: agents of two machines cannot restart by themselves
         wait_until(lambda: all(agent.poll() is not None for agent in agents), tmp_path)
     finally:
         for agent in agents:
