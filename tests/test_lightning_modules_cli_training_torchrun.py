@@ -73,7 +73,7 @@ def test_two_machines_train_one_run_and_go_on_when_a_process_is_killed(tmp_path,
         os.kill(victim, signal.SIGKILL)
         wait_until(lambda: all(agent.poll() is not None for agent in agents), tmp_path)
         assert all(agent.returncode for agent in agents)
-        agents = start_agents(tmp_path)  # as a queue does: agents of two machines cannot restart by themselves
+        agents = start_agents(tmp_path)  # as a queue does: restarted by the agents, they wait for each other
         wait_until(lambda: all(agent.poll() is not None for agent in agents), tmp_path)
     finally:
         for agent in agents:
