@@ -8,12 +8,13 @@ import sys
 import pytest
 import torch
 from lightning.pytorch.accelerators import CUDAAccelerator
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_modules.callbacks.finite_loss import LossNotFinite
 from lightning_modules.cli import main
 from lightning_modules.cli import models as models_command
-from lightning_modules.cli.errors import user_error
+from lightning_modules.cli.errors import first_of_all, user_error
 from ops import ArgumentError
 
 FIT = [
@@ -160,6 +161,14 @@ def test_a_reader_that_has_seen_enough_ends_the_command_quietly(lines):
     done = subprocess.run([sys.executable, "-c", script], stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_the_first_process_of_another_machine_is_not_the_first_of_all(monkeypatch):
+    monkeypatch.setattr(rank_zero_only, "rank", 0)
+    monkeypatch.delenv("NODE_RANK", raising=False)
+    assert first_of_all()
+    monkeypatch.setenv("NODE_RANK", "1")  # which is all that Lightning's own way to start processes knows
+    assert not first_of_all()
 
 
 def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch):

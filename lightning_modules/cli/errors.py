@@ -47,6 +47,14 @@ def said_by_another(error: BaseException) -> bool:
     return not joined or any(getattr(cause, "on_every_process", False) for cause in _causes(error))
 
 
+def first_of_all() -> bool:
+    """Tell whether this is the first process of the first machine, before a ``Trainer`` knows."""
+    from lightning.pytorch.utilities import rank_zero_only
+
+    # What Lightning starts on another machine has no rank yet, but the number of the machine.
+    return rank_zero_only.rank == 0 and os.environ.get("NODE_RANK", "0") == "0"
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
