@@ -284,6 +284,8 @@ FAMILIES = (
 @pytest.mark.parametrize("name", FAMILIES)
 def test_registered_networks(tmp_path, name):
     network = lively(timm.create_model(name))
+    if name == "dy_mobilenetv2":  # not trained, at 1 it multiplies the error of float32 by a hundred in PyTorch too
+        dyc.set_temperature(network, 30.0)
     report = export_onnx(network, tmp_path / "a.onnx", input_size=(3, 32, 32))
     assert report.difference < 1e-4
     assert np.isfinite(report.difference)

@@ -12,7 +12,7 @@ from torch import nn
 
 import dyc
 from dyc.export import programs
-from dyc.export.programs import save_aoti, save_pt2
+from dyc.export.programs import save_pt2
 
 OUTSIDE = """
 import json, sys, torch
@@ -23,8 +23,8 @@ class Refuse:
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Refuse())
-program, cases, kind = sys.argv[1:]
-run = torch.export.load(program).module() if kind == "pt2" else torch._inductor.aoti_load_package(program)
+program, cases = sys.argv[1:]
+run = torch.export.load(program).module()
 found = []
 with torch.no_grad():
     for images, want in torch.load(cases, weights_only=True):
@@ -33,7 +33,7 @@ print(json.dumps(found))
 """
 
 
-def outside(program, network, image, folder, kind="pt2", any_size=True) -> list[float]:
+def outside(program, network, image, folder, any_size=True) -> list[float]:
     """Return how far outputs are from the network's in a process that cannot import this package."""
     channels, height, width = image
     sizes = [(batch, *image) for batch in (1, 3, 8)]
@@ -43,7 +43,7 @@ def outside(program, network, image, folder, kind="pt2", any_size=True) -> list[
     with torch.no_grad():
         torch.save([(x, network(x)) for x in images], folder / "cases.pt")
     # -I: neither the current folder nor PYTHONPATH is looked through.
-    done = run([sys.executable, "-I", "-c", OUTSIDE, program, folder / "cases.pt", kind], cwd=folder)
+    done = run([sys.executable, "-I", "-c", OUTSIDE, program, folder / "cases.pt"], cwd=folder)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -129,18 +129,6 @@ def test_a_file_that_cannot_be_written(tmp_path, raises, monkeypatch):
         save_pt2(plain(), tmp_path / "plain.pt2", image=(3, 8, 8))
 
 
-def test_no_compiler(tmp_path, raises, monkeypatch):
-    from torch._inductor.exc import InvalidCxxCompiler
-
-    def fail(*args, **kwargs):
-        raise InvalidCxxCompiler
-
-    monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", fail)
-    with raises("aoti", "no C++ compiler", "a C++ compiler, such as g++"):
-        save_aoti(plain(), tmp_path / "plain.pt2", image=(3, 8, 8))
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_operators_of_this_package_are_refused(tmp_path, raises):
     network = nn.Sequential(dyc.DynamicConv2d(8, 8, 3, padding=1, groups=8, attention="dyc"))
     program = torch.export.export(network.eval(), (torch.randn(2, 8, 8, 8),))
@@ -165,21 +153,3 @@ def test_a_network_without_this_package(name, images, tmp_path):
     print(name, written)
     assert written.any_size, written.why_not
     assert max(outside(tmp_path / "network.pt2", network, image, tmp_path)) <= 1e-4
-
-
-@pytest.mark.exhaustive
-def test_ahead_of_time_without_this_package(tmp_path):
-    selective = dyc.SelectiveConv2d(6, 5, 1), dyc.SelectiveConv2d(5, 4, 3, padding=1, bias=True)
-    for part in selective:
-        part.mask[[0, 2]] = False
-        with torch.no_grad():
-            part.pointers[1] = 3
-            part.shift.uniform_(-1.5, 1.5)
-        part.refresh()
-    dynamic = layer()[:3]
-    image = (3, 16, 16)
-    network = dyc.compact(nn.Sequential(*dynamic, *selective).eval(), input_size=image)
-    written = save_aoti(network, tmp_path / "network.pt2", image=image)
-    assert written.any_size, written.why_not
-    assert [path.name for path in tmp_path.iterdir()] == ["network.pt2"]
-    assert max(outside(tmp_path / "network.pt2", network, image, tmp_path, "aoti")) <= 1e-4

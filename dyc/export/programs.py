@@ -1,11 +1,10 @@
 """A network as a program of PyTorch's own operators, which runs where this package is not installed.
 
-``torch.export`` writes a graph that PyTorch interprets; AOTInductor compiles it ahead of time into a library for the
-processor of this machine and its like. Both take batches of any size and, where the network does, images of any size.
+``torch.export`` writes a graph that PyTorch interprets. It takes batches of any size and, where the network does,
+images of any size.
 """
 
 import io
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,38 +77,6 @@ def save_pt2(network: nn.Module, path: str | Path, *, image: tuple[int, int, int
     return Program(difference, written.any_size, written.why_not)
 
 
-def save_aoti(network: nn.Module, path: str | Path, *, image: tuple[int, int, int]) -> Program:
-    """Compile a network with AOTInductor; ``torch._inductor.aoti_load_package(PATH)`` runs it.
-
-    The file holds machine code for the device that the network is on. Compiling takes a minute or more.
-
-    Args:
-        network: As :func:`save_pt2`.
-        path: Likewise.
-        image: Likewise.
-
-    Returns:
-        As :func:`save_pt2`.
-
-    Raises:
-        ArgumentError: As :func:`save_pt2`; or there is no C++ compiler.
-    """
-    path = _checked(network, path, image)
-    from torch._inductor import aoti_compile_and_package, aoti_load_package  # takes seconds to import
-
-    unfinished = path.with_name(f"{path.stem}.{uuid.uuid4().hex}{SUFFIX}")  # what loads it wants this ending
-    try:
-        with _evaluating(network), torch.no_grad(), _file_errors(path):
-            program, written = _exported(network, image)
-            with _compiler_errors():
-                aoti_compile_and_package(program, package_path=str(unfinished))
-            difference = _difference(aoti_load_package(str(unfinished)), network, image, written.any_size)
-            unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return Program(difference, written.any_size, written.why_not)
-
-
 def _checked(network: nn.Module, path: str | Path, image: tuple[int, int, int]) -> Path:
     check_model(network)
     check_input_size(image)
@@ -128,22 +95,6 @@ def _file_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         got = f"{str(path)!r} ({error.strerror or error})"
         raise ArgumentError("path", got, "a file that can be written, with enough space") from error
-
-
-@contextmanager
-def _compiler_errors() -> Iterator[None]:
-    from torch._inductor.exc import InvalidCxxCompiler
-
-    try:
-        yield
-    except InvalidCxxCompiler as error:
-        need = "a C++ compiler, such as g++ (the variable CXX names another); the format pt2 needs none"
-        raise ArgumentError("aoti", "no C++ compiler", need) from error
-    except RuntimeError as error:
-        if isinstance(error.__cause__ or error.__context__, InvalidCxxCompiler):
-            need = "a C++ compiler, such as g++ (the variable CXX names another); the format pt2 needs none"
-            raise ArgumentError("aoti", "no C++ compiler", need) from error
-        raise ArgumentError("aoti", sentence=f"the network cannot be compiled ({_reason(error)})") from error
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from experiments.compare.groups import deviation
 from experiments.records import Record
 
 QUICK = "quick"
-ORDER = ("full", QUICK, "count", "latency")
+ORDER = ("full", "bf16", QUICK, "count", "latency")
 """Protocols as they are shown."""
 
 

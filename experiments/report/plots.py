@@ -25,7 +25,12 @@ from experiments.report.summary import anchor
 WIDTH = 4.8
 """Inches: the width of a phone, at which letters have their own size."""
 
-LOOKS = {"published": ("s", COLOURS[0], "none"), "full": ("o", COLOURS[1], "full"), "quick": ("D", COLOURS[2], "full")}
+LOOKS = {
+    "published": ("s", COLOURS[0], "none"),
+    "full": ("o", COLOURS[1], "full"),
+    "bf16": ("^", COLOURS[3], "full"),
+    "quick": ("D", COLOURS[2], "full"),
+}
 """Marker, colour and filling of what is printed, and of what was trained by each protocol."""
 
 PROTOCOLS = [each for each in LOOKS if each != "published"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from experiments import RESULTS
 from lightning_modules.cli.arguments import Parser, seed, whole
 
-PROTOCOLS = ("full", "quick")
+PROTOCOLS = ("full", "bf16", "quick")
 WAYS = ("train", "count", "latency")
 
 
@@ -32,7 +32,8 @@ def parser() -> Parser:
         "--protocol",
         choices=PROTOCOLS,
         default="full",
-        help="full: the paper's recipe; quick: shortened, for a laptop (default: full)",
+        help="full: the paper's recipe; bf16: the same in bfloat16 and compiled, for a GPU; quick: shortened, for a "
+        "laptop (default: full)",
     )
     result.add_argument(
         "--jobs", type=whole, default=1, metavar="N", help="trainings at once, which share cores or GPUs (default: 1)"

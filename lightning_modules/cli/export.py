@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import timm
 from timm.data import resolve_model_data_config
 from torch import nn
 
@@ -102,22 +103,19 @@ def _named(options: argparse.Namespace) -> tuple[nn.Module, dict[str, Any]]:
         sentence = str(error).removeprefix("model.model: ")
         raise ArgumentError("CHECKPOINT_OR_MODEL", sentence=sentence) from error
     local = name.startswith("local-dir:")
-    kwargs: dict[str, Any] = {}
-    network = _built(name, kwargs, options.num_classes, options.pretrained or local)
+    network = _built(name, options.num_classes, options.pretrained or local)
     if not (options.pretrained or local):
         print(f"note: {name} has random weights; --pretrained takes timm's", file=sys.stderr)
     return network.eval(), _preparation(network)
 
 
-def _built(name: str, kwargs: dict[str, Any], classes: int | None, pretrained: bool) -> nn.Module:
-    import timm
-
+def _built(name: str, classes: int | None, pretrained: bool) -> nn.Module:
     if classes is None:
         try:
             return timm.create_model(name, pretrained=pretrained)
         except RuntimeError as error:  # of timm, about weights that there are not
             raise ArgumentError("CHECKPOINT_OR_MODEL", sentence=" ".join(str(error).split())) from error
-    return build_network(name, kwargs, classes, 3, pretrained)
+    return build_network(name, {}, classes, 3, pretrained)
 
 
 def _preparation(network: nn.Module) -> dict[str, Any]:

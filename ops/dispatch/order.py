@@ -16,11 +16,19 @@ def measured_order(problem: Problem) -> tuple[str, ...]:
     Re-wired channels are one pass over the features in ``cpp`` and several in ``eager``. Dense convolutions and mixed
     feature maps are PyTorch's own, in ``eager`` alone.
 
-    Nothing was measured on a GPU yet: there the plain formulation, whose kernels are cuDNN's, stands first. An exported
-    or traced program holds PyTorch's own operators only, so that it runs where this package is not installed.
+    On the GPU (H200, torch 2.11, the depthwise layers of MobileNetV2, channels_last): ``cupy`` took 0.42 of the time
+    of ``eager`` without gradients and 0.61 with them (32 pixels, batch 256, bfloat16), 0.53 and 1.03 at 224 pixels,
+    batch 32, float32. On NCHW neither was ahead everywhere, so PyTorch's own stands first there.
+
+    An exported or traced program holds PyTorch's own operators only, so that it runs where this package is not
+    installed.
     """
     leaves = torch.compiler.is_exporting() or (not torch.compiler.is_compiling() and torch.jit.is_tracing())
-    if problem.device != "cpu" or leaves or problem.operator in (PER_SAMPLE, FEATURE_MIXING):
+    if leaves or problem.operator in (PER_SAMPLE, FEATURE_MIXING):
+        return ("eager",)
+    if problem.device == "cuda" and problem.channels_last and problem.operator != REWIRE:
+        return ("cupy", "eager")
+    if problem.device != "cpu":
         return ("eager",)
     if problem.operator == REWIRE or problem.needs_grad or _is_usual(problem) or _suits_general_code(problem):
         return ("cpp", "eager")

@@ -110,4 +110,7 @@ TABLE: dict[Any, Callable] = {
     torch.ops.aten.adaptive_avg_pool2d.default: _adaptive_avg_pool2d,
     torch.ops.aten.flatten.using_ints: _flatten,
 }
-"""Operators for which PyTorch's exporter has no translation before it decomposes them."""
+"""Operators for which PyTorch's exporter has no translation before it decomposes them.
+
+Where one of these raises, :func:`capture` lets the exporter decompose the program, which has translations for the rest.
+"""
