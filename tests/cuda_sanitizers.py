@@ -69,7 +69,8 @@ def main() -> None:
         return call_every_kernel()
     if shutil.which("compute-sanitizer") is None:
         sys.exit("cuda_sanitizers: got no compute-sanitizer on PATH; need CUDA's toolkit")
-    sys.exit(0 if all([run(tool) for tool in args.tools]) else 1)
+    well = [run(tool) for tool in args.tools]
+    sys.exit(0 if all(well) else 1)
 
 
 if __name__ == "__main__":
