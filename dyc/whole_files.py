@@ -1,6 +1,5 @@
 """Files and folders that are written whole or not at all: a full disk or a kill leaves what was there before."""
 
-import errno
 import fcntl
 import os
 import shutil
@@ -10,9 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
-
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-"""Error numbers of a full disk, and of a user's share of it that is used up."""
 
 LEFT_OVER = 60.0
 """Seconds: younger files may be those of a writer that has not locked them yet."""

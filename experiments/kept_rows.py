@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from filelock import FileLock
 
+from lightning_modules.disk import NO_SPACE, append_whole, disk_error
 from ops import ArgumentError
 
 Kept = TypeVar("Kept")
@@ -36,14 +37,15 @@ def append(path: Path, rows: Sequence[Kept], kind: type[Kept], numbers: Collecti
         with FileLock(f"{path}.lock"):
             if path.exists() and path.stat().st_size:
                 _read(path, kind, numbers)  # a damaged file is left alone
-            with path.open("a", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, _columns(kind), lineterminator="\n")
-                if not file.tell():
-                    writer.writeheader()
-                writer.writerows(asdict(row) for row in rows)
-                file.flush()
-                os.fsync(file.fileno())
+            text = io.StringIO(newline="")
+            writer = csv.DictWriter(text, _columns(kind), lineterminator="\n")
+            if not path.exists() or not path.stat().st_size:
+                writer.writeheader()
+            writer.writerows(asdict(row) for row in rows)
+            append_whole(path, text.getvalue())
     except OSError as error:
+        if error.errno in NO_SPACE:
+            raise ArgumentError("results", sentence=disk_error(error)) from error
         raise ArgumentError("results", f"{str(path)!r} ({error.strerror})", "a file that can be written") from error
 
 

@@ -8,10 +8,12 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torchmetrics import MeanMetric, MetricCollection
 
 from dyc.dynamic_model import iter_temperatures
 from lightning_modules.accuracy import Accuracy
+from lightning_modules.checkpoint_format import check_format, note_format
 from lightning_modules.conversion_settings import DynamicSettings, SelectiveSettings
 from lightning_modules.create_network import check_fits
 from lightning_modules.image_mixing import build_loss, check_pairs
@@ -25,6 +27,7 @@ from lightning_modules.resume import (
     only_validation_left,
     use_options,
 )
+from lightning_modules.sync_batchnorm import use_sync_norms
 from lightning_modules.training_options import OptimizerSettings, RegularizationSettings, ScheduleSettings
 from ops import ArgumentError
 
@@ -123,6 +126,7 @@ class ImageClassifier(LightningModule):
             self.net.to(memory_format=torch.channels_last)
         if hparams.ema_decay is not None:
             self.ema = ModelEmaV3(self.net, decay=hparams.ema_decay, use_warmup=True)
+            self.ema.module.requires_grad_(False)  # DistributedDataParallel waits for gradients of what requires them
         if hparams.compile:
             self.net.compile()  # in place: the names in checkpoints stay those of the network
         self.train_loss, self.mix = build_loss(self.regularization, num_classes)
@@ -130,9 +134,8 @@ class ImageClassifier(LightningModule):
         self.metrics = nn.ModuleDict(
             {stage: MetricCollection(accuracies).clone(prefix=f"{stage}/") for stage in ("val", "test")}
         )
-        # The default of torchmetrics leaves NaNs out of the mean, and a broken network would look well.
-        self.losses = nn.ModuleDict({stage: MeanMetric(nan_strategy="disable") for stage in ("val", "test")})
-        self.mean_loss = MeanMetric(nan_strategy="disable")
+        self.losses = nn.ModuleDict({stage: _mean() for stage in ("val", "test")})
+        self.mean_loss = _mean()
         self.train_top1 = Accuracy(num_classes)
         self._running_epoch: dict[str, Any] | None = None
 
@@ -140,6 +143,8 @@ class ImageClassifier(LightningModule):
         """Build the network if the data had to be known first, and check that it fits the data."""
         # load_from_checkpoint calls this without a trainer; the checkpoint then says what the data would.
         attached = self._trainer is not None
+        if attached:
+            use_sync_norms(self.trainer)
         self.fit_to(getattr(self.trainer, "datamodule", None) if attached else None)
 
     def fit_to(self, data: Any) -> None:
@@ -224,6 +229,13 @@ class ImageClassifier(LightningModule):
         self.losses[stage].reset()
         self.metrics[stage].reset()
 
+    def on_validation_start(self) -> None:
+        """Evaluate the running statistics of the first process, also on one that is served no batch."""
+        parallel = self.trainer.strategy.model
+        if isinstance(parallel, DistributedDataParallel) and parallel.will_sync_module_buffers():
+            parallel._sync_buffers()  # or the first batch would, and wait for all processes to have one
+            parallel.require_forward_param_sync = False
+
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Add one batch to the validation metrics."""
         self._evaluate(batch, "val")
@@ -287,6 +299,7 @@ class ImageClassifier(LightningModule):
 
         Nothing is imported because a checkpoint says so.
         """
+        note_format(checkpoint)
         if self.imports:
             checkpoint["imports"] = self.imports
         if self._trainer is not None:
@@ -294,6 +307,7 @@ class ImageClassifier(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint whose weights do not fit the network, or whose optimiser cannot go on."""
+        check_format(checkpoint)
         hparams = checkpoint["hyper_parameters"]
         self.source.check_trained(hparams)
         if not self._built:
@@ -305,6 +319,12 @@ class ImageClassifier(LightningModule):
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             self._running_epoch = checkpoint.get(KEY)
             check_optimizer(asdict(self.optimizer_settings), hparams["optimizer"])
+
+
+def _mean() -> MeanMetric:
+    """Return a mean that adds up in float32 wherever it is made: Lightning makes bfloat16 or float64 the default."""
+    # The default of torchmetrics leaves NaNs out of the mean, and a broken network would look well.
+    return MeanMetric(nan_strategy="disable").set_dtype(torch.float32)
 
 
 def _group(cls: type, value: Any) -> Any:

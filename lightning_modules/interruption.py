@@ -1,7 +1,8 @@
 """What SIGTERM, SIGUSR1 and Ctrl-C do: a training ends between two steps, or at once where it waits for data.
 
 Lightning's loops look for SIGTERM after every batch. What is here adds the other two signals, and the places where no
-loop looks: before the first step, and while images are read.
+loop looks: before the first step, and while images are read. Of several processes, all end after the same step,
+whichever of them was sent a signal.
 """
 
 import os
@@ -11,7 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import torch
 import torch.distributed
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
@@ -41,6 +44,9 @@ class Interruption:
         if self.by is not None:
             raise SIGTERMException
         self.held, self._may_wait = True, may_wait
+        if _several() and threading.current_thread() is threading.main_thread():
+            # Lightning's handler, which it has set by now, would talk to the other processes in the middle of a step.
+            signal.signal(signal.SIGTERM, self.note)
 
     def note(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
@@ -57,8 +63,16 @@ class Interruption:
         self.by = self.by or number
         if not self.held:
             raise SIGTERMException
-        if number != signal.SIGTERM:
+        if number != signal.SIGTERM and not _several():
             signal.raise_signal(signal.SIGTERM)  # for which Lightning's loops look
+
+    def agree(self, trainer: Trainer) -> None:
+        """Let all processes of a training, which call this together, end after this step if one was sent a signal."""
+        told = torch.tensor(self.by or 0, device=trainer.strategy.root_device)
+        number = int(trainer.strategy.reduce(told, reduce_op="max"))
+        if number > 0:
+            self.by = number
+            trainer._signal_connector.received_sigterm = True  # for which Lightning's loops look
 
     @contextmanager
     def released(self) -> Iterator[None]:
@@ -100,6 +114,12 @@ def hold(may_wait: bool) -> None:
     """Let signals wait for the end of a step from now on, see :meth:`Interruption.hold`."""
     if _now:
         _now[-1].hold(may_wait)
+
+
+def agree(trainer: Trainer) -> None:
+    """Let all processes of a training end after the same step, see :meth:`Interruption.agree`."""
+    if _now and _several():
+        _now[-1].agree(trainer)
 
 
 @contextmanager

@@ -7,9 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyLogger
 
+from lightning_modules.csv_log import WholeCSVLogger
 from lightning_modules.wandb_logger import RunWandbLogger, say
 from lightning_modules.wandb_names import (
     LONGEST_NAME,
@@ -91,7 +92,7 @@ def build_loggers(
     Raises:
         ArgumentError: W&B would refuse the project.
     """
-    loggers: list[Logger] = [CSVLogger(folder.parent, "", folder.name, flush_logs_every_n_steps=50)]
+    loggers: list[Logger] = [WholeCSVLogger(folder.parent, "", folder.name, flush_logs_every_n_steps=50)]
     if wandb_mode == "disabled":
         return loggers
     os.environ.setdefault("WANDB_SILENT", "true")  # the summary at the end says what W&B would

@@ -1,14 +1,20 @@
 """Where a run keeps its files, and how its checkpoints are found and checked."""
 
+import pickle
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from lightning_modules.checkpoint_format import check_format
 from ops import ArgumentError
 
 CHECKPOINTS = "checkpoints"
+
+SETTINGS = {"model", "model_kwargs", "optimizer"}
+"""What every checkpoint of an ImageClassifier has among its settings; other programs' may have a model, too."""
 
 
 def claim_folder(root: Path, name: str) -> Path:
@@ -62,22 +68,26 @@ def find_checkpoint(ckpt_path: str, root: Path, name: str) -> Path:
         path = found[-1]
     else:
         path = Path(ckpt_path)
-    if not path.is_file():
-        raise ArgumentError("ckpt_path", f"{str(path)!r}, which does not exist", "the path of a checkpoint, or last")
-    if not zipfile.is_zipfile(path):
-        raise _damaged(path)
-    with zipfile.ZipFile(path) as archive:
-        try:
+    try:
+        if not path.is_file():
+            raise ArgumentError(
+                "ckpt_path", f"{str(path)!r}, which does not exist", "the path of a checkpoint, or last"
+            )
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             if archive.testzip() is not None:
                 raise _damaged(path)
-        except zipfile.BadZipFile as error:
-            raise _damaged(path) from error
+    except OSError as error:  # whatever it holds
+        raise ArgumentError("ckpt_path", f"{str(path)!r} ({error.strerror})", "a file that can be read") from error
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error) as error:
+        raise _damaged(path) from error
     return path
 
 
 def _damaged(path: Path) -> ArgumentError:
-    size = path.stat().st_size
-    return ArgumentError("ckpt_path", f"{str(path)!r}, truncated or damaged ({size:,} bytes)", "a whole checkpoint")
+    size, beside = path.stat().st_size, [other for other in path.parent.glob("*.ckpt") if other != path]
+    newest = max(beside, key=lambda other: other.stat().st_mtime, default=None)
+    need = "a whole checkpoint" + (f", perhaps {str(newest)!r}" if newest else "")
+    return ArgumentError("ckpt_path", f"{str(path)!r}, truncated or damaged ({size:,} bytes)", need)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -90,9 +100,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         # mmap: the weights are not read.
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # zip, pickle and safety errors have no common type
-        reason = str(error).splitlines()[0]
+        code = isinstance(error, pickle.UnpicklingError)
+        reason = "it holds objects whose loading may run code" if code else str(error).splitlines()[0]
         raise ArgumentError("ckpt_path", f"{str(path)!r}, unreadable ({reason})", "a whole checkpoint") from error
-    hparams = checkpoint.get("hyper_parameters", {}) if isinstance(checkpoint, dict) else {}
-    if "model" not in hparams or "state_dict" not in checkpoint:
+    hparams = checkpoint.get("hyper_parameters") if isinstance(checkpoint, dict) else None
+    if not isinstance(hparams, dict) or not hparams.keys() >= SETTINGS or "state_dict" not in checkpoint:
         raise ArgumentError("ckpt_path", f"{str(path)!r}, without a network's settings", "a checkpoint of `dyc fit`")
+    check_format(checkpoint, repr(str(path)))
     return checkpoint

@@ -8,7 +8,8 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from dyc.whole_files import NO_SPACE, written_whole
+from dyc.whole_files import written_whole
+from lightning_modules.disk import ADVICE, is_of_the_disk
 from ops import ArgumentError
 
 
@@ -44,21 +45,22 @@ class WholeCheckpoints(TorchCheckpointIO):
         """Write a checkpoint.
 
         Raises:
-            ArgumentError: The disk is full.
+            ArgumentError: The disk is full, has become read-only, or failed.
         """
         if "://" in str(path):  # of a store, which has its own way
             super().save_checkpoint(checkpoint, path, storage_options)
             return
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             save_whole(checkpoint, path)
         except OSError as error:
-            if error.errno not in NO_SPACE:
+            if not is_of_the_disk(error):
                 raise
             kept, resume = ", the one before it is kept", ", and resume with --ckpt_path last"
-            sentence = f"{path} cannot be written ({error.strerror}){kept if path.exists() else ''}; free some space"
-            raise ArgumentError("runs", sentence=sentence + (resume if path.exists() else "")) from error
+            there = path.exists()
+            sentence = f"{path} cannot be written ({error.strerror}){kept if there else ''}; {ADVICE[error.errno]}"
+            raise ArgumentError("runs", sentence=sentence + (resume if there else "")) from error
 
 
 def use_whole_checkpoints(trainer: Trainer) -> None:

@@ -63,6 +63,8 @@ def test_dynamic_network_trains_and_is_tested(tmp_path, write_classes, image_dat
     assert trainer.callback_metrics["attention/temperature"] == 1
     assert {t.item() for t in iter_temperatures(classifier)} == {1}
     assert {p.dtype for p in classifier.parameters()} == {PRECISIONS[precision]}
+    means = [classifier.mean_loss, *classifier.losses.values()]
+    assert {mean.mean_value.dtype for mean in means} == {torch.float32}  # also where the network was built later
     trainer.save_checkpoint(tmp_path / "x.ckpt", weights_only=True)
     assert trainer.test(classifier, data, verbose=False)[0]["test/loss"] > 0
     trainer.predict(classifier, data, return_predictions=False)

@@ -1,17 +1,20 @@
 """What the user can put right is one line of ``dyc``, however it is wrapped; a fault of the program is not."""
 
 import errno
+import os
+import subprocess
 import sys
 
 import pytest
 import torch
 from lightning.pytorch.accelerators import CUDAAccelerator
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from lightning_modules.callbacks.finite_loss import LossNotFinite
 from lightning_modules.cli import main
 from lightning_modules.cli import models as models_command
-from lightning_modules.cli.errors import user_error
+from lightning_modules.cli.errors import first_of_all, user_error
 from ops import ArgumentError
 
 FIT = [
@@ -101,6 +104,11 @@ CAUSES = {
     "argument": (ArgumentError("a", 1, "2"), "a: got 1; need 2"),
     "worker": (ArgumentError(WORKER), "data.root: got 'x'; need y"),
     "full_disk": (FULL, "No space left on device for 'runs/metrics.csv'; free some space"),
+    "read_only": (OSError(errno.EROFS, "Read-only file system", "x"), "Read-only file system for 'x'; choose a place"),
+    "ended_worker": (
+        RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "),
+        "data.num_workers: a process that reads images was killed (Killed): too little memory is the usual reason; lo",
+    ),
     "lightning": (MisconfigurationException("No such\n thing"), "trainer: No such thing"),
     "fault": (ZeroDivisionError("division by zero"), None),
     "other_file": (FileNotFoundError(errno.ENOENT, "No such file", "x"), None),
@@ -139,6 +147,28 @@ def test_one_process_speaks_for_all(monkeypatch, capsys, rank, joined, error, si
         monkeypatch.setenv("LOCAL_RANK", rank)
     assert main(["models"]) == 2
     assert capsys.readouterr().err == ("" if silent else "dyc models: error: a: got 1; need 2\n")
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])  # noticed at the end, and in the middle
+def test_a_reader_that_has_seen_enough_ends_the_command_quietly(lines):
+    script = (
+        "import sys, types; from lightning_modules import cli; prints = types.ModuleType('prints');"
+        f"prints.main = lambda argv: print('line\\n' * {lines}); sys.modules['prints'] = prints;"
+        "cli.COMMANDS['prints'] = ('prints', ''); sys.argv = ['dyc', 'prints']; sys.exit(cli.main())"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", script], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_the_first_process_of_another_machine_is_not_the_first_of_all(monkeypatch):
+    monkeypatch.setattr(rank_zero_only, "rank", 0)
+    monkeypatch.delenv("NODE_RANK", raising=False)
+    assert first_of_all()
+    monkeypatch.setenv("NODE_RANK", "1")  # which is all that Lightning's own way to start processes knows
+    assert not first_of_all()
 
 
 def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch):

@@ -86,6 +86,19 @@ def test_processes_share_the_shards_also_when_opened_before_they_know_of_each_ot
     assert sorted(parts) == list(range(8))
 
 
+@pytest.mark.parametrize("shards", [[3, 3], [5, 2, 1], [3]])
+def test_processes_evaluate_each_image_of_shards_once(tmp_path, write_shards, shard_data, shards):
+    write_shards(tmp_path, {"train": [4, 4], "validation": shards})
+    data, found = shard_data(tmp_path), []
+    for rank in range(2):
+        loader = ShardLoader(data.splits.val, 4, training=False, seed=0, rank=rank, world_size=2)
+        data.splits.val.transform = lambda image: torch.tensor(image.getpixel((0, 0)))
+        batches = [pixels for pixels, _ in loader]
+        assert len(batches) <= len(loader)
+        found += torch.cat(batches).tolist() if batches else []
+    assert sorted(found) == list(range(8, 8 + sum(shards)))
+
+
 def test_split_as_a_pattern_of_shards(tmp_path, write_shards, shard_data, evaluated):
     write_shards(tmp_path, {"train": [4, 4], "validation": [3]})
     (tmp_path / "_info.json").unlink()

@@ -58,10 +58,15 @@ def test_a_second_ctrl_c_ends_the_process_by_itself(interruption, capfd):
     assert capfd.readouterr().err == "\nends after this step; Ctrl-C once more ends at once\n"
 
 
-def test_several_processes_are_left_to_the_trainer(interruption, monkeypatch):
+def test_several_processes_wait_until_they_agree(interruption, monkeypatch):
     monkeypatch.setattr("lightning_modules.interruption._several", lambda: True)
-    hold(may_wait=True)
-    signal.raise_signal(signal.SIGUSR1)
+    before = signal.signal(signal.SIGTERM, lambda *_: pytest.fail("Lightning's, which waits for the others"))
+    try:
+        hold(may_wait=True)
+        for number in (signal.SIGUSR1, signal.SIGTERM):
+            signal.raise_signal(number)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     with waiting():  # alone, a process that ends here would let the others wait
         assert interruption.by == signal.SIGUSR1
     with pytest.raises(KeyboardInterrupt):

@@ -17,6 +17,8 @@ import torch
 from support.processes import HANGS, run
 
 import ops
+from ops.backends import cache
+from ops.backends.cache import is_whole, seal
 from ops.backends.cpp import build as cpp_build
 from ops.backends.cpp.backend import CPP, load
 from ops.backends.cpp.build import build, build_all, compiler
@@ -87,6 +89,38 @@ def test_of_two_at_the_same_moment_one_compiles(small, capsys):
     assert len(small.read_text().splitlines()) == 5
 
 
+AT_ONCE = """
+import ctypes, os, pathlib, sys
+from ops.backends.cpp import build
+build.SOURCES, build._cores = pathlib.Path(sys.argv[1]), lambda: 2
+build.LIBRARIES, build.SECONDS = {"one": ("one", "shared"), "two": ("two", "shared")}, {"one": 5, "two": 4, "shared": 3}
+print("ready", flush=True)
+sys.stdin.readline()
+one, two = build.build_all()
+print(ctypes.CDLL(one).one(), ctypes.CDLL(two).two())
+"""
+
+
+@pytest.mark.exhaustive  # processes take seconds to start
+def test_of_four_processes_one_compiles_and_all_load_whole_files(small):
+    command = [sys.executable, "-c", AT_ONCE, str(cpp_build.SOURCES)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [subprocess.Popen(command, text=True, **pipes) for _ in range(4)]
+    try:
+        assert [each.stdout.readline() for each in processes] == ["ready\n"] * 4
+        for each in processes:
+            each.stdin.write("\n")
+            each.stdin.flush()
+        said = [each.communicate(timeout=HANGS) for each in processes]
+    finally:
+        for each in processes:
+            each.kill()
+    assert [(each.returncode, out) for each, (out, _) in zip(processes, said)] == [(0, "41 42\n")] * 4
+    assert len(small.read_text().splitlines()) == 5
+    assert sum("dyc: compiling" in err for _, err in said) == 1
+    assert sorted(path.suffix for path in Path(os.environ["DYC_CACHE"]).iterdir()) == ["", ".so", ".so"]
+
+
 HOLDER = """
 import fcntl, pathlib, sys, time
 folder = pathlib.Path(sys.argv[1])
@@ -115,6 +149,15 @@ def test_a_process_that_dies_while_it_compiles_holds_up_nobody(small, capsys):
             holder.kill()
     thread.join(HANGS)
     assert re.fullmatch(COMPILED.format(os.environ["DYC_CACHE"]), capsys.readouterr().err)
+
+
+def test_a_process_that_hangs_while_it_compiles_is_not_waited_for_without_end(small, monkeypatch):
+    monkeypatch.setattr(cache, "LONGEST_WAIT", 0.2)
+    lock = Path(os.environ["DYC_CACHE"]) / ".lock"
+    held = cache.locked(lock.parent, lambda: None)
+    with held, pytest.raises(ops.BackendUnavailable, match=rf"held {lock} for minutes; need its end \(fuser names it"):
+        build_all()
+    assert len(build_all()) == 2
 
 
 def test_another_process_looks_in_the_same_place():
@@ -155,9 +198,34 @@ def unprepared(backend_registry, monkeypatch):
 PAIR = torch.randn(1, 2, 5, 5), torch.randn(1, 2, 3, 3)
 
 
-def test_a_damaged_file_is_named(unprepared, tmp_path):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: b"",
+        lambda whole: whole[: len(whole) // 2],  # loading it would end the process by SIGBUS
+        lambda whole: whole[:-1],
+        lambda whole: bytes(len(whole)),
+        lambda whole: whole[:2000] + bytes([whole[2000] ^ 1]) + whole[2001:],
+    ],
+)
+def test_a_damaged_file_is_made_anew(small, capsys, damage):
+    one, two = build_all()
+    whole = two.read_bytes()
+    two.write_bytes(damage(whole))
+    capsys.readouterr()
+    assert build_all() == [one, two]
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f"dyc: {two} is damaged, and made anew"
+    assert ctypes.CDLL(two).two() == 42
+    assert is_whole(two)
+    assert len(small.read_text().splitlines()) == 5 + 3  # two sources and a library
+    assert len(list(two.parent.glob("*.so"))) == 2
+
+
+def test_a_whole_file_that_cannot_be_loaded_is_named(unprepared, tmp_path):
     prepare, (kept,) = unprepared
-    (tmp_path / kept.name).write_bytes(bytes(kept.stat().st_size))
+    (tmp_path / kept.name).write_bytes(b"made for another processor")
+    seal(tmp_path / kept.name)
     said = prepare(tmp_path)
     assert "got a file that cannot be loaded" in said
     assert f"remove {tmp_path / kept.name}" in said
@@ -185,6 +253,23 @@ def test_a_compiler_that_fails_is_quoted(unprepared, tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", str(broken))
     assert "internal trouble" in unprepared[0](tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "broken-c++"]
+
+
+@pytest.mark.parametrize("said", ["no space", "nonsense"])
+def test_a_full_disk_is_not_called_a_broken_compiler(unprepared, tmp_path, monkeypatch, said):
+    broken = tmp_path / "full-c++"
+    text = f"{tmp_path}/x.o: No space left on device" if said == "no space" else "assertion fail elf.c:3108"
+    broken.write_text(f"#!/bin/sh\necho '{text}' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    if said == "nonsense":
+        full = shutil.disk_usage(tmp_path)._replace(free=3 * 2**20)
+        monkeypatch.setattr(cpp_build.shutil, "disk_usage", lambda folder: full)
+    found = unprepared[0](tmp_path)
+    assert "got no place to keep the compiled file ([Errno 28] No space left on device" in found
+    assert f"'{tmp_path}'); need free space there" in found
+    assert "\n" not in found
+    assert not list(tmp_path.glob("*.so"))
 
 
 NO_COMPILER = """

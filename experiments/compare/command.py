@@ -43,9 +43,9 @@ def main(argv: Sequence[str]) -> None:
         write_csv(options.csv, summaries, options.metric, found, prefix)
         written["table"] = options.csv
     if options.markdown is not None and str(options.markdown) != "-":
-        from experiments.compare.table import new_file
+        from lightning_modules.disk import new_file
 
-        with new_file("--markdown", options.markdown) as file:
+        with new_file("--markdown", options.markdown, encoding="utf-8") as file:
             file.write(markdown_page(summaries, options.metric, found, notes))
         written["Markdown"] = options.markdown
     if options.plot is not None:

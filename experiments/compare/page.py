@@ -7,8 +7,9 @@ from markupsafe import Markup
 
 from experiments.compare.groups import Group, Summary
 from experiments.compare.plots import COLOURS, colour, page_pictures
-from experiments.compare.table import LEFT, cells, difference_cells, explanation, new_file
+from experiments.compare.table import LEFT, cells, difference_cells, explanation
 from experiments.pages import render
+from lightning_modules.disk import new_file
 
 
 def page(
@@ -37,5 +38,5 @@ def page(
 
 def write(path: Path, text: str) -> None:
     """Write the page into a new file."""
-    with new_file("--html", path) as file:
+    with new_file("--html", path, encoding="utf-8") as file:
         file.write(text)

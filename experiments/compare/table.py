@@ -9,7 +9,7 @@ from dyc.text_table import aligned, markdown
 from experiments.compare.groups import Summary
 from experiments.compare.run import WATCHED
 from experiments.compare.settings import NONE
-from ops import ArgumentError
+from lightning_modules.disk import new_file
 
 
 def is_share(metric: str) -> bool:
@@ -124,7 +124,7 @@ def write_csv(
         ArgumentError: The file exists or cannot be made.
     """
     ranges = ("parameters", "macs", "best_epoch", "last_epoch")
-    with new_file("--csv", path) as file:
+    with new_file("--csv", path, newline="", encoding="utf-8") as file:
         writer = None
         for index, each in enumerate(summaries):
             row = {"run": prefix + each.name, "metric": metric, **{k: v for k, v in vars(each).items() if k != "name"}}
@@ -134,17 +134,3 @@ def write_csv(
                 writer = csv.DictWriter(file, row, lineterminator="\n")
                 writer.writeheader()
             writer.writerow(row)
-
-
-def new_file(argument: str, path: Path):
-    """Open a file that does not exist yet.
-
-    Raises:
-        ArgumentError: The file exists or cannot be made.
-    """
-    try:
-        return path.open("x", newline="", encoding="utf-8")
-    except OSError as error:
-        raise ArgumentError(
-            argument, f"{str(path)!r} ({error.strerror})", "a new file in an existing folder"
-        ) from error

@@ -82,9 +82,14 @@ def _check(option: str, path: Path) -> None:
 
 
 def _write(option: str, path: Path, text: str) -> None:
+    from lightning_modules.disk import NO_SPACE, disk_error, naming
+    from lightning_modules.whole_files import written_whole
     from ops import ArgumentError
 
     try:
-        path.write_text(text, encoding="utf-8")
+        with naming(path), written_whole(path) as file:  # the older report is kept until the newer one is written
+            file.write(text.encode())
     except OSError as error:
+        if error.errno in NO_SPACE:
+            raise ArgumentError(option, sentence=disk_error(error)) from error
         raise ArgumentError(option, f"{str(path)!r} ({error.strerror})", "a file that can be written") from error

@@ -10,7 +10,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from lightning_modules.whole_files import NO_SPACE, copy_whole, use_whole_checkpoints
+from lightning_modules.disk import is_of_the_disk
+from lightning_modules.ended_worker import is_ended_worker
+from lightning_modules.whole_files import copy_whole, use_whole_checkpoints
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -102,8 +104,8 @@ class LastCheckpoint(ModelCheckpoint):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Name the checkpoint to resume from; a signal leaves time to write it."""
-        full = isinstance(exception, OSError) and exception.errno in NO_SPACE  # a log's, say
-        stopped = full or isinstance(exception, KeyboardInterrupt | SIGTERMException)
+        outside = is_of_the_disk(exception) or is_ended_worker(exception)  # of a log, of a process that reads
+        stopped = outside or isinstance(exception, KeyboardInterrupt | SIGTERMException)
         if trainer.state.fn != TrainerFn.FITTING or not stopped:
             return
         new = self._stepped and self._last_global_step_saved != trainer.global_step

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from lightning_modules.disk import naming
 from lightning_modules.prediction.table import NOT_FINITE, CsvRows, rank
 
 
@@ -34,7 +35,7 @@ class PredictionTable(BasePredictionWriter):
         self._written = self._not_finite = 0
         self.top = min(self.top, pl_module.num_classes)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("w", newline="") as file:
+        with naming(self.path), self.path.open("w", newline="") as file:
             CsvRows(file, self.top)
 
     def write_on_batch_end(
@@ -49,7 +50,7 @@ class PredictionTable(BasePredictionWriter):
     ) -> None:
         """Add the rows of one batch of probabilities ``(B, num_classes)``."""
         names = trainer.datamodule.class_names or [str(i) for i in range(pl_module.num_classes)]
-        with self.path.open("a", newline="") as file:
+        with naming(self.path), self.path.open("a", newline="") as file:
             table = CsvRows(file, self.top, head=False)
             for probabilities in prediction.float().cpu().numpy():
                 ranked = rank(probabilities, names, self.top)

@@ -1,5 +1,8 @@
 """The console script ``dyc``: pick the command, and report what cannot be used in one line."""
 
+import os
+import select
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -47,6 +50,13 @@ def _fit(argv: Sequence[str]) -> ModuleType:
     return seeds if seeds.wanted(argv) else import_module(COMMANDS["fit"][0])
 
 
+def _nobody_reads() -> bool:
+    """Tell whether stdout is a pipe that its reader has closed, such as ``head``."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: the command's, or 2 for an error that the user can put right.
 
@@ -76,7 +86,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if argv[0] not in COMMANDS:
             raise unknown_name("command", argv[0], COMMANDS)
         command = import_module(COMMANDS[argv[0]][0]) if argv[0] != "fit" else _fit(argv)
-        return command.main(argv) or 0
+        status = command.main(argv) or 0
+        if console:
+            sys.stdout.flush()  # here rather than at the interpreter's end, which would complain
+        return status
+    except BrokenPipeError:
+        if not (console and _nobody_reads()):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except Exception as error:
         from lightning_modules.cli.errors import said_by_another, user_error
 

@@ -1,11 +1,12 @@
 """What the user can put right is one line: find it in what was raised."""
 
-import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from lightning_modules.disk import disk_error, is_of_the_disk
+from lightning_modules.ended_worker import ended_worker, is_ended_worker
 from lightning_modules.errors import ArgumentError, BackendUnavailable
 
 NEEDED = ("torch", "timm", "lightning")
@@ -22,9 +23,10 @@ def user_error(error: BaseException) -> str | None:
             return _innermost(str(cause))
         if isinstance(cause, BackendUnavailable):
             return str(cause)
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            place = f" for {cause.filename!r}" if cause.filename else ""
-            return f"{cause.strerror}{place}; free some space"  # LastCheckpoint says how to go on with a training
+        if is_of_the_disk(cause):
+            return disk_error(cause)  # LastCheckpoint says how to go on with a training
+        if is_ended_worker(cause):
+            return ended_worker(cause)
         if isinstance(cause, ModuleNotFoundError) and cause.name in NEEDED:
             return f"{cause.name} is not installed, which all commands need but `dyc predict` with an ONNX file"
         if type(cause).__name__ == "MisconfigurationException":  # importing Lightning to compare classes takes seconds
@@ -43,6 +45,14 @@ def said_by_another(error: BaseException) -> bool:
 
     joined = torch.distributed.is_available() and torch.distributed.is_initialized()
     return not joined or any(getattr(cause, "on_every_process", False) for cause in _causes(error))
+
+
+def first_of_all() -> bool:
+    """Tell whether this is the first process of the first machine, before a ``Trainer`` knows."""
+    from lightning.pytorch.utilities import rank_zero_only
+
+    # What Lightning starts on another machine has no rank yet, but the number of the machine.
+    return rank_zero_only.rank == 0 and os.environ.get("NODE_RANK", "0") == "0"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,6 +1,7 @@
 """What an evaluation found: as a table, and in a file beside the run that it is about."""
 
 import csv
+import io
 import math
 import time
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_modules.cli.tables import Table
+from lightning_modules.disk import append_whole
 from lightning_modules.network_source import title_of
 from lightning_modules.runs import CHECKPOINTS
 from ops import ArgumentError
@@ -72,11 +74,12 @@ def record_evaluation(checkpoint: Path, facts: Mapping[str, object]) -> str:
     parent = checkpoint.parent
     path = (parent.parent if parent.name == CHECKPOINTS else parent) / "evaluations.csv"
     try:
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            if file.tell() == 0:
-                writer.writeheader()
-            writer.writerow({"time": time.strftime("%Y-%m-%d %H:%M:%S"), **facts})
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, COLUMNS)
+        if not path.exists() or path.stat().st_size == 0:
+            writer.writeheader()
+        writer.writerow({"time": time.strftime("%Y-%m-%d %H:%M:%S"), **facts})
+        append_whole(path, text.getvalue())
     except OSError as error:  # a checkpoint of someone else, say: the figures stand above
         return f"not written to {path} ({error.strerror})"
     return f"written to {path}"

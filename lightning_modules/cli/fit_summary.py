@@ -13,6 +13,7 @@ from lightning_modules.cli.evaluations import CHOSEN_ON_TEST, check_finite, resu
 from lightning_modules.cli.interruption import stop_if_told
 from lightning_modules.cli.next_commands import next_commands
 from lightning_modules.cli.saved_config import CONFIG
+from lightning_modules.disk import naming
 
 LAST, BEST = "last epoch", "best on validation"
 KEYS = {LAST: "test/", BEST: "test_best/"}
@@ -91,7 +92,7 @@ def _test_best(cli: Any, path: str) -> dict[str, float]:
 
 
 def _write_results(path: Path, results: dict[str, dict[str, float]]) -> None:
-    with path.open("w", newline="") as file:
+    with naming(path), path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["network", *next(iter(results.values()))])
         writer.writerows([label, *values.values()] for label, values in results.items())

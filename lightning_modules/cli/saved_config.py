@@ -6,6 +6,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
+from lightning_modules.disk import naming
+
 CONFIG = "config.yaml"
 
 
@@ -24,4 +26,5 @@ class SaveRunConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write the file."""
-        self.parser.save(self.config, str(self.folder / CONFIG), skip_unset=False)
+        with naming(self.folder / CONFIG):
+            self.parser.save(self.config, str(self.folder / CONFIG), skip_unset=False)

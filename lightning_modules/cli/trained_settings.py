@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from lightning_modules.conversion_settings import GROUPS, check_same, settings_of
+from lightning_modules.conversion_settings import GROUPS, check_fields, check_same, settings_of
 from ops import ArgumentError
 
 
@@ -24,6 +24,7 @@ def take_conversions(config: Any, given: Any, trained: dict[str, Any]) -> None:
         raise ArgumentError("ckpt_path", got, need)
     for group in GROUPS:
         value, old = (given or {}).get(group), trained.get(group)
+        _check_known(group, old)
         config[group] = old
         if value is None:
             continue
@@ -34,6 +35,15 @@ def take_conversions(config: Any, given: Any, trained: dict[str, Any]) -> None:
         settings = settings_of(group, value)
         check_same(group, settings, old)
         config[group] = settings and asdict(settings)
+
+
+def _check_known(group: str, trained: Any) -> None:
+    """Raise ArgumentError if a checkpoint has settings of a group that only a newer version knows."""
+    try:
+        check_fields(group, trained if isinstance(trained, dict) else {})
+    except ArgumentError as error:
+        sentence = f"its network was made by settings that this version of dyc does not know ({error}); install a newer"
+        raise ArgumentError("ckpt_path", sentence=f"{sentence} one") from error
 
 
 def take_data_settings(config: Any, given: Any, checkpoint: dict[str, Any]) -> None:

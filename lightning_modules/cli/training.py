@@ -9,7 +9,6 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from dyc.whole_files import remove_unfinished
@@ -27,8 +26,9 @@ from lightning_modules.callbacks import (
     Throughput,
 )
 from lightning_modules.callbacks.run_settings import callbacks_by_name
+from lightning_modules.checkpoint_format import check_needed
 from lightning_modules.classifier import ImageClassifier
-from lightning_modules.cli.errors import refusals_of_the_trainer
+from lightning_modules.cli.errors import first_of_all, refusals_of_the_trainer
 from lightning_modules.cli.evaluations import describe_checkpoint, report_evaluation
 from lightning_modules.cli.fit_summary import print_interruption, print_summary
 from lightning_modules.cli.imports import HELP as IMPORT_HELP
@@ -112,6 +112,7 @@ class DycCLI(LightningCLI):
         path = find_checkpoint(config["ckpt_path"], Path(config["runs"]), config["name"])
         config["ckpt_path"] = str(path)
         self.checkpoint = read_checkpoint(path)
+        check_needed(self.checkpoint, repr(str(path)), self.config.subcommand)
         if not config["import"]:
             config["import"] = import_from_run(path, Path(config["runs"]), self.checkpoint.get("imports", []))
         trained, given = self.checkpoint["hyper_parameters"], config["model"]
@@ -123,7 +124,7 @@ class DycCLI(LightningCLI):
             check_optimizer(given["optimizer"], trained["optimizer"])
             return
         for name in ("model_kwargs", "num_classes", "ema_decay"):
-            given[name] = trained[name]
+            given[name] = trained.get(name, given[name])  # some are younger than the oldest checkpoints
         given["pretrained"] = False
         take_data_settings(config["data"], self.given.get("data"), self.checkpoint)
 
@@ -133,7 +134,8 @@ class DycCLI(LightningCLI):
         root, name = Path(config["runs"]), config["name"]
         if checkpoints_of(root, name, "last"):
             return "last"
-        rank_zero_only(print)(f"starting: {root / name} has no checkpoint to resume from")
+        if first_of_all():
+            print(f"starting: {root / name} has no checkpoint to resume from")
         return None
 
     def before_instantiate_classes(self) -> None:
@@ -145,7 +147,7 @@ class DycCLI(LightningCLI):
             raise ArgumentError("name", repr(config["name"]), "a relative name, such as 'cifar10/dyc'")
         self.run_root, self.run_name = Path(config["runs"]), config["name"]
         self.folder = self.run_root / self.run_name / "version_0"
-        if self.subcommand in ("fit", "predict") and rank_zero_only.rank == 0:
+        if self.subcommand in ("fit", "predict") and first_of_all():
             for folder in (self.run_root / self.run_name).glob(f"version_*/{CHECKPOINTS}"):
                 remove_unfinished(folder)
             self.folder = claim_folder(self.run_root, self.run_name)

@@ -43,7 +43,8 @@ class ImageData(LightningDataModule):
         eval_batch_size: Images per batch in evaluation; by default ``batch_size``.
         drop_last: Leave out the last training batch of an epoch where it is incomplete. With False, only a batch of a
             single image is left out, which BatchNorm cannot be trained on. Shards (``wds/``) always fill the last
-            batch with images of the next epoch.
+            batch with images of the next epoch. Among several processes, each of which is served the same number of
+            images, those that are left, fewer than there are processes, are left out too.
         image_size: Height and width in pixels; by default the set's own, or 224 for sets read image by image.
         val_fraction: Share of the training split that is held out for validation.
         crop_padding: Pixels of zero padding before the random crop (sets in memory).

@@ -89,13 +89,15 @@ class TensorLoader(Resumable):
         self.samples = own - own % batch_size if shuffle and drops_last(own, batch_size, drop_last) else own
 
     def __len__(self) -> int:
-        return -(-self.samples // self.batch_size)
+        # 1 also where there is no image: a trainer passes over such a process, and the others would wait for it.
+        return max(int(not self.shuffle), -(-self.samples // self.batch_size))
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         count = len(self.data)
         order = epoch_order(count, self.seed, self.epoch()) if self.shuffle else torch.arange(count)
         order = order[self.rank :: self.world_size][: self.samples].to(self.data.labels.device)
-        for indices in order.split(self.batch_size)[self._left_out() :]:
+        batches = order.split(self.batch_size) if self.samples else ()  # of nothing, split makes one of nothing
+        for indices in batches[self._left_out() :]:
             yield self.data.images[indices], self.data.labels[indices]
 
 

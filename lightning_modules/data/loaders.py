@@ -1,13 +1,15 @@
 """Loaders whose order depends on the seed and the epoch alone, so that a resumed run repeats an uninterrupted one."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count, islice
 from typing import Any
 
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data.distributed import DistributedSampler
 
 from lightning_modules.interruption import waiting
 
@@ -89,23 +91,54 @@ class _Rest:
         return islice(self.batches, self.left_out, None)
 
 
-class EpochSampler(Sampler[int]):
-    """Visits every sample once per epoch, in :func:`epoch_order`.
+class OwnSampler(DistributedSampler):
+    """Serves a process its part of the samples of an evaluation, in order; no sample is served twice.
+
+    PyTorch's own sampler repeats samples until all processes have the same number, which evaluations would count twice.
+    Trainers leave loaders with a ``DistributedSampler`` as they are.
+
+    Args:
+        samples: Number of samples.
+        rank: This process.
+        world_size: Number of processes.
+    """
+
+    def __init__(self, samples: int, rank: int, world_size: int):
+        super().__init__(range(samples), world_size, rank, shuffle=False)
+        self.num_samples = len(range(rank, samples, world_size))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.rank, len(self.dataset), self.num_replicas))
+
+    def __len__(self) -> int:
+        # 1 also where there is no sample: a trainer passes over such a process, and the others would wait for it.
+        return max(1, self.num_samples)
+
+
+class EpochSampler(DistributedSampler):
+    """Serves a process its part of the samples of an epoch, in :func:`epoch_order`.
+
+    Every process is served the same number. The samples that are left then, fewer than there are processes, are left
+    out of this epoch.
 
     Args:
         samples: Number of samples.
         seed: Seed of the orders.
         epoch: Returns the number of the epoch that starts; by default, the sampler counts.
+        rank: This process.
+        world_size: Number of processes.
     """
 
-    def __init__(self, samples: int, seed: int, epoch: Callable[[], int] | None = None):
-        self.samples, self.seed, self.epoch = samples, seed, epoch or count().__next__
-
-    def __len__(self) -> int:
-        return self.samples
+    def __init__(
+        self, samples: int, seed: int, epoch: Callable[[], int] | None = None, rank: int = 0, world_size: int = 1
+    ):
+        super().__init__(range(samples), world_size, rank, seed=seed, drop_last=True)
+        self.num_samples = samples // world_size
+        self._epoch = epoch or count().__next__  # a Trainer sets `epoch`, to a number that need not be the epoch's
 
     def __iter__(self) -> Iterator[int]:
-        return iter(epoch_order(self.samples, self.seed, self.epoch()).tolist())
+        order = epoch_order(len(self.dataset), self.seed, self._epoch())
+        return iter(order[self.rank :: self.num_replicas][: self.num_samples].tolist())
 
 
 class EpochLoader(Resumable, InterruptibleLoader):
@@ -185,10 +218,16 @@ class ShardLoader(Resumable):
         **kwargs: Any,
     ):
         reader = data.reader
-        # The reader may have been opened before the processes knew of each other.
-        reader.dist_rank, reader.dist_num_replicas = rank, world_size
+        shards = reader.all_shards = getattr(reader, "all_shards", reader.split_info.filenames)
+        if training:
+            # The reader may have been opened before the processes knew of each other.
+            reader.dist_rank, reader.dist_num_replicas = rank, world_size
+        else:  # among several processes, the reader would leave samples out and repeat others
+            reader.dist_rank, reader.dist_num_replicas = 0, 1
+            shards = shards[rank::world_size]
+        reader.split_info = replace(reader.split_info, filenames=tuple(shards))
         # A worker without a shard serves nothing, and its share of the epoch would be missing.
-        workers = min(num_workers, max(1, len(reader.split_info.filenames) // world_size))
+        workers = min(num_workers, max(1, len(shards) // reader.dist_num_replicas))
         reader.ds = None
         data.set_loader_cfg(num_workers=workers)
         # The reader adds the epoch to its seed: neighbouring seeds must not share their orders.
@@ -207,14 +246,16 @@ class ShardLoader(Resumable):
         if training:
             self.batches = len(self.loader)
         else:
-            # Every worker may end with an incomplete batch; Lightning stops at the length, so it is the largest one.
-            own = len(data) if world_size > 1 else reader.num_samples
-            self.batches = -(-own // batch_size) + max(0, workers - 1)
+            # Every worker may end with an incomplete batch, and how many samples a shard has is not known. Lightning
+            # stops at the length, so it is the largest one.
+            self.batches = -(-reader.num_samples // batch_size) + max(0, workers - 1)
 
     def __len__(self) -> int:
         return self.batches
 
     def __iter__(self) -> Iterator[Any]:
+        if not self.data.reader.split_info.filenames:
+            return
         self._now = self.epoch()
         self.data.set_epoch(self._now)
         # Without workers, the reader would keep its generator, and with it the history of the epochs before.

@@ -10,14 +10,20 @@ from torch.utils.data import IterableDataset
 
 from lightning_modules.data.image_files import Converted, Transformed
 from lightning_modules.data.image_tensors import ImageTensors, TensorLoader
-from lightning_modules.data.loaders import EpochLoader, EpochSampler, InterruptibleLoader, ShardLoader, drops_last
+from lightning_modules.data.loaders import (
+    EpochLoader,
+    EpochSampler,
+    InterruptibleLoader,
+    OwnSampler,
+    ShardLoader,
+    drops_last,
+)
 from lightning_modules.resume import batches_behind, only_validation_left
 
 
 def own_samples(data: Any, world_size: int) -> int:
     """Return how many training images each process is served, which is the same number for all of them."""
-    # Sets in memory leave out a few images for it; Lightning's sampler of single images repeats a few.
-    return len(data) // world_size if isinstance(data, ImageTensors) else -(-len(data) // world_size)
+    return len(data) // world_size
 
 
 def _left_out(trainer: Trainer) -> int:
@@ -70,10 +76,11 @@ def build_loader(
         data.transform = Converted(transform, mode)
         options |= {"training": training, "behind": behind, "rank": rank, "world_size": world_size}
         return ShardLoader(data, batch_size, **order, **options)
-    # By name: Lightning rebuilds the loader for several devices and for prediction.
+    # By name: Lightning rebuilds the loader for prediction.
     options |= {"dataset": Transformed(data, transform), "batch_size": batch_size}
     if not training:
-        return InterruptibleLoader(**options)
+        sampler = OwnSampler(len(data), rank, world_size) if world_size > 1 else None
+        return InterruptibleLoader(sampler=sampler, **options)
     options["drop_last"] = drops_last(own_samples(data, world_size), batch_size, drop_last)
-    sampler = EpochSampler(len(data), **order)
+    sampler = EpochSampler(len(data), **order, rank=rank, world_size=world_size)
     return EpochLoader(sampler=sampler, behind=behind, rank=rank, **order, **options)

@@ -30,7 +30,8 @@ def write_checkpoint(path: Path, epochs: int) -> None:
     """Write a checkpoint of so many epochs, without a network."""
     path.parent.mkdir(parents=True, exist_ok=True)
     loops = {"fit_loop": {"epoch_progress": {"current": {"processed": epochs}}}}
-    torch.save({"loops": loops, "hyper_parameters": {"model": "fake"}, "state_dict": {}}, path)
+    settings = {"model": "fake", "model_kwargs": {}, "optimizer": {}}
+    torch.save({"loops": loops, "hyper_parameters": settings, "state_dict": {}}, path)
 
 
 def main(folder: Path, kind: str, epochs: int, checkpoint: Path) -> None:

@@ -142,3 +142,27 @@ class Wait(Callback):
         if self.moment == "validation" and not trainer.sanity_checking:
             self._now()
             time.sleep(0.5)
+
+
+class Signal(Callback):
+    """Sends a signal to the last of several processes.
+
+    Args:
+        moment: ``step`` (the eighth, the third of its epoch) or ``validation`` (the first batch of the second one).
+        number: The signal's number.
+    """
+
+    def __init__(self, moment: str, number: int):
+        self.moment, self.number = moment, number
+
+    def _at(self, moment, trainer):
+        if (moment, trainer.global_rank) == (self.moment, trainer.world_size - 1):
+            os.kill(os.getpid(), self.number)
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        if trainer.global_step == 7:
+            self._at("step", trainer)
+
+    def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0):
+        if trainer.current_epoch == 1 and batch_idx == 0 and not trainer.sanity_checking:
+            self._at("validation", trainer)

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from dyc.benchmark import STATIC, ModelTiming, Timing, facts_line, means
-from ops import ArgumentError
+from lightning_modules.disk import new_file
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # told apart by the colour-blind too
 GREY = "#555555"
@@ -61,13 +61,8 @@ def save_new(figure: Figure, path: Path) -> None:
     Raises:
         ArgumentError: The file exists or cannot be made.
     """
-    try:
-        with path.open("xb") as file:
-            figure.savefig(file, format=path.suffix[1:], dpi=150)
-    except OSError as error:
-        raise ArgumentError(
-            "--plot", f"{str(path)!r} ({error.strerror})", "a new file in an existing folder"
-        ) from error
+    with new_file("--plot", path, "xb") as file:
+        figure.savefig(file, format=path.suffix[1:], dpi=150)
 
 
 def plot_shapes(path: Path, timings: Sequence[Timing], facts: dict[str, str]) -> None:

@@ -14,6 +14,7 @@ from lightning_modules.cli.jobs import history
 from lightning_modules.cli.jobs.environment import environment_of, gpus_of, threads_of
 from lightning_modules.cli.jobs.progress import Lines, Watch
 from lightning_modules.cli.jobs.training import Training
+from lightning_modules.disk import disk_error, is_of_the_disk
 from ops import ArgumentError
 
 POLL = 0.3
@@ -135,7 +136,7 @@ class Execution:
             each = self._begun(training, kind, held)
         except (ArgumentError, OSError) as error:  # a file is damaged, the disk is full
             held.close()
-            self._note(Outcome(training, "failed", str(error)))
+            self._note(Outcome(training, "failed", disk_error(error) if is_of_the_disk(error) else str(error)))
             return
         self.running.append(each)
         self.show.started(each.watch)
@@ -172,7 +173,7 @@ class Execution:
             else:
                 outcome = Outcome(training, "failed", _failure(training, status, each.log_start))
         except (ArgumentError, OSError) as error:  # it was trained, and its figures could not be kept
-            outcome = Outcome(training, "failed", str(error))
+            outcome = Outcome(training, "failed", disk_error(error) if is_of_the_disk(error) else str(error))
         finally:
             each.lock.close()
         self._note(outcome)

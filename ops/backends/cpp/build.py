@@ -4,6 +4,7 @@ No build tool: each source is compiled by one call of the compiler, as many at a
 in files without PyTorch's headers, which take longer to compile than most of the loops do.
 """
 
+import errno
 import hashlib
 import os
 import platform
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from ops.backends.cache import cache_folder, locked, moved_into_place
+from ops.backends.cache import cache_folder, is_whole, locked, moved_into_place, seal
 from ops.errors import BackendUnavailable
 
 SOURCES = Path(__file__).parent / "csrc"
@@ -40,6 +41,8 @@ FLAGS = (
     *("-O3", "-march=native", "-std=c++20", "-Wno-psabi"),
     *("-fPIC", "-fopenmp", "-DAT_PER_OPERATOR_HEADERS"),
 )
+NEEDED = 16 * 2**20
+"""Bytes: with less than this free, a full disk is why a compiler failed."""
 CALLS = ("convolutions", "rewire")  # sources with PyTorch's headers and without loops
 # Their time goes into reading the headers: -O1 does for the rest, inline functions are not kept for other libraries,
 # and g++ collects its garbage from 1 GiB on (it needs 1.1 where it would need 0.9).
@@ -75,11 +78,15 @@ def build(*names: str) -> list[Path]:
         if _missing(targets):
             with locked(cache_folder(), lambda: _say("waiting for another process that compiles the C++ kernels")):
                 if wanted := _missing(targets):
+                    for path in filter(Path.exists, wanted.values()):
+                        _say(f"{path} is damaged, and made anew")
                     _compile(cxx, wanted)
+    except TimeoutError as error:
+        got = f"no compiled file, as another process has held {error.filename} for minutes"
+        raise BackendUnavailable(f"got {got}; need its end (fuser names it), or another DYC_CACHE") from error
     except OSError as error:
-        raise BackendUnavailable(
-            f"got no place to keep the compiled file ({error}); need a writable DYC_CACHE"
-        ) from error
+        need = "free space there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "a writable DYC_CACHE"
+        raise BackendUnavailable(f"got no place to keep the compiled file ({error}); need {need}") from error
     return list(targets.values())
 
 
@@ -118,13 +125,14 @@ def _cores() -> int:
 def _target(name: str, cxx: tuple[str, ...]) -> Path:
     """Return where a library is kept."""
     files = sorted(SOURCES.glob("*.h")) + [SOURCES / f"{source}.cpp" for source in LIBRARIES[name]]
-    facts = repr((FLAGS, CALLS, CALLS_FLAGS, LINKED, cxx, torch.__version__, _processor())).encode()
+    facts = repr(("sealed", FLAGS, CALLS, CALLS_FLAGS, LINKED, cxx, torch.__version__, _processor())).encode()
     key = hashlib.sha256(b"".join(path.read_bytes() for path in files) + facts).hexdigest()[:16]
     return cache_folder() / f"{name}-{key}.so"
 
 
 def _missing(targets: dict[str, Path]) -> dict[str, Path]:
-    return {name: path for name, path in targets.items() if not path.is_file()}
+    """Return those that are not there, or are damaged."""
+    return {name: path for name, path in targets.items() if not is_whole(path)}
 
 
 def _estimate(sources: Iterable[str], cores: int) -> int:
@@ -155,7 +163,16 @@ def _compile(cxx: tuple[str, ...], targets: dict[str, Path]) -> None:
             linked = [objects[source] for source in LIBRARIES[name]]
             with moved_into_place(target) as partial:
                 _run(cxx, *FLAGS, "-shared", *linked, f"-L{home / 'lib'}", *LINKED, "-o", str(partial))
+                seal(partial)
     _say(f"compiled in {time.monotonic() - start:.0f} s")
+
+
+def _check_space(said: str) -> None:
+    """Raise OSError if a compiler failed because a disk is full, which it says in many ways, if at all."""
+    for folder in (str(cache_folder()), tempfile.gettempdir()):
+        full = shutil.disk_usage(folder).free < NEEDED
+        if full or (folder in said and os.strerror(errno.ENOSPC) in said):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder)
 
 
 def _run(cxx: tuple[str, ...], *arguments: str) -> None:
@@ -164,5 +181,6 @@ def _run(cxx: tuple[str, ...], *arguments: str) -> None:
     except OSError as error:  # found, but nothing that runs
         raise BackendUnavailable(f"got an error of {' '.join(cxx)}: {error}; need a compiler for C++20") from error
     if done.returncode != 0:
+        _check_space(done.stderr)
         end = done.stderr[-2000:]
         raise BackendUnavailable(f"got an error of {' '.join(cxx)}:\n{end}\nneed a compiler for C++20")
