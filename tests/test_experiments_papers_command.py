@@ -13,6 +13,7 @@ import dyc
 from experiments.papers import Row, find, papers
 from experiments.papers.command import command
 from experiments.papers.units import measured_value
+from experiments.run.settings import arguments_of
 from lightning_modules.cli import main
 from ops import ArgumentError
 
@@ -62,6 +63,29 @@ def test_command_says_what_the_row_says(row, tmp_path):
     assert (config["model"]["model_kwargs"] or {}).items() >= row.arguments.items()
     assert config["data"]["root"] == "here"
     assert {option: at(config, option) for option in row.options} == row.options
+
+
+def shortened(row: Row):
+    """Return what decides about the words of a row's command in the quick protocol, but for names."""
+    return row.path.split("/")[0], row.dataset, tuple(row.quick.options)
+
+
+@pytest.mark.parametrize("row", distinct(TRAINED, shortened))
+def test_quick_command_is_read(row, tmp_path):
+    words = arguments_of(row, "quick", 1, ["data.root=here"])
+    output = io.StringIO()
+    with redirect_stdout(output), pytest.raises(SystemExit) as stop:
+        main(["fit", *words, "--name=a", "--print_config"])
+    assert stop.value.code == 0
+    config = yaml.safe_load(output.getvalue())
+    assert (config["seed_everything"], config["trainer"]["max_epochs"], config["data"]["root"]) == (1, 3, "here")
+    assert (config["model"]["model_kwargs"] or {}).items() >= row.quick.arguments.items()
+    kept = {
+        name: value  # a callback's settings come back with its defaults
+        for name, value in row.quick.options.items()
+        if name != "data.root" and not isinstance(value, (list, tuple))
+    }
+    assert {option: at(config, option) for option in kept} == kept
 
 
 def shape(row: Row):
