@@ -116,21 +116,38 @@ def _marker(look: str, **others: object) -> Line2D:
 
 
 def _scatter(axes: Axes, dots: Sequence[_Point], name: str) -> None:
-    few = len(dots) <= 12
     for dot in dots:
         marker, colour, filling = LOOKS[dot.look]
         axes.errorbar(
             dot.sizes[name], dot.value, dot.spread or None, fmt=marker, color=colour, fillstyle=filling, capsize=3, ms=6
         )
-        if few or dot.look != "published":
-            label = dot.row.name.rpartition("/")[2]
-            offset = {"textcoords": "offset points", "xytext": (6, 3), "fontsize": 7}
-            axes.annotate(label, (dot.sizes[name], dot.value), **offset)
     size_axis(axes, [dot.sizes[name] for dot in dots])
     axes.margins(y=0.15)
     axes.set_xlabel(f"{SIZES[name]} of one image" if name == "macs" else SIZES[name], fontsize=9)
     axes.set_ylabel("top-1 accuracy, %", fontsize=9)
     tidy(axes)
+    few = len(dots) <= 12
+    _write_names(axes, [dot for dot in dots if few or dot.look != "published"], name)
+
+
+def _write_names(axes: Axes, dots: Sequence[_Point], name: str) -> None:
+    """Write the rows' names beside their points; where names would cover each other, one text names all of them."""
+    axes.get_xlim(), axes.get_ylim()  # settles the limits, which the places follow
+    place = (axes.transData - axes.transAxes).transform
+    groups: list[list[tuple[float, float, _Point]]] = []
+    for x, y, dot in sorted(((*place((dot.sizes[name], dot.value)), dot) for dot in dots), key=lambda each: each[0]):
+        near = (group for group in groups if x - group[-1][0] < 0.08 and abs(y - group[-1][1]) < 0.06)
+        group = next(near, None)
+        if group is None:
+            groups.append(group := [])
+        group.append((x, y, dot))
+    for group in groups:
+        x, _, dot = group[-1]
+        text = ", ".join(dict.fromkeys(each.row.name.rpartition("/")[2] for _, _, each in group))
+        left = x > 0.8 and len(group) > 1
+        (offset, side), anchor = ((-6, "right"), group[0][2]) if left else ((6, "left"), dot)
+        at = {"textcoords": "offset points", "xytext": (offset, 3), "ha": side, "fontsize": 7}
+        axes.annotate(text, (anchor.sizes[name], anchor.value), **at)
 
 
 def _curves(table: Table, epochs: Sequence[Epoch]) -> Iterator[tuple[str, Picture]]:
