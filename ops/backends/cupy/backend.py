@@ -19,7 +19,7 @@ from ops.backends.cupy import calls
 from ops.backends.cupy.kernels import Kernel, program
 from ops.backends.cupy.nvrtc import architecture_for, compiled, nvrtc
 from ops.backends.cupy.plan import Call
-from ops.backends.library import LIBRARY
+from ops.backends.library import LIBRARY, depthwise
 from ops.dispatch.backend import Backend, Implementation, Preparation
 from ops.dispatch.operators import DEPTHWISE, DYNAMIC_DEPTHWISE
 from ops.dispatch.problem import Problem
@@ -128,7 +128,7 @@ _implement("depthwise_grad_weight", calls.grad_weight)
 
 def run_depthwise(x: Tensor, weight: Tensor, window: Window) -> Tensor:
     """Convolve ``(B, C, H, W)`` with ``(B, C, kH, kW)``; see :func:`ops.depthwise_conv2d`."""
-    return torch.ops.dyc.depthwise(x, weight, *window)
+    return depthwise(x, weight, window)
 
 
 def run_bank(x: Tensor, bank: Tensor, attention: Tensor, window: Window) -> Tensor:
