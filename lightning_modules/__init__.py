@@ -10,6 +10,7 @@ _HOMES = {
     "ChannelRewiring": "lightning_modules.callbacks",
     "DynamicSettings": "lightning_modules.conversion_settings",
     "EpochReport": "lightning_modules.callbacks",
+    "EvaluationSettings": "lightning_modules.segmentation.settings",
     "ImageClassifier": "lightning_modules.classifier",
     "ImageData": "lightning_modules.data",
     "OptimizerSettings": "lightning_modules.training_options",
@@ -18,6 +19,7 @@ _HOMES = {
     "RunLoggers": "lightning_modules.loggers",
     "ScheduleSettings": "lightning_modules.training_options",
     "SelectiveSettings": "lightning_modules.conversion_settings",
+    "SemanticSegmenter": "lightning_modules.segmentation.segmenter",
     "TemperatureAnnealing": "lightning_modules.callbacks",
     "Throughput": "lightning_modules.callbacks",
 }
