@@ -18,6 +18,7 @@ _HOMES = {
     "RegularizationSettings": "lightning_modules.training_options",
     "RunLoggers": "lightning_modules.loggers",
     "ScheduleSettings": "lightning_modules.training_options",
+    "SegmentationData": "lightning_modules.data",
     "SelectiveSettings": "lightning_modules.conversion_settings",
     "SemanticSegmenter": "lightning_modules.segmentation.segmenter",
     "TemperatureAnnealing": "lightning_modules.callbacks",
