@@ -17,11 +17,13 @@ class Task:
         data: Name of the data module.
         figures: What is measured: its key after the split's name, and its title, the one first by which the best
             network is chosen.
+        rebuilt: Arguments of the module that an evaluation takes from the checkpoint, beside those that all have.
     """
 
     module: str
     data: str
     figures: Mapping[str, str]
+    rebuilt: tuple[str, ...] = ()
 
     @property
     def watched(self) -> str:
@@ -37,8 +39,12 @@ TASKS = {
         "SemanticSegmenter",
         "SegmentationData",
         {"miou": "mIoU", "pixel_accuracy": "pixel accuracy", "loss": "loss"},
+        ("head", "output_stride", "auxiliary"),
     ),
 }
+
+FIGURES = {key: title for task in TASKS.values() for key, title in task.figures.items()}
+"""Everything that is measured."""
 
 WATCHED = {task.watched: task.figures[task.watched] for task in TASKS.values()}
 """The figures by which the best networks are chosen, with their titles."""

@@ -6,6 +6,7 @@ from lightning_modules.callbacks.checkpoint import BestCheckpoint, LastCheckpoin
 from lightning_modules.callbacks.epoch_report import EpochReport
 from lightning_modules.callbacks.epoch_seed import EpochSeed
 from lightning_modules.callbacks.finite_loss import FiniteLoss
+from lightning_modules.callbacks.mask_files import MaskFiles
 from lightning_modules.callbacks.prediction_table import PredictionTable
 from lightning_modules.callbacks.progress_bar import CompactProgressBar
 from lightning_modules.callbacks.rewiring import ChannelRewiring
@@ -26,6 +27,7 @@ __all__ = [
     "EpochSeed",
     "FiniteLoss",
     "LastCheckpoint",
+    "MaskFiles",
     "PredictionTable",
     "RunSettings",
     "TemperatureAnnealing",

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 
 from lightning_modules.conversion_settings import DynamicSettings, SelectiveSettings
@@ -149,7 +150,7 @@ class SemanticSegmenter(NetworkModule):
         of_classes = found.pop("iou").tolist()
         values = {f"{stage}/loss": self.losses[stage].compute()}
         values |= {f"{stage}/{name}": value for name, value in found.items()}
-        if not self.trainer.fitting:
+        if self.trainer.state.fn != TrainerFn.FITTING:
             names = self.class_names
             values |= {f"{stage}/iou/{name}": iou for name, iou in zip(names, of_classes) if iou == iou}
         self.log_dict(values, prog_bar=stage == "val", sync_dist=True)
