@@ -13,12 +13,10 @@ THIRD_PARTY = {"ops": {"torch"}, "dyc": {"torch", "timm"}}
 # CuPy is optional: imported inside functions, where there is a GPU. timm needs the packages of weights and model cards.
 OPTIONAL = {("ops/backends/cupy/backend.py", "cupy"), ("ops/backends/cupy/nvrtc.py", "cupy")}
 OPTIONAL |= {("dyc/export/weights.py", "safetensors"), ("dyc/export/model_card.py", "huggingface_hub")}
-# What writes ONNX files needs an extra, and the heads of segmentation are torchvision's, which timm needs: imported from
-# one folder each, which is imported by functions.
-EXTRA = {
-    "dyc/segmentation/": {"torchvision"},
-    "dyc/export/onnx/": {"numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript"},
-}
+# What writes ONNX files needs an extra: imported by functions, from one folder.
+EXTRA = {"dyc/export/onnx/": {"numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript"}}
+# The heads of segmentation are torchvision's, which timm needs: imported from one folder.
+IN_ONE_FOLDER = {**EXTRA, "dyc/segmentation/": {"torchvision"}}
 
 
 def imported(source: str) -> Iterator[str]:
@@ -94,7 +92,10 @@ def test_the_lower_packages_need_few_others(package):
     imports = imports_of(package)
     assert "torch" in {name for _, name in imports}, "nothing was read"
     extra = {
-        (file, name) for file, name in imports for folder in EXTRA if file.startswith(folder) and name in EXTRA[folder]
+        (file, name)
+        for file, name in imports
+        for folder in IN_ONE_FOLDER
+        if file.startswith(folder) and name in IN_ONE_FOLDER[folder]
     }
     assert {(file, name) for file, name in imports if name not in allowed} == (OPTIONAL & imports) | extra
 

@@ -8,10 +8,11 @@ not take timm's ``output_stride`` themselves.
 from collections.abc import Callable, Iterator
 
 import torch
+from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dyc.layers import Attention, BlockCoefficients, DynamicConv2d
+from dyc.layers import Attention, BlockCoefficients, DynamicConv2d, DynamicConv2dSame
 from dyc.meta_device import empty_image, meta_copy, usual_input_sizes
 from dyc.models.arguments import REFUSED, Argument, offers
 from ops import ArgumentError, pair, positive_int
@@ -21,32 +22,33 @@ _BESIDE = (Attention, BlockCoefficients)
 """What reads a map without making one of its size."""
 
 
-class DilatedAvgPool2d(nn.Module):
-    """Average pooling of stride 1 whose pixels lie apart; beyond the right and lower edge, the last ones are repeated.
+class DilatedPool2d(nn.Module):
+    """Pooling of stride 1 whose pixels lie apart; beyond the right and lower edge, the last ones are repeated.
 
     Args:
-        kernel_size: Pixels that are averaged, along one side; no padding on the left, as :class:`torch.nn.AvgPool2d`.
+        kernel_size: Pixels that are pooled, along one side, from the one in the same place on.
         dilation: Their distance.
+        maximum: Take the largest rather than the mean.
 
     Shape:
         ``(B, C, H, W)`` to the same.
     """
 
-    def __init__(self, kernel_size: int, dilation: int):
+    def __init__(self, kernel_size: int, dilation: int, maximum: bool = False):
         super().__init__()
-        self.kernel_size, self.dilation = kernel_size, dilation
+        self.kernel_size, self.dilation, self.maximum = kernel_size, dilation, maximum
 
     def forward(self, x: Tensor) -> Tensor:
-        """Average."""
+        """Pool."""
         height, width = x.shape[-2:]
         steps = range(0, self.kernel_size * self.dilation, self.dilation)
         padded = F.pad(x, (0, steps[-1], 0, steps[-1]), mode="replicate")
-        parts = [padded[..., i : i + height, j : j + width] for i in steps for j in steps]
-        return torch.stack(parts).mean(0)
+        parts = torch.stack([padded[..., i : i + height, j : j + width] for i in steps for j in steps])
+        return parts.amax(0) if self.maximum else parts.mean(0)
 
     def extra_repr(self) -> str:
         """Return the arguments."""
-        return f"{self.kernel_size}, dilation={self.dilation}"
+        return f"{self.kernel_size}, dilation={self.dilation}, maximum={self.maximum}"
 
 
 def with_output_stride(build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
@@ -100,14 +102,14 @@ def dilate(model: nn.Module, output_stride: int) -> nn.Module:
 def _dilate(model: nn.Module, name: str, factor: int, keeps: bool) -> None:
     """Dilate a layer by a factor; unless it keeps its stride, it gets a stride of 1."""
     layer = model.get_submodule(name)
-    if isinstance(layer, nn.AvgPool2d):
-        if keeps and factor == 1:
-            return
-        size = pair("kernel_size", layer.kernel_size, 1)
-        if size[0] != size[1] or pair("padding", layer.padding, 0) != (0, 0) or keeps:
-            sentence = f"the average pooling {name!r} cannot be dilated: {layer}"
-            raise ArgumentError("output_stride", sentence=sentence)
-        model.set_submodule(name, DilatedAvgPool2d(size[0], factor))
+    if keeps and factor == 1:
+        return
+    size = pair("kernel_size", layer.kernel_size, 1)
+    even = not isinstance(layer, Conv2dSame | DynamicConv2dSame) and any(side % 2 == 0 for side in size)
+    if isinstance(layer, nn.AvgPool2d) or even:
+        if not isinstance(layer, _POOLS) or size[0] != size[1] or pair("padding", layer.padding, 0) != (0, 0):
+            raise ArgumentError("output_stride", sentence=f"{name!r} cannot be dilated: {layer}")
+        model.set_submodule(name, DilatedPool2d(size[0], factor, isinstance(layer, nn.MaxPool2d)))
         return
     if not keeps:
         layer.stride = (1, 1)

@@ -11,6 +11,7 @@ from lightning_modules.callbacks.prediction_table import PredictionTable
 from lightning_modules.callbacks.progress_bar import CompactProgressBar
 from lightning_modules.callbacks.rewiring import ChannelRewiring
 from lightning_modules.callbacks.run_settings import RunSettings
+from lightning_modules.callbacks.segmentation_pictures import SegmentationPictures
 from lightning_modules.callbacks.temperature import TemperatureAnnealing
 from lightning_modules.callbacks.throughput import Throughput
 from lightning_modules.callbacks.wandb_attention import WandbAttention
@@ -30,6 +31,7 @@ __all__ = [
     "MaskFiles",
     "PredictionTable",
     "RunSettings",
+    "SegmentationPictures",
     "TemperatureAnnealing",
     "Throughput",
     "WandbAttention",

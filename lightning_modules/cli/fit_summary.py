@@ -115,6 +115,7 @@ def _files(cli: Any, saved: dict[str, str]) -> list[str]:
     """Return a line for every file of the run that there is."""
     folder = cli.folder
     files = {"CSV log": folder / "metrics.csv", "settings": folder / CONFIG, "W&B files": folder / "wandb"}
+    files["pictures"] = folder / "pictures"
     named = {**{f"{label} checkpoint": path for label, path in saved.items()}, "results": folder / "test.csv", **files}
     for logger in cli.trainer.loggers:
         place = None if isinstance(logger, WandbLogger) else getattr(logger, "log_dir", None) or logger.save_dir

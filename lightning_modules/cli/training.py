@@ -27,6 +27,7 @@ from lightning_modules.callbacks import (
     MaskFiles,
     PredictionTable,
     RunSettings,
+    SegmentationPictures,
     Throughput,
 )
 from lightning_modules.callbacks.run_settings import callbacks_by_name
@@ -211,6 +212,9 @@ class DycCLI(LightningCLI):
         # A seed of False means: leave the generators alone.
         found: list[Callback] = [BetweenSteps()] if seed is False else [BetweenSteps(), EpochSeed(int(seed))]
         found += [FiniteLoss(), Throughput(), AttentionMonitor(), EpochReport()]
+        if self.task_name == "segmentation" and not trainer["fast_dev_run"]:
+            media = self.config_init["fit"]["wandb_media"]
+            found.append(SegmentationPictures(self.folder / "pictures", wandb=media))
         if logs:
             found += [*wandb_callbacks(self.config_init["fit"]), LearningRateMonitor("epoch")]
             if trainer["enable_autolog_hparams"]:
