@@ -43,7 +43,10 @@ TASKS = {
     ),
 }
 
-FIGURES = {key: title for task in TASKS.values() for key, title in task.figures.items()}
+SHARES = {key: title for task in TASKS.values() for key, title in task.figures.items() if key != "loss"}
+"""What is measured as a share from 0 to 1."""
+
+FIGURES = {**SHARES, "loss": "loss"}
 """Everything that is measured."""
 
 WATCHED = {task.watched: task.figures[task.watched] for task in TASKS.values()}

@@ -12,7 +12,7 @@ from lightning_modules.cli.tables import Table
 from lightning_modules.disk import append_whole
 from lightning_modules.network_source import title_of
 from lightning_modules.runs import CHECKPOINTS
-from lightning_modules.tasks import FIGURES
+from lightning_modules.tasks import FIGURES, SHARES
 from ops import ArgumentError
 
 COLUMNS = ("time", "split", "data", "images", "image_size", "checkpoint", "epoch")
@@ -68,7 +68,7 @@ def describe_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> str:
     text = f"{path}: {name} of epoch {epoch}, step {step}"
     for state in _chosen_by(path, checkpoint):
         monitor, score = state["monitor"], float(state["best_model_score"])
-        share = monitor.partition("/")[2] in FIGURES.keys() - {"loss"}
+        share = monitor.partition("/")[2] in SHARES
         text += f"; the best by {monitor} ({score:.2%})" if share else f"; the best by {monitor}"
     return text
 
