@@ -39,9 +39,9 @@
 Numbers are quoted, so that they keep the digits that are printed. How a figure is measured follows from its metric
 (``metrics.py``). A row can repeat each key of its data set: ``recipe``, ``image_size`` and ``num_classes`` replace it,
 ``set``, ``arguments``, ``segmentation``, ``benchmark`` and ``quick`` are added to it, and ``over:
-[selectconv/selective.yaml]`` lists files that are laid over the recipe. ``same_as: TABLE/ROW`` stands in place of all of these, where papers print one
-network in several tables: the row has that row's network and shares its runs. ``reason`` may stand in a table, a row
-or a figure.
+[selectconv/selective.yaml]`` lists files that are laid over the recipe. ``same_as: TABLE/ROW`` stands in place of all
+of these, where papers print one network in several tables: the row has that row's network and shares its runs.
+``reason`` may stand in a table, a row or a figure.
 
 A figure may be a mapping with ``value``, ``spread``, ``note``, ``status``, ``reason``; ``model`` and ``dataset``, if it
 is printed with other names than its row; and what measuring needs: for counts ``convention`` (see
