@@ -121,7 +121,11 @@ class SemanticSegmenter(NetworkModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images ``(B, C, H, W)`` to logits ``(B, num_classes, H, W)`` with the evaluated network."""
-        return segment(self.evaluated, self._format(x), self.evaluation)
+        return segment(self._logits, self._format(x), self.evaluation)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        found = self.evaluated(x)
+        return found[0] if isinstance(found, tuple) else found  # in training mode with an auxiliary head
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of one batch of images ``(B, C, H, W)`` and masks ``(B, H, W)``."""
