@@ -67,10 +67,11 @@ class RandomWindow(v2.Transform):
         """Cut the window out of one of them, and resize it."""
         top, left, height, width = params["window"]
         rows, columns = F.get_size(inpt)
-        inside = F.crop(inpt, max(top, 0), max(left, 0), min(height, rows), min(width, columns))
-        beyond = [max(-left, 0), max(-top, 0), max(left + width - columns, 0), max(top + height - rows, 0)]
-        if any(beyond):
-            inside = F.pad(inside, beyond, fill=self.fill[type(inpt)])
+        above, before = max(-top, 0), max(-left, 0)
+        below, after = max(top + height - rows, 0), max(left + width - columns, 0)
+        inside = F.crop(inpt, top + above, left + before, height - above - below, width - before - after)
+        if any((above, before, below, after)):
+            inside = F.pad(inside, [before, above, after, below], fill=self.fill[type(inpt)])
         return resize(inside, self.crop)
 
 

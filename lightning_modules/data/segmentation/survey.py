@@ -74,7 +74,7 @@ def survey(data: MaskedImages, title: str) -> list[Facts]:
             faults[index] = fault.args
 
     if missing:
-        for_each(len(missing), look, f"checking the masks of {title}")
+        for_each(len(missing), look, f"checking images and masks of {title}")
     if faults:
         got, need = faults[min(faults)]
         more = f" (and {len(faults) - 1:,} more such files)" if len(faults) > 1 else ""
