@@ -10,6 +10,7 @@ _HOMES = {
     "ChannelRewiring": "lightning_modules.callbacks",
     "DynamicSettings": "lightning_modules.conversion_settings",
     "EpochReport": "lightning_modules.callbacks",
+    "EvaluationSettings": "lightning_modules.segmentation.settings",
     "ImageClassifier": "lightning_modules.classifier",
     "ImageData": "lightning_modules.data",
     "OptimizerSettings": "lightning_modules.training_options",
@@ -17,7 +18,9 @@ _HOMES = {
     "RegularizationSettings": "lightning_modules.training_options",
     "RunLoggers": "lightning_modules.loggers",
     "ScheduleSettings": "lightning_modules.training_options",
+    "SegmentationData": "lightning_modules.data",
     "SelectiveSettings": "lightning_modules.conversion_settings",
+    "SemanticSegmenter": "lightning_modules.segmentation.segmenter",
     "TemperatureAnnealing": "lightning_modules.callbacks",
     "Throughput": "lightning_modules.callbacks",
 }

@@ -1,5 +1,6 @@
 """Build a timm network by name and check that it fits the data, before any time is spent on training."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from torch import nn
 
 import dyc  # also registers this package's networks with timm
 from dyc.weights_file import weights_file
+from lightning_modules.image_shape import image_shape, shown
 from lightning_modules.model_arguments import misspelt_arguments
 from lightning_modules.own_network import check_output
 from lightning_modules.refused_networks import refused
@@ -28,7 +30,12 @@ def check_model_name(name: Any) -> str:
 
 
 def build_network(
-    name: str, model_kwargs: dict[str, Any], num_classes: int, in_chans: int, pretrained: bool
+    name: str,
+    model_kwargs: dict[str, Any],
+    num_classes: int,
+    in_chans: int,
+    pretrained: bool,
+    create: Callable[..., nn.Module] = timm.create_model,
 ) -> nn.Module:
     """Create the network; what the model refuses is reported as an error of ``model.model_kwargs``."""
     kwargs = {"in_chans": in_chans, **model_kwargs}
@@ -39,9 +46,11 @@ def build_network(
             raise ArgumentError("model.model_kwargs.checkpoint_path", got, "a file of weights")
     try:
         with misspelt_arguments(name):
-            return timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **kwargs)
+            return create(name, pretrained=pretrained, num_classes=num_classes, **kwargs)
     except ArgumentError as error:
+        own = create is not timm.create_model and error.argument in ("model", "output_stride")
         where = f"model.model_kwargs.{error}" if error.argument in model_kwargs else str(error)
+        where = f"model.{error}" if own else where
         raise ArgumentError(where) from error
     except TypeError as error:
         raise ArgumentError("model.model_kwargs", model_kwargs, f"arguments that {name} takes ({error})") from error
@@ -76,23 +85,23 @@ def check_fits(net: nn.Module, name: str, num_classes: int, in_chans: int, data:
     channels = getattr(data, "in_chans", None)
     if channels is not None and in_chans != channels:
         raise ArgumentError("model.model_kwargs.in_chans", in_chans, f"{channels}, the channels of the data")
-    size = getattr(data, "image_size", None)
+    size = image_shape(data)
     if own:
         if size is not None:
-            check_output(net, name, num_classes, (in_chans, size, size))
+            check_output(net, name, num_classes, (in_chans, *size))
         return
     stride = max_stride(net)
-    if size is not None and size < stride:
+    if size is not None and min(size) < stride:
         raise ArgumentError(
-            "data.image_size", f"images of {size} x {size} pixels", f"at least {stride}, the stride of {name}"
+            "data.image_size", f"images of {shown(size)} pixels", f"at least {stride}, the stride of {name}"
         )
     if size is not None:
         try:
-            dyc.profile(net, (in_chans, size, size))  # a network of fixed size refuses others here, not in training
+            dyc.profile(net, (in_chans, *size))  # a network of fixed size refuses others here, not in training
         except NotImplementedError:
             return  # some operators cannot be run without data; training will tell
         except (AssertionError, RuntimeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ArgumentError(
-                "data.image_size", f"images of {size} x {size} pixels", f"a size that {name} takes ({reason})"
+                "data.image_size", f"images of {shown(size)} pixels", f"a size that {name} takes ({reason})"
             ) from error

@@ -23,7 +23,7 @@ import torch
 
 from ops import ArgumentError
 
-pytest_plugins = ("fixtures.operators", "fixtures.models", "fixtures.data")
+pytest_plugins = ("fixtures.operators", "fixtures.models", "fixtures.data", "fixtures.segmentation")
 
 
 LONGEST = "test_first_line_trains_to_97_percent"

@@ -6,8 +6,9 @@ import pytest
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 
-from lightning_modules import ImageClassifier, ImageData
+import lightning_modules
 from lightning_modules.cli import main
+from lightning_modules.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,9 +29,9 @@ def test_settings_parse_and_build(path, capsys):
         main(["fit", f"--config={path}", "--print_config"])
     assert stop.value.code == 0
     config = yaml.safe_load(capsys.readouterr().out)
-    parser = LightningArgumentParser()
-    parser.add_lightning_class_args(ImageClassifier, "model")
-    parser.add_lightning_class_args(ImageData, "data")
+    parser, task = LightningArgumentParser(), TASKS[config["task"]]
+    parser.add_lightning_class_args(getattr(lightning_modules, task.module), "model")
+    parser.add_lightning_class_args(getattr(lightning_modules, task.data), "data")
     built = parser.instantiate_classes(parser.parse_object({k: config[k] for k in ("model", "data")}))
     assert built.model.model_name == config["model"]["model"]
 

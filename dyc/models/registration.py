@@ -9,6 +9,7 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, get_arch_pr
 from torch import nn
 
 from dyc.models.arguments import Argument, offers
+from dyc.models.dilation import with_output_stride
 from dyc.models.feature_weights import named_tensors, take_whole_weights
 from dyc.selective.checkpoints import checkpoint_filter_fn
 
@@ -111,6 +112,8 @@ def register(
 
 
 def _entry_point(name: str, build: Builder, feature_cfg: dict) -> Builder:
+    build = with_output_stride(build)
+
     def entry(pretrained: bool = False, **kwargs) -> nn.Module:
         whole = {}
 

@@ -17,6 +17,8 @@ def main(argv: Sequence[str]) -> None:
     from experiments.compare.settings import differences, mixed
     from experiments.compare.table import explanation, markdown_page, text_differences, text_table, write_csv
 
+    if options.metric is None:
+        options.metric = f"test/{runs[0].task.watched}"
     _check_metric(options.metric, runs)
     prefix, groups = ("", group_by(runs, options.by)) if options.by else shortened(group_by_settings(runs))
     summaries = [summarise(group, options.metric) for group in groups]
@@ -112,6 +114,6 @@ def _check_metric(metric: str, runs: Sequence) -> None:
     from ops import unknown_name
 
     known = sorted({name for run in runs for name in run.figures})
-    usual = metric == "test/top1" and any(run.progress for run in runs)  # it comes at the end
+    usual = metric == f"test/{runs[0].task.watched}" and any(run.progress for run in runs)  # it comes at the end
     if metric not in known and not usual:
         raise unknown_name("--metric", metric, known, listing="a metric that these runs logged")

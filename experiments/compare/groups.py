@@ -9,7 +9,7 @@ from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Any
 
-from experiments.compare.run import SPEED, WATCHED, Run
+from experiments.compare.run import SPEED, Run
 from experiments.compare.settings import compared, setting, shown
 from lightning_modules.wandb_names import experiment_of
 from ops import unknown_name
@@ -82,7 +82,7 @@ class Summary:
 def summarise(group: Group, metric: str) -> Summary:
     """Return the figures of a group."""
     values = group.values(metric)
-    curves = [run.curves[WATCHED] for run in group.runs if WATCHED in run.curves]
+    curves = [run.curves[run.watched] for run in group.runs if run.watched in run.curves]
     best = [max(curve, key=lambda epoch: (not math.isnan(curve[epoch]), curve[epoch])) for curve in curves]
     last = [max(curve) for curve in curves]
     speeds = [value for run in group.runs for value in run.curves.get(SPEED, {}).values()]

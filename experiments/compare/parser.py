@@ -29,7 +29,9 @@ def compare_parser() -> Parser:
         help="names below --runs, folders of runs, or patterns with * of either; with --wandb, patterns of run names",
     )  # fmt: skip
     chosen.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
-    chosen.add_argument("--metric", default="test/top1", help="what is compared (default: test/top1, the last epoch)")
+    chosen.add_argument(
+        "--metric", help="what is compared (default: test/top1, the last epoch; of segmentation test/miou)"
+    )
     chosen.add_argument(
         "--by", action="append", default=[], metavar="KEY",
         help="one row for each value of this setting, such as model or optimizer.lr, whatever else differs; may be "

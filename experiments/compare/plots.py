@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from experiments.compare.groups import Group, Summary, deviation
-from experiments.compare.run import WATCHED
 from experiments.compare.table import is_share
 from experiments.drawing import COLOURS, PAGE, inline_svg, save_new, size_axis, tidy
 
@@ -72,7 +71,7 @@ def _handles(groups: Sequence[Group]) -> list[Line2D]:
 def curve_metric(groups: Sequence[Group], metric: str) -> str:
     """Return the metric of the learning curves: the compared one if it has a curve, or what validation calls it."""
     known = {name for group in groups for run in group.runs for name in run.curves}
-    return next((name for name in (metric, f"val/{metric.rpartition('/')[2]}") if name in known), WATCHED)
+    return next((name for name in (metric, f"val/{metric.rpartition('/')[2]}") if name in known), "val/top1")
 
 
 def draw_curves(figure: FigureBase, groups: Sequence[Group], metric: str) -> None:

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-SPEED, WATCHED = "train/images_per_second", "val/top1"
-"""The metrics of the columns images/s, and best and last epoch."""
+from lightning_modules.tasks import TASKS, USUAL, Task
+
+SPEED = "train/images_per_second"
+"""The metric of the column images/s."""
 
 SILENT = 1800.0
 """Seconds without a line after which a run counts as stopped, or ten of its epochs if they take longer."""
@@ -50,9 +52,19 @@ class Run:
         return re.sub(r"(?<=.)/version_\d+$", "", self.name)
 
     @property
+    def task(self) -> Task:
+        """What it is trained for."""
+        return TASKS.get(str(self.settings.get("task")), TASKS[USUAL])
+
+    @property
+    def watched(self) -> str:
+        """The metric of the columns best and last epoch."""
+        return f"val/{self.task.watched}"
+
+    @property
     def epochs(self) -> int:
         """Epochs that are behind it."""
-        return max((max(self.curves[name]) for name in ("train/loss", WATCHED) if name in self.curves), default=0)
+        return max((max(self.curves[name]) for name in ("train/loss", self.watched) if name in self.curves), default=0)
 
     @property
     def progress(self) -> str:

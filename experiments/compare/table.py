@@ -7,14 +7,14 @@ from pathlib import Path
 
 from dyc.text_table import aligned, markdown
 from experiments.compare.groups import Summary
-from experiments.compare.run import WATCHED
 from experiments.compare.settings import NONE
 from lightning_modules.disk import new_file
+from lightning_modules.tasks import SHARES, TASKS, USUAL
 
 
 def is_share(metric: str) -> bool:
-    """Tell whether a metric is a share of images, which is shown in percent."""
-    return metric.rpartition("/")[2].startswith("top")
+    """Tell whether a metric is a share of images or pixels, which is shown in percent."""
+    return any(part in (*SHARES, "iou") or part.startswith("top") for part in metric.split("/"))
 
 
 def value_text(metric: str, value: float | None) -> str:
@@ -62,9 +62,11 @@ LEFT = ("run", "state", "setting")
 
 def explanation(metric: str) -> str:
     """Return the sentences below the table."""
+    segmentation = set(metric.split("/")) & {"iou", "miou", "pixel_accuracy"}
+    watched = TASKS["segmentation" if segmentation else USUAL].watched
     return (
         f"{metric}: mean and standard deviation of the last value of each seed. images/s: median of the epochs. "
-        f"best epoch: that of the highest {WATCHED}."
+        f"best epoch: that of the highest val/{watched}."
     )
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import timm
@@ -9,6 +10,7 @@ import torch
 
 import dyc.models  # noqa: F401  (registers the networks)
 from dyc.counting import Profile
+from dyc.segmentation import create_segmentation
 from experiments.measure.kept import record
 from experiments.papers.catalog import find
 from experiments.papers.entries import Figure, Row
@@ -24,7 +26,8 @@ def profile_of(row: Row) -> Profile:
     """Profile a row's network at the row's image size, without memory for its weights."""
     classes = {} if row.num_classes is None else {"num_classes": row.num_classes}
     with torch.device("meta"):
-        network = timm.create_model(row.network, **classes, **row.arguments)
+        create = partial(create_segmentation, **row.segmentation) if row.segmentation else timm.create_model
+        network = create(row.network, **classes, **row.arguments)
     return profile(network, row.image_size)
 
 
@@ -54,7 +57,7 @@ def count(rows: Sequence[Row], results: Path) -> None:
     with Progress(len(rows)) as progress:
         for row in rows:
             progress.at(row.path)
-            shape = repr((row.network, row.arguments, row.num_classes, row.image_size))
+            shape = repr((row.network, row.arguments, row.segmentation, row.num_classes, row.image_size))
             if shape not in profiles:
                 began = time.perf_counter()
                 profiles[shape] = profile_of(row), time.perf_counter() - began

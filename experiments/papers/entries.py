@@ -75,6 +75,8 @@ class Row:
         figures: The printed figures by metric.
         network: The network's name in timm; None where no network is run.
         arguments: Arguments of the network.
+        segmentation: Where the network is the backbone of one that classifies every pixel: arguments of
+            :func:`dyc.segmentation.create_segmentation`.
         recipe: Configuration files of ``dyc fit``, the later ones laid over the earlier ones.
         options: Further options of ``dyc fit``, dotted, such as ``data.dataset``.
         image_size: Height and width of the images that are counted or timed; None for the network's own.
@@ -92,6 +94,7 @@ class Row:
     figures: Mapping[str, Figure]
     network: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    segmentation: Mapping[str, Any] = field(default_factory=dict)
     recipe: tuple[Path, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     image_size: int | None = None

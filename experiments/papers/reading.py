@@ -38,10 +38,10 @@
 
 Numbers are quoted, so that they keep the digits that are printed. How a figure is measured follows from its metric
 (``metrics.py``). A row can repeat each key of its data set: ``recipe``, ``image_size`` and ``num_classes`` replace it,
-``set``, ``arguments``, ``benchmark`` and ``quick`` are added to it, and ``over: [selectconv/selective.yaml]`` lists
-files that are laid over the recipe. ``same_as: TABLE/ROW`` stands in place of all of these, where papers print one
-network in several tables: the row has that row's network and shares its runs. ``reason`` may stand in a table, a row
-or a figure.
+``set``, ``arguments``, ``segmentation``, ``benchmark`` and ``quick`` are added to it, and ``over:
+[selectconv/selective.yaml]`` lists files that are laid over the recipe. ``same_as: TABLE/ROW`` stands in place of all
+of these, where papers print one network in several tables: the row has that row's network and shares its runs.
+``reason`` may stand in a table, a row or a figure.
 
 A figure may be a mapping with ``value``, ``spread``, ``note``, ``status``, ``reason``; ``model`` and ``dataset``, if it
 is printed with other names than its row; and what measuring needs: for counts ``convention`` (see
@@ -63,7 +63,7 @@ Content = Mapping[str, Any]
 FILES = Path(__file__).parents[1]
 """The folder that recipes are named from."""
 
-REPLACED, ADDED = ("recipe", "image_size", "num_classes"), ("set", "arguments", "benchmark", "quick")
+REPLACED, ADDED = ("recipe", "image_size", "num_classes"), ("set", "arguments", "segmentation", "benchmark", "quick")
 MEASURED = ("network", "over", *REPLACED, *ADDED)
 """What says how a row is measured."""
 

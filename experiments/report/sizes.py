@@ -49,10 +49,6 @@ def _alike(row: Row) -> Iterator[Row]:
         if (
             each is not row
             and row.network is not None
-            and (each.network, each.arguments)
-            == (
-                row.network,
-                row.arguments,
-            )
+            and (each.network, each.arguments, each.segmentation) == (row.network, row.arguments, row.segmentation)
         ):
             yield each

@@ -16,20 +16,23 @@ from lightning_modules.whole_files import copy_whole, use_whole_checkpoints
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keep ``best.ckpt``, the network with the highest ``val/top1``; a resumed run starts from a copy of the old one.
+    """Keep ``best.ckpt``, the network with the highest figure on validation.
+
+    A resumed run starts from a copy of the old one.
 
     Lightning's own callback forgets the best score when the folder changes, as it does with every run here. A network
     whose validation loss is NaN or infinite is never the best.
 
     Args:
         folder: Folder of the checkpoints.
+        figure: The figure: ``top1`` is ``val/top1``.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, figure: str = "top1"):
         super().__init__(
             folder,
             "best",
-            monitor="val/top1",
+            monitor=f"val/{figure}",
             mode="max",
             save_on_train_epoch_end=True,
             enable_version_counter=False,

@@ -4,6 +4,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from dyc import iter_dynamic, iter_selective, profile
+from lightning_modules.image_shape import image_shape
+from lightning_modules.tasks import WATCHED
 
 
 class EpochReport(Callback):
@@ -12,7 +14,7 @@ class EpochReport(Callback):
     SHOWN = (
         ("train/loss", "loss", "{:.4f}"),
         ("val/loss", "val loss", "{:.4f}"),
-        ("val/top1", "val top-1", "{:.2%}"),
+        *((f"val/{key}", f"val {title}", "{:.2%}") for key, title in WATCHED.items()),
         ("attention/temperature", "temperature", "{:.3g}"),
         ("attention/entropy", "attention entropy", "{:.3f}"),
         ("channels/closed", "closed", "{:.0f}"),
@@ -28,13 +30,14 @@ class EpochReport(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print what is trained: parameters, MACs at the size of the data, layers, device and precision."""
         net, data = pl_module.net, trainer.datamodule
-        counts = profile(net, (pl_module.in_chans, data.image_size, data.image_size))
+        size = image_shape(data)
+        counts = profile(net, (pl_module.in_chans, *size))
         found = [("dynamic", len(list(iter_dynamic(net)))), ("selective", len(list(iter_selective(net))))]
         layers = [f"{n} {kind} layer{'' if n == 1 else 's'}" for kind, n in found if n or kind == "dynamic"]
         self._print(
             trainer,
             f"{pl_module.source.title}: {counts.parameters:,} parameters, {counts.macs:,} MACs at "
-            f"{data.image_size}x{data.image_size}, {', '.join(layers)}, "
+            f"{size[0]}x{size[1]}, {', '.join(layers)}, "
             f"on {pl_module.device} at {trainer.precision}",
         )
 

@@ -11,14 +11,17 @@ from lightning.pytorch.callbacks.progress.rich_progress import (
 )
 from rich.progress import TextColumn
 
+from lightning_modules.tasks import WATCHED
+
 
 class CompactProgressBar(RichProgressBar):
-    """Lightning's bar, narrow: epochs counted from 1, loss and top-1 instead of everything that is logged."""
+    """Lightning's bar, narrow: epochs counted from 1, loss and top-1 (or mIoU) instead of everything that is logged."""
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Return the loss of the last step and the top-1 of the last validation, where there are such."""
         found = trainer.progress_bar_metrics
-        shown = {"loss": ("train/loss_step", "{:.3f}"), "top-1": ("val/top1", "{:.1%}")}
+        watched = {title: (f"val/{key}", "{:.1%}") for key, title in WATCHED.items()}
+        shown = {"loss": ("train/loss_step", "{:.3f}"), **watched}
         return {label: form.format(found[key]) for label, (key, form) in shown.items() if key in found}
 
     def configure_columns(self, trainer: Trainer) -> list[Any]:

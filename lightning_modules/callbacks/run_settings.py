@@ -6,6 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from dyc import profile
 from lightning_modules.callbacks.network_facts import dynamic_facts
+from lightning_modules.image_shape import image_shape
 
 
 class RunSettings(Callback):
@@ -28,7 +29,7 @@ class RunSettings(Callback):
         if not trainer.is_global_zero or not trainer.loggers:
             return
         data = trainer.datamodule
-        counts = profile(pl_module.net, (pl_module.in_chans, data.image_size, data.image_size))
+        counts = profile(pl_module.net, (pl_module.in_chans, *image_shape(data)))
         found = {
             **pl_module.hparams,
             **data.hparams,

@@ -4,13 +4,15 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from lightning_modules.tasks import watched_in
 from lightning_modules.wandb_logger import CHECKPOINT_KEY, wandb_loggers
 
 
 class WandbSummary(Callback):
     """Write what a run reached into W&B's summary after each epoch, so that a run that is killed has it too.
 
-    Writes ``last/top1`` and ``best/top1`` (``val/top1`` of the last epoch and the highest one), ``best/epoch`` (counted
+    Writes ``last/top1`` and ``best/top1`` (``val/top1``, or another task's ``val/miou``, of the last epoch and the
+    highest one), ``best/epoch`` (counted
     from 0, as in the charts), ``epochs`` (how many were trained) and ``images_per_second`` (the mean over the epochs).
     All count the epochs before a resume. A checkpoint notes the W&B run, so that a resumed run can go on with it.
     """
@@ -47,10 +49,11 @@ class WandbSummary(Callback):
         """Write the summary."""
         metrics = trainer.callback_metrics  # read on every process: it may make them exchange their parts of a figure
         self._found["epochs"] = trainer.current_epoch + 1
-        if self._validated and "val/top1" in metrics:
-            top1 = self._found["last/top1"] = float(metrics["val/top1"])
-            if top1 > self._found.get("best/top1", -1.0):
-                self._found |= {"best/top1": top1, "best/epoch": trainer.current_epoch}
+        watched = watched_in(metrics, "val/")
+        if self._validated and watched is not None:
+            value = self._found[f"last/{watched}"] = float(metrics[f"val/{watched}"])
+            if value > self._found.get(f"best/{watched}", -1.0):
+                self._found |= {f"best/{watched}": value, "best/epoch": trainer.current_epoch}
         if "train/images_per_second" in metrics:
             total, epochs = self._rates or (0.0, 0)
             self._rates = [total + float(metrics["train/images_per_second"]), epochs + 1]

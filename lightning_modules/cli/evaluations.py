@@ -12,19 +12,21 @@ from lightning_modules.cli.tables import Table
 from lightning_modules.disk import append_whole
 from lightning_modules.network_source import title_of
 from lightning_modules.runs import CHECKPOINTS
+from lightning_modules.tasks import FIGURES, SHARES
 from ops import ArgumentError
 
-FIGURES = {"top1": "top-1", "top5": "top-5", "loss": "loss"}
-"""What is measured: its key after the split's name, and its title."""
+COLUMNS = ("time", "split", "data", "images", "image_size", "checkpoint", "epoch")
+"""Columns of ``evaluations.csv``, before those of the figures."""
 
-COLUMNS = ("time", "split", "data", "images", "image_size", "checkpoint", "epoch", *FIGURES)
+OF_CLASS = "iou/"
+"""How the figures of single classes begin."""
 
 CHOSEN_ON_TEST = "Validation used the test split, so report the last epoch: the best was chosen on test images."
 
 
 def results_table(title: str, results: Mapping[str, Mapping[str, float]]) -> Table:
     """Return a table with one row per network; figures are by their key, such as ``top1``, or ``test/top1``."""
-    plain = {label: {key.rpartition("/")[2]: value for key, value in row.items()} for label, row in results.items()}
+    plain = {label: without_split(row) for label, row in results.items()}
     keys = [key for key in FIGURES if all(key in row for row in plain.values())]
     table = Table(["network", *(FIGURES[key] for key in keys)], 1, title=title)
     for label, row in plain.items():
@@ -32,10 +34,29 @@ def results_table(title: str, results: Mapping[str, Mapping[str, float]]) -> Tab
     return table
 
 
+def without_split(figures: Mapping[str, float]) -> dict[str, float]:
+    """Return figures without the name of the split: ``top1`` for ``test/top1``, as for ``top1`` itself."""
+    splits = ("val", "test", "train")
+    return {key.partition("/")[2] if key.partition("/")[0] in splits else key: value for key, value in figures.items()}
+
+
+def classes_table(results: Mapping[str, Mapping[str, float]]) -> Table | None:
+    """Return a table of the figures of single classes, one row per class, or None where there are none."""
+    plain = {label: without_split(row) for label, row in results.items()}
+    classes = dict.fromkeys(key for row in plain.values() for key in row if key.startswith(OF_CLASS))
+    if not classes:
+        return None
+    table = Table(["class", *(f"IoU, {label}" if len(plain) > 1 else "IoU" for label in plain)], 1)
+    for key in classes:
+        values = [f"{row[key]:.2%}" if key in row else "-" for row in plain.values()]
+        table.rows.append([key.removeprefix(OF_CLASS), *values])
+    return table
+
+
 def check_finite(figures: Mapping[str, float], network: str, trainer: Any) -> None:
     """Raise ArgumentError if the loss among the figures of a network is NaN or infinite: its accuracy means nothing."""
     for key, value in figures.items():
-        if key.rpartition("/")[2] == "loss" and not math.isfinite(value):
+        if key.partition("/")[2] == "loss" and not math.isfinite(value):
             reasons = f"its weights, images of this split, or trainer.precision {trainer.precision} are the reason"
             sentence = f"outputs of {network} are not finite ({key} is {float(value):g}); {reasons}"
             raise ArgumentError("ckpt_path", sentence=sentence)
@@ -47,7 +68,8 @@ def describe_checkpoint(path: Path, checkpoint: Mapping[str, Any]) -> str:
     text = f"{path}: {name} of epoch {epoch}, step {step}"
     for state in _chosen_by(path, checkpoint):
         monitor, score = state["monitor"], float(state["best_model_score"])
-        text += f"; the best by {monitor} ({score:.2%})" if "top" in monitor else f"; the best by {monitor}"
+        share = monitor.partition("/")[2] in SHARES
+        text += f"; the best by {monitor} ({score:.2%})" if share else f"; the best by {monitor}"
     return text
 
 
@@ -69,13 +91,13 @@ def record_evaluation(checkpoint: Path, facts: Mapping[str, object]) -> str:
 
     Args:
         checkpoint: The checkpoint; the file lies in its run's folder, or beside it if it is in none.
-        facts: Values of :data:`COLUMNS`, the time left out.
+        facts: Values of :data:`COLUMNS`, the time left out, and the figures of the task.
     """
     parent = checkpoint.parent
     path = (parent.parent if parent.name == CHECKPOINTS else parent) / "evaluations.csv"
     try:
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, COLUMNS)
+        writer = csv.DictWriter(text, ["time", *facts])
         if not path.exists() or path.stat().st_size == 0:
             writer.writeheader()
         writer.writerow({"time": time.strftime("%Y-%m-%d %H:%M:%S"), **facts})
@@ -93,7 +115,7 @@ def report_evaluation(cli: Any, split: str) -> None:
         split: ``val`` or ``test``.
     """
     trainer, data = cli.trainer, cli.datamodule
-    figures = {key.rpartition("/")[2]: float(value) for key, value in trainer.callback_metrics.items()}
+    figures = without_split({key: float(value) for key, value in trainer.callback_metrics.items()})
     path = Path(cli.config[cli.subcommand]["ckpt_path"])
     check_finite(trainer.callback_metrics, str(path), trainer)
     if not trainer.is_global_zero:
@@ -103,11 +125,13 @@ def report_evaluation(cli: Any, split: str) -> None:
     images = min(samples, batches * data.eval_batch_size * trainer.world_size)
     title = f"{data.dataset_name}: {used} split" + (f", {images:,} of {samples:,} images" if images < samples else "")
     print(f"\n{results_table(title, {cli.model.source.title: figures})}\n")
+    if (classes := classes_table({cli.model.source.title: figures})) is not None:
+        print(f"{classes}\n")
     if _chosen_on_test(cli, path):
         print(CHOSEN_ON_TEST)
     if trainer.fast_dev_run:
         return
-    facts = {"split": used, "data": data.dataset_name, "images": images, "image_size": data.image_size}
-    facts["checkpoint"] = path
-    found = {key: figures[key] for key in FIGURES if key in figures}
-    print(record_evaluation(path, {**facts, "epoch": cli.checkpoint["epoch"] + 1, **found}))
+    size = data.image_size if isinstance(data.image_size, int) else " x ".join(map(str, data.image_size or ()))
+    values = (used, data.dataset_name, images, size, path, cli.checkpoint["epoch"] + 1)
+    found = {key: figures.get(key, "") for key in cli.task.figures}
+    print(record_evaluation(path, {**dict(zip(COLUMNS[1:], values)), **found}))

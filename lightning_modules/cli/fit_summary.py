@@ -9,11 +9,12 @@ from typing import Any
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
-from lightning_modules.cli.evaluations import CHOSEN_ON_TEST, check_finite, results_table
+from lightning_modules.cli.evaluations import CHOSEN_ON_TEST, check_finite, classes_table, results_table
 from lightning_modules.cli.interruption import stop_if_told
 from lightning_modules.cli.next_commands import next_commands
 from lightning_modules.cli.saved_config import CONFIG
 from lightning_modules.disk import naming
+from lightning_modules.image_shape import image_shape
 
 LAST, BEST = "last epoch", "best on validation"
 KEYS = {LAST: "test/", BEST: "test_best/"}
@@ -38,12 +39,14 @@ def print_summary(cli: Any) -> None:
     logged = {label: f"{label} ({prefix}*)" for label, prefix in KEYS.items()} if trainer.loggers else {}
     shown = {logged.get(label, label): figures for label, figures in results.items()}
     print(f"\n{results_table(f'{cli.model.source.title} on {data.dataset_name}: test', shown)}\n")
+    if (classes := classes_table(results)) is not None:
+        print(f"{classes}\n")
     if data.validates_on_test:
         print(CHOSEN_ON_TEST)
     _write_results(cli.folder / "test.csv", results)
     for line in _files(cli, saved):
         print(line)
-    config, size = cli.config["fit"], data.image_size
+    config, size = cli.config["fit"], max(image_shape(data))
     print("try next:")
     for command in next_commands(config, cli.folder, cli.model.model_name, size, set(saved)):
         print(f"  {command}")
@@ -94,8 +97,9 @@ def _test_best(cli: Any, path: str) -> dict[str, float]:
 def _write_results(path: Path, results: dict[str, dict[str, float]]) -> None:
     with naming(path), path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["network", *next(iter(results.values()))])
-        writer.writerows([label, *values.values()] for label, values in results.items())
+        names = list(dict.fromkeys(name for values in results.values() for name in values))
+        writer.writerow(["network", *names])
+        writer.writerows([label, *(values.get(name, "") for name in names)] for label, values in results.items())
 
 
 def offline_parts(folder: Path) -> list[Path]:
@@ -111,6 +115,7 @@ def _files(cli: Any, saved: dict[str, str]) -> list[str]:
     """Return a line for every file of the run that there is."""
     folder = cli.folder
     files = {"CSV log": folder / "metrics.csv", "settings": folder / CONFIG, "W&B files": folder / "wandb"}
+    files["pictures"] = folder / "pictures"
     named = {**{f"{label} checkpoint": path for label, path in saved.items()}, "results": folder / "test.csv", **files}
     for logger in cli.trainer.loggers:
         place = None if isinstance(logger, WandbLogger) else getattr(logger, "log_dir", None) or logger.save_dir

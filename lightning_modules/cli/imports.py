@@ -34,8 +34,8 @@ def import_named(argv: Sequence[str]) -> tuple[list[str], list[dict[str, Any]]]:
         The command line with all of it in one ``--import=[...]``, files by their full paths; and the contents of the
         configuration files.
     """
-    given, rest = _take(argv, "--import")
-    files, _ = _take(rest, "--config", "-c")
+    given, rest = take(argv, "--import")
+    files, _ = take(rest, "--config", "-c")
     configs = [(Path(file), read_config(Path(file))) for file in files]
     names = [resolve(name, file.parent, f"{file} names it") for file, config in configs for name in named_in(config)]
     names += [resolve(name) for text in given for name in (json.loads(text) if text.startswith("[") else [text])]
@@ -46,7 +46,7 @@ def import_named(argv: Sequence[str]) -> tuple[list[str], list[dict[str, Any]]]:
 
 def import_first(argv: Sequence[str]) -> list[str]:
     """Import what a command line names, and return the rest of it: for parsers that list what is registered."""
-    given, rest = _take(argv, "--import")
+    given, rest = take(argv, "--import")
     import_all([resolve(name) for name in given])
     return rest
 
@@ -63,7 +63,7 @@ def import_given(options: argparse.Namespace) -> bool:
     return bool(options.imports)
 
 
-def _take(argv: Sequence[str], *options: str) -> tuple[list[str], list[str]]:
+def take(argv: Sequence[str], *options: str) -> tuple[list[str], list[str]]:
     """Return the values of an option, and the other arguments."""
     values, rest, left = [], [], iter(argv)
     for argument in left:

@@ -1,9 +1,11 @@
 """``dyc fit``, ``validate``, ``test`` and ``predict``: LightningCLI with this package's model, data and run folders."""
 
+import inspect
 import sys
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Trainer
@@ -11,6 +13,7 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ProgressB
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+import lightning_modules
 from dyc.whole_files import remove_unfinished
 from lightning_modules.callbacks import (
     AttentionMonitor,
@@ -21,13 +24,14 @@ from lightning_modules.callbacks import (
     EpochSeed,
     FiniteLoss,
     LastCheckpoint,
+    MaskFiles,
     PredictionTable,
     RunSettings,
+    SegmentationPictures,
     Throughput,
 )
 from lightning_modules.callbacks.run_settings import callbacks_by_name
 from lightning_modules.checkpoint_format import check_needed
-from lightning_modules.classifier import ImageClassifier
 from lightning_modules.cli.errors import first_of_all, refusals_of_the_trainer
 from lightning_modules.cli.evaluations import describe_checkpoint, report_evaluation
 from lightning_modules.cli.fit_summary import print_interruption, print_summary
@@ -38,9 +42,10 @@ from lightning_modules.cli.option_errors import OneLineParser, one_line
 from lightning_modules.cli.quiet import quiet
 from lightning_modules.cli.saved_config import SaveRunConfig
 from lightning_modules.cli.short_forms import expand
+from lightning_modules.cli.task_option import HELP as TASK_HELP
+from lightning_modules.cli.task_option import task_of
 from lightning_modules.cli.trained_settings import take_conversions, take_data_settings
 from lightning_modules.cli.wandb_options import add_wandb_options, run_loggers, wandb_callbacks
-from lightning_modules.data import ImageData
 from lightning_modules.loggers import RunLoggers, finish_wandb, with_run_loggers
 from lightning_modules.resume import check_optimizer, epochs_behind
 from lightning_modules.runs import (
@@ -51,6 +56,7 @@ from lightning_modules.runs import (
     give_back,
     read_checkpoint,
 )
+from lightning_modules.tasks import TASKS, task_of_checkpoint
 from ops import ArgumentError
 
 EVERY_HELP = "Steps between two checkpoints within an epoch; by default there is one at its end alone."
@@ -61,11 +67,14 @@ class DycCLI(LightningCLI):
 
     Args:
         command: The subcommand to run, with which the command line starts.
+        task: The name of the task, whose model and data it has.
         settings: Those of LightningCLI.
     """
 
-    def __init__(self, command: str, *classes: type, **settings: Any) -> None:
-        self.command = command
+    def __init__(self, command: str, task: str, **settings: Any) -> None:
+        self.command, self.task = command, TASKS[task]
+        self.task_name = task
+        classes = (getattr(lightning_modules, name) for name in (self.task.module, self.task.data))
         super().__init__(*classes, **settings)
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -73,6 +82,8 @@ class DycCLI(LightningCLI):
         super().add_default_arguments_to_parser(parser)
         parser.add_argument("--name", type=str, default="run", help="Name of the run: its folder, and its name in W&B.")
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
+        tasks = Literal[tuple(TASKS)]
+        parser.add_argument("--task", type=tasks, default=self.task_name, help=TASK_HELP)
         parser.add_argument("--import", type=str | list[str], default=[], metavar="FILE.py|MODULE", help=IMPORT_HELP)
         parser.add_argument("--checkpoint_every", type=int | None, default=None, metavar="STEPS", help=EVERY_HELP)
         add_wandb_options(parser)
@@ -80,7 +91,8 @@ class DycCLI(LightningCLI):
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add model and data before the trainer, whose options fill many screens of ``--help``."""
         # As add_lightning_class_args does, but without the argument that only Python can give.
-        parser.add_class_arguments(self._model_class, "model", fail_untyped=False, sub_configs=True, skip={"net"})
+        skipped = {"net"} & inspect.signature(self._model_class).parameters.keys()
+        parser.add_class_arguments(self._model_class, "model", fail_untyped=False, sub_configs=True, skip=skipped)
         parser.add_lightning_class_args(self._datamodule_class, "data")
         parser.add_lightning_class_args(self.trainer_class, "trainer")
         parser.set_defaults({f"trainer.{k}": v for k, v in self.trainer_defaults.items()})
@@ -115,6 +127,8 @@ class DycCLI(LightningCLI):
         check_needed(self.checkpoint, repr(str(path)), self.config.subcommand)
         if not config["import"]:
             config["import"] = import_from_run(path, Path(config["runs"]), self.checkpoint.get("imports", []))
+        if (task := task_of_checkpoint(self.checkpoint)) != self.task_name:
+            raise ArgumentError("ckpt_path", f"a checkpoint of {task}", f"one of {self.task_name}, or --task {task}")
         trained, given = self.checkpoint["hyper_parameters"], config["model"]
         if given["model"] is not None and given["model"] != trained["model"]:
             raise ArgumentError("ckpt_path", f"a checkpoint of {trained['model']!r}", f"one of {given['model']!r}")
@@ -123,7 +137,7 @@ class DycCLI(LightningCLI):
         if self.config.subcommand == "fit":
             check_optimizer(given["optimizer"], trained["optimizer"])
             return
-        for name in ("model_kwargs", "num_classes", "ema_decay"):
+        for name in ("model_kwargs", "num_classes", "ema_decay", *self.task.rebuilt):
             given[name] = trained.get(name, given[name])  # some are younger than the oldest checkpoints
         given["pretrained"] = False
         take_data_settings(config["data"], self.given.get("data"), self.checkpoint)
@@ -182,15 +196,25 @@ class DycCLI(LightningCLI):
         with refusals_of_the_trainer(config):
             return super().instantiate_trainer(logger=loggers, **kwargs)
 
+    @cached_property
+    def _predictions(self) -> Any:
+        """What writes the predictions into the run's folder."""
+        if self.task_name == "segmentation":
+            return MaskFiles(self.folder / "predictions")
+        return PredictionTable(self.folder / "predictions.csv")
+
     def _callbacks(self, trainer: Any, logs: bool) -> list[Callback]:
         if self.subcommand == "predict":
-            return [BetweenSteps(), PredictionTable(self.folder / "predictions.csv")]
+            return [BetweenSteps(), self._predictions]
         if self.subcommand != "fit":
             return [BetweenSteps()]
         seed = self.config_init[self.subcommand]["seed_everything"]
         # A seed of False means: leave the generators alone.
         found: list[Callback] = [BetweenSteps()] if seed is False else [BetweenSteps(), EpochSeed(int(seed))]
         found += [FiniteLoss(), Throughput(), AttentionMonitor(), EpochReport()]
+        if self.task_name == "segmentation" and not trainer["fast_dev_run"]:
+            media = self.config_init["fit"]["wandb_media"]
+            found.append(SegmentationPictures(self.folder / "pictures", wandb=media))
         if logs:
             found += [*wandb_callbacks(self.config_init["fit"]), LearningRateMonitor("epoch")]
             if trainer["enable_autolog_hparams"]:
@@ -200,7 +224,7 @@ class DycCLI(LightningCLI):
             found.append(CompactProgressBar())
         if trainer["enable_checkpointing"] is not False and not trainer["fast_dev_run"]:
             place, every = self.folder / CHECKPOINTS, self.config_init["fit"]["checkpoint_every"]
-            found += [BestCheckpoint(place), LastCheckpoint(place, every)]
+            found += [BestCheckpoint(place, self.task.watched), LastCheckpoint(place, every)]
         return found
 
     def _settings(self) -> dict[str, Any]:
@@ -260,7 +284,7 @@ class DycCLI(LightningCLI):
 
     def after_predict(self) -> None:
         """Say where the predictions are."""
-        print(f"predictions: {self.folder / 'predictions.csv'}")
+        print(f"predictions: {self._predictions.path}")
         stop_if_told(self.trainer)
 
 
@@ -272,6 +296,7 @@ def main(argv: Sequence[str]) -> None:
     quiet()
     torch.set_float32_matmul_precision("high")  # TF32 on the GPUs that have it, as every published recipe runs
     argv, configs = import_named(argv)
+    task = task_of(argv, configs)
     sys.argv[1:] = expand(argv, configs)  # LightningCLI names the program and saves the command from here
     command = argv[0]
     seeds = " [--seeds SEED ... [--jobs N]]" if command == "fit" else ""  # lightning_modules/cli/jobs/seeds.py
@@ -281,8 +306,7 @@ def main(argv: Sequence[str]) -> None:
         with told_by_exit_status():
             DycCLI(
                 command,
-                ImageClassifier,
-                ImageData,
+                task,
                 parser_class=OneLineParser,
                 seed_everything_default=0,
                 auto_configure_optimizers=False,

@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import Logger
 from lightning_modules.callbacks import WandbAttention, WandbPredictions, WandbSummary
 from lightning_modules.loggers import WandbMode, build_loggers
 from lightning_modules.runs import CHECKPOINTS
+from lightning_modules.tasks import USUAL
 from lightning_modules.wandb_logger import CHECKPOINT_KEY
 
 GROUP = "W&B's group; by default the experiment's name, which is the run's without a last folder seedN."
@@ -67,4 +68,5 @@ def wandb_callbacks(options: Any) -> list[Callback]:
     """Return the callbacks of a run that has loggers; without one of W&B's they do nothing."""
     if options["wandb"] == "disabled":
         return []
-    return [WandbSummary(), *([WandbAttention(), WandbPredictions()] if options["wandb_media"] else [])]
+    predictions = [WandbPredictions()] if options.get("task", USUAL) == USUAL else []  # others have pictures of their own
+    return [WandbSummary(), *([WandbAttention(), *predictions] if options["wandb_media"] else [])]

@@ -1,4 +1,4 @@
-"""What the arguments of :class:`~lightning_modules.data.ImageData` may be, whatever the data."""
+"""What the arguments of the data modules may be, whatever the data."""
 
 from typing import Any
 
@@ -21,6 +21,8 @@ ALLOWED = {
     "erase_prob": _SHARE,
     "val_fraction": (lambda value: 0 <= value < 1, "a number from 0 to below 1"),
     "crop_scale": (lambda value: len(value) == 2 and 0 < value[0] <= value[1], "two numbers, 0 < smallest <= largest"),
+    "scale": (lambda value: len(value) == 2 and 0 < value[0] <= value[1], "two numbers, 0 < smallest <= largest"),
+    "colour_jitter": _AT_LEAST_0,
     "std": (lambda value: min(value, default=1) > 0, "positive numbers"),
 }
 """For each argument a test that its value passes, and what is needed."""

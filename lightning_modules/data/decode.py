@@ -4,8 +4,9 @@ experiments/README.md has the table of what becomes of each kind of image.
 """
 
 import errno
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
@@ -15,6 +16,8 @@ WHITE_IS_ZERO = 0
 SIGNED, FLOATING = 2, 3
 OF_16_BITS = ("PNG", "PPM")
 """Formats whose deepest pixels have 16 bits, also where Pillow holds them in its 32-bit mode ``I``."""
+
+Read = TypeVar("Read")
 
 
 class UnusableImage(Exception):
@@ -42,9 +45,14 @@ def read_image(file: Any, mode: str = "RGB") -> Image.Image:
         MemoryError: The image does not fit into memory.
         OSError: The file cannot be read, whatever it holds.
     """
+    return read_with(file, lambda image: to_8_bits(image, mode))
+
+
+def read_with(file: Any, read: Callable[[Image.Image], Read]) -> Read:
+    """Open an image file and return what ``read`` makes of it; errors are those of :func:`read_image`."""
     try:
         with Image.open(file) as image:
-            return to_8_bits(image, mode)
+            return read(image)
     except (UnusableImage, MemoryError):
         raise
     except Image.DecompressionBombError as error:

@@ -32,16 +32,9 @@ def decode_all(
     side, channels = size or first.width, len(first.getbands())
     pixels = channels * side * side
 
-    def line(count: int) -> str:
-        return f"{count:,} images of {side} x {side} pixels, {count * pixels / 1e9:,.2f} GB in memory"
-
-    together = together or len(data)
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if together * pixels > memory:
-        there = f"this machine has {memory / 1e9:,.2f} GB"
-        sentence = f"{line(together)}, and {there}; make data.image_size smaller, or leave it out"
-        raise ArgumentError("data.in_memory", sentence=sentence)
-    _say(f"{title}: {line(len(data))}")
+    kind = f"images of {side} x {side} pixels"
+    check_memory_for(together or len(data), pixels, kind)
+    _say(f"{title}: {_line(len(data), pixels, kind)}")
     transform = create_transform((channels, side, side), crop_pct=1.0, normalize=False)
     images = torch.empty(len(data), channels, side, side, dtype=torch.uint8)
     labels = torch.empty(len(data), dtype=torch.int64)
@@ -56,6 +49,25 @@ def decode_all(
 
     for_each(len(data), fill, f"decoding {title}")
     return ImageTensors(images, labels, names=tuple(map(data.name, range(len(data)))))
+
+
+def check_memory_for(count: int, each: int, kind: str) -> None:
+    """Raise an ArgumentError if the machine has not as much memory as images take.
+
+    Args:
+        count: Number of images.
+        each: Bytes of one.
+        kind: What they are, for the error: ``images of 32 x 32 pixels``.
+    """
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if count * each > memory:
+        there = f"this machine has {memory / 1e9:,.2f} GB"
+        sentence = f"{_line(count, each, kind)}, and {there}; make data.image_size smaller, or leave it out"
+        raise ArgumentError("data.in_memory", sentence=sentence)
+
+
+def _line(count: int, each: int, kind: str) -> str:
+    return f"{count:,} {kind}, {count * each / 1e9:,.2f} GB in memory"
 
 
 @rank_zero_only

@@ -15,7 +15,8 @@ from ops import ArgumentError
 TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "valid", "validation", "eval", "evaluation"), ("test",)
 
 
-def _child(root: Path, names: tuple[str, ...]) -> Path | None:
+def split_folder(root: Path, names: tuple[str, ...]) -> Path | None:
+    """Return the first folder in ``root`` that has one of the names of a split, such as :data:`TRAIN`."""
     return next((root / name for name in names if (root / name).is_dir()), None)
 
 
@@ -61,14 +62,15 @@ def open_folder(root: Path) -> Splits:
         raise ArgumentError("data.root", f"{str(root)!r}, which does not exist", "a folder of images")
     if not any(root.iterdir()):
         raise ArgumentError("data.root", f"{str(root)!r}, which is empty", "train/CLASS/IMAGE or CLASS/IMAGE in it")
-    train_folder = _child(root, TRAIN)
+    train_folder = split_folder(root, TRAIN)
     named = {p.name for p in root.iterdir() if p.is_dir()}
     if named and named <= {*VALIDATION, *TEST}:  # or else val and test would become two classes
         raise ArgumentError("data.root", f"{str(root)!r} without a training split", "a folder named train in it")
     train = _open_folder(train_folder or root)
     classes = train.reader.class_to_idx
     found = {
-        name: _child(root, names) if train_folder else None for name, names in (("val", VALIDATION), ("test", TEST))
+        name: split_folder(root, names) if train_folder else None
+        for name, names in (("val", VALIDATION), ("test", TEST))
     }
     opened = {name: None if folder is None else _open_folder(folder, classes) for name, folder in found.items()}
     return Splits(train, opened["val"], opened["test"], classes)

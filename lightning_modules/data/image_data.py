@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule
 from timm.data import create_transform
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset
 
 from lightning_modules.data import image_tensors
 from lightning_modules.data.argument_checks import check_memory, check_policy, check_ranges
@@ -18,14 +17,14 @@ from lightning_modules.data.catalog import IMAGENET, IN_MEMORY, check_dataset_na
 from lightning_modules.data.decode_all import decode_all
 from lightning_modules.data.folders import open_folder, open_timm
 from lightning_modules.data.image_files import Decoded, open_unlabelled
-from lightning_modules.data.loaders import last_batch
-from lightning_modules.data.serving import build_loader, own_samples
+from lightning_modules.data.serving import build_loader
 from lightning_modules.data.skip_damaged import without_damaged
+from lightning_modules.data.split_data import SplitData
 from lightning_modules.data.splits import Splits, item_names
 from ops import ArgumentError
 
 
-class ImageData(LightningDataModule):
+class ImageData(SplitData):
     """Images with one label each, for training, validation, test and prediction.
 
     ``digits`` (scikit-learn's handwritten digits) and ``torch/cifar10``, ``torch/cifar100``, ``torch/mnist``,
@@ -214,40 +213,6 @@ class ImageData(LightningDataModule):
         in_memory = names | self._ready
         together = sum(len(getattr(splits, name)) for name in in_memory if self.in_memory)
         return splits.map(kept)
-
-    @property
-    def dataset_name(self) -> str:
-        """What the data is called in logs: the name of the data set, or of the folder that holds it."""
-        return (self.dataset == "folder" and Path(self.root).resolve().name) or self.dataset
-
-    @property
-    def validates_on_test(self) -> bool:
-        """Whether validation and test are the same samples, so that the best checkpoint was chosen on the test set."""
-        return self.splits is not None and self.splits.val is self.splits.test
-
-    def evaluated_split(self, stage: str) -> str:
-        """Return which split ``validate`` or ``test`` reads, ``validation`` or ``test``: each may stand in for both."""
-        return "test" if self._opened.used_in(stage, self.val_fraction) == {"test"} else "validation"
-
-    @property
-    def last_batch_size(self) -> int | None:
-        """Images of an epoch's last training batch on this device; None before the data is set up."""
-        if self.splits is None or isinstance(self.splits.train, IterableDataset):
-            return None  # shards fill every batch
-        world_size = 1 if self.trainer is None else self.trainer.world_size
-        return last_batch(own_samples(self.splits.train, world_size), self.batch_size, self.drop_last)
-
-    def train_dataloader(self) -> Any:
-        """Serve shuffled, augmented training batches."""
-        return self._loader(self.splits.train, True)
-
-    def val_dataloader(self) -> Any:
-        """Serve the validation split in order."""
-        return self._loader(self.splits.val, False)
-
-    def test_dataloader(self) -> Any:
-        """Serve the test split in order."""
-        return self._loader(self.splits.test, False)
 
     def predict_dataloader(self) -> Any:
         """Serve the images of ``predict_folder`` if there are any, else the test split."""

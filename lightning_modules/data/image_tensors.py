@@ -13,7 +13,10 @@ from lightning_modules.data.loaders import Resumable, drops_last, epoch_order
 
 @dataclass(frozen=True)
 class ImageTensors:
-    """Images ``(N, C, H, W)``, uint8, labels ``(N,)``, int64, and names of the classes and of the images, if any."""
+    """Images ``(N, C, H, W)``, uint8, their labels, and names of the classes and of the images, if any.
+
+    Labels are one for each image, ``(N,)``, int64, or one for each pixel, ``(N, H, W)``, uint8.
+    """
 
     images: Tensor
     labels: Tensor

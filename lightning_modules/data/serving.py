@@ -44,6 +44,7 @@ def build_loader(
     drop_last: bool,
     num_workers: int,
     seed: int,
+    transformed: type[Transformed] = Transformed,
 ) -> Any:
     """Return the loader that serves a split.
 
@@ -59,6 +60,7 @@ def build_loader(
         drop_last: Leave out the last batch of a training epoch if it is incomplete.
         num_workers: Processes that read single images or shards.
         seed: Seed of the order.
+        transformed: What puts single images and the transform together.
     """
     rank, world_size = (0, 1) if trainer is None else (trainer.global_rank, trainer.world_size)
     order = {"seed": seed, "epoch": None if trainer is None else lambda: trainer.current_epoch}
@@ -77,7 +79,7 @@ def build_loader(
         options |= {"training": training, "behind": behind, "rank": rank, "world_size": world_size}
         return ShardLoader(data, batch_size, **order, **options)
     # By name: Lightning rebuilds the loader for prediction.
-    options |= {"dataset": Transformed(data, transform), "batch_size": batch_size}
+    options |= {"dataset": transformed(data, transform), "batch_size": batch_size}
     if not training:
         sampler = OwnSampler(len(data), rank, world_size) if world_size > 1 else None
         return InterruptibleLoader(sampler=sampler, **options)

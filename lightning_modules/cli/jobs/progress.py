@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.text import Text
 
 from lightning_modules.cli.jobs.training import Training, epochs_in
+from lightning_modules.tasks import WATCHED, watched_in
 
 
 class Watch:
@@ -62,8 +63,8 @@ class Watch:
     def line(self) -> str:
         """Return where it is, in words."""
         parts = [f"epoch {self.epoch}/{self.epochs}"]
-        if "val/top1" in self.figures:
-            parts.append(f"val top-1 {self.figures['val/top1']:.2%}")
+        if (watched := watched_in(self.figures, "val/")) is not None:
+            parts.append(f"val {WATCHED[watched]} {self.figures[f'val/{watched}']:.2%}")
         if "train/images_per_second" in self.figures:
             parts.append(f"{self.figures['train/images_per_second']:,.0f} images/s")
         left = self.seconds_left()
@@ -78,9 +79,10 @@ class Watch:
 
     def result(self) -> str:
         """Return how it ended, in words."""
-        top1 = self.training.test_figures().get("test/top1")
+        figures = self.training.test_figures()
         took = f"in {duration(time.monotonic() - self.began)}"
-        return took if top1 is None else f"test top-1 {top1:.2%} {took}"
+        watched = watched_in(figures, "test/")
+        return took if watched is None else f"test {WATCHED[watched]} {figures[f'test/{watched}']:.2%} {took}"
 
 
 class Lines:

@@ -8,6 +8,7 @@ from pathlib import Path
 from lightning_modules.cli.arguments import seed as valid_seed
 from lightning_modules.cli.arguments import whole
 from lightning_modules.cli.jobs.settings import settings_of
+from lightning_modules.tasks import TASKS, USUAL, WATCHED, watched_in
 
 OPTIONS = ("seeds", "jobs")
 """Options of this command alone."""
@@ -37,14 +38,16 @@ def main(argv: Sequence[str]) -> None:
     execution = Execution(trainings, jobs)
     outcomes = execution.run()
     found = {each: each.test_figures() for each in trainings}
-    top1 = {each: figures["test/top1"] for each, figures in found.items() if "test/top1" in figures}
+    watched = next((name for figures in found.values() if (name := watched_in(figures, "test/"))), TASKS[USUAL].watched)
+    title, key = WATCHED[watched], f"test/{watched}"
+    values_of = {each: figures[key] for each, figures in found.items() if key in figures}
     finished = [each.training for each in outcomes if each.kind == "finished"]
-    values = [top1[each] for each in finished if each in top1]
+    values = [values_of[each] for each in finished if each in values_of]
     for each in finished:
-        if each in top1:
-            print(f"{each.name}: test top-1 {top1[each]:.2%}")
+        if each in values_of:
+            print(f"{each.name}: test {title} {values_of[each]:.2%}")
     if len(values) > 1:
-        print(f"{len(values)} seeds: test top-1 {statistics.mean(values):.2%} +- {statistics.stdev(values):.2%}")
+        print(f"{len(values)} seeds: test {title} {statistics.mean(values):.2%} +- {statistics.stdev(values):.2%}")
     if len(finished) < len(trainings):
         print("go on with the same command" + ("" if resume else " and --ckpt_path last"))
     end(execution.stopped_by, all(each.kind == "finished" for each in outcomes))

@@ -12,8 +12,9 @@ from typing import Any, Literal
 from lightning_modules.cli.imports import read_config
 from lightning_modules.cli.jobs.settings import EPOCHS, setting, settings_of
 from lightning_modules.runs import CHECKPOINTS, find_checkpoint, read_checkpoint
+from lightning_modules.tasks import FIGURES, WATCHED, watched_in
 
-TRAINED = ("train/loss", "val/top1", "train/images_per_second")
+TRAINED = ("train/loss", *(f"val/{key}" for key in WATCHED), "train/images_per_second")
 """Columns of ``metrics.csv`` that tell how a training goes; the first is written when an epoch has ended."""
 
 
@@ -109,12 +110,12 @@ class Training:
                 continue
             for row in _rows(folder / "test.csv"):
                 figures = _numbers(row, "test/")
-                if row.get("network") == "last epoch" and "test/top1" in figures:
+                if row.get("network") == "last epoch" and watched_in(figures, "test/"):
                     return figures
             for row in reversed(_rows(folder / "evaluations.csv")):
                 last = Path(row.get("checkpoint") or "").stem == "last" and row.get("epoch") == str(self.epochs)
-                figures = {f"test/{key}": value for key, value in _numbers(row, "top", "loss").items()}
-                if last and row.get("split") == "test" and "test/top1" in figures:
+                figures = {f"test/{key}": value for key, value in _numbers(row, *FIGURES).items()}
+                if last and row.get("split") == "test" and watched_in(figures, "test/"):
                     return figures
         return {}
 
