@@ -12,6 +12,7 @@ from lightning_modules.cli.option_errors import OneLineParser
 from lightning_modules.cli.trained_settings import take_data_settings
 from lightning_modules.data import ImageData
 from lightning_modules.data.image_tensors import ImageTensors
+from lightning_modules.data.splits import item_names
 
 
 class Images:
@@ -54,6 +55,21 @@ class Images:
             yield x.to(self.device, memory_format=torch.channels_last), labels.to(self.device)
             if left <= 0:
                 return
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Paths of the images where there are files, or else their numbers in the order in which they are served."""
+        split = self.data.splits.test
+        return list(map(str, range(self.count))) if isinstance(split, IterableDataset) else item_names(split)
+
+    def pick(self, numbers: Sequence[int]) -> tuple[Tensor, list[int]]:
+        """Return some images, ``(N, C, H, W)``, and their labels, by their numbers in the order of serving."""
+        wanted, found, first = set(numbers), {}, 0
+        for x, labels in self:
+            for number in wanted & set(range(first, first + len(x))):
+                found[number] = x[number - first].cpu(), int(labels[number - first])
+            first += len(x)
+        return torch.stack([found[number][0] for number in numbers]), [found[number][1] for number in numbers]
 
     def shown(self, x: Tensor) -> Tensor:
         """Return prepared images ``(B, C, H, W)`` as they look, ``(B, H, W, 3)`` between 0 and 1."""

@@ -1,6 +1,7 @@
 """Where an analysis goes: a new folder with tables as CSV and pictures as SVG and PNG, written whole or not at all."""
 
 import csv
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,6 +84,12 @@ class Output:
         figure.savefig(self.folder / f"{name}.svg", metadata={"Date": None})
         figure.savefig(self.folder / f"{name}.png", dpi=300)
         self.names += [f"{name}.svg", f"{name}.png"]
+
+
+def headline(figure: Figure, text: str) -> None:
+    """Put what is seen above a picture, in lines that fit its width."""
+    width = int(figure.get_figwidth() * 18)  # letters of the headline's size
+    figure.suptitle("\n".join(textwrap.wrap(text, width)), fontsize=7.5, x=0.01, ha="left")
 
 
 def _number(value: Any) -> Any:

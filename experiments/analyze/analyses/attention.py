@@ -1,7 +1,7 @@
 """Accuracy with the average kernel, the largest, shuffled attention, or none at some layers.
 
-As the table of Chen et al., Dynamic Convolution, section 5.2, https://arxiv.org/abs/1912.03458. To switch attention off at a layer
-means here to give all its kernels the same weight.
+As the table of Chen et al., Dynamic Convolution, section 5.2, https://arxiv.org/abs/1912.03458. To switch attention
+off at a layer means here to give all its kernels the same weight.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from dyc.analysis.attention_changes import CHANGES, Accuracy, accuracy, changed_attention, resolutions
 from experiments.analyze.job import Job
-from experiments.analyze.output import COLUMN
+from experiments.analyze.output import COLUMN, headline
 from experiments.analyze.parser import add_networks
 from experiments.drawing import COLOURS, GREY, tidy
 from lightning_modules.cli.arguments import one_of, whole
@@ -34,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--by",
         type=one_of(("resolution", "stage")),
         default="resolution",
-        help="resolution (default; heights of the layers' outputs) or stage: each alone keeps its attention, then each loses it",
+        help="resolution (default; of the layers' outputs) or stage: one alone keeps its attention, or loses it",
     )
     group.add_argument(
         "--at",
@@ -72,10 +72,10 @@ def run(job: Job) -> None:
     layers = [{"layer": name, "stage": layer_group(name), "resolution": size} for name, size in places.items()]
     job.output.table("layers", layers)
     job.output.picture("attention", draw(found, network.label))
-    table = Table(["attention", "layers changed", "top-1", "±", "lost, points", "same class as intact"], 1)
+    table = Table(["attention", "layers changed", "top-1", "±", "change, points", "same class as intact"], 1)
     for label, each in found.items():
-        lost = "" if label == INTACT else f"{100 * (found[INTACT].top1 - each.top1):+.1f}"
-        figures = [f"{each.top1:.1%}", f"{100 * each.error:.1f}", lost, f"{each.agreement:.1%}"]
+        change = "" if label == INTACT else f"{100 * (each.top1 - found[INTACT].top1):+.1f}"
+        figures = [f"{each.top1:.1%}", f"{100 * each.error:.1f}", change, f"{each.agreement:.1%}"]
         table.rows.append([label, str(counts.get(label, 0)), *figures])
     print(f"{network.label}: {found[INTACT].images:,} images, {len(places)} dynamic layers\n\n{table}")
 
@@ -114,7 +114,7 @@ def _row(network: str, label: str, found: Accuracy, intact: Accuracy, counts: Ma
         "standard_error": found.error,
         "top5": found.top5,
         "loss": found.loss,
-        "lost_top1": intact.top1 - found.top1,
+        "change_of_top1": found.top1 - intact.top1,
         "same_class_as_intact": found.agreement,
     }
 
@@ -129,8 +129,9 @@ def draw(found: Mapping[str, Accuracy], label: str) -> Figure:
     figure = Figure(figsize=(COLUMN, 0.75 + 0.2 * len(found)), layout="constrained")
     axes = figure.subplots()
     whole, low = found[INTACT], found[OFF]
-    axes.set_title(
-        f"{label}: {100 * whole.top1:.1f} % top-1 as trained,\n{100 * low.top1:.1f} % with the average kernel", x=-0.6
+    headline(
+        figure,
+        f"{label}: {100 * whole.top1:.1f} % of images right as trained, {100 * low.top1:.1f} % with the average kernel",
     )
     values = [100 * each.top1 for each in found.values()]
     errors = [100 * each.error for each in found.values()]
@@ -144,7 +145,7 @@ def draw(found: Mapping[str, Accuracy], label: str) -> Figure:
     axes.set_xlim(0, edge * 1.14)
     axes.set_yticks(range(len(found)), found)
     axes.set_ylim(len(found) - 0.5, -0.5)
-    axes.set_xlabel(f"top-1 accuracy, % of {whole.images:,} images; ± standard error")
+    axes.set_xlabel(f"top-1, % of {whole.images:,} images; ± its error")
     tidy(axes)
     axes.tick_params(labelsize=6.5)
     axes.grid(axis="y", visible=False)

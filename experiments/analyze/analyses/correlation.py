@@ -1,7 +1,7 @@
 """Correlation between the channels of a layer, static beside dynamic (DyNet, Figures 2 and 6).
 
-Pearson correlation over images and pixels, as in Zhang et al., DyNet, https://arxiv.org/abs/2004.10694. DyNet sorts correlations into strong, middle, weak and none at
-the second-last stage, and does not say where one ends and the next begins.
+Pearson correlation over images and pixels, as in Zhang et al., DyNet, https://arxiv.org/abs/2004.10694. DyNet sorts
+correlations into strong, middle, weak and none at the second-last stage, and does not say where these begin.
 """
 
 import argparse
@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MultipleLocator, PercentFormatter
 
 from dyc.analysis.correlation import BINS, EDGES, LayerCorrelation, bin_shares, channel_correlation, second_last_stage
 from experiments.analyze.job import Job
-from experiments.analyze.output import COLUMN
+from experiments.analyze.output import COLUMN, headline
 from experiments.analyze.parser import add_networks
 from experiments.drawing import COLOURS, GREY, tidy
 from lightning_modules.cli.tables import Table
@@ -125,17 +125,14 @@ def draw(found: Mapping[str, LayerCorrelation], edges: Sequence[float]) -> Figur
     means = [f"{each.pairs.abs().mean():.2f} {label}" for label, each in found.items()]
     layers = ", ".join(dict.fromkeys(each.layer for each in found.values()))
     images = next(iter(found.values())).images
-    figure.suptitle(
-        f"Correlation of the channels of {layers}, {images:,} images\nmean |r|: {', '.join(means)}",
-        fontsize=7.5, x=0.01, ha="left",
-    )  # fmt: skip
+    headline(figure, f"Correlation r of the channels of {layers}, {images:,} images; mean |r|: {', '.join(means)}")
     _draw_histogram(upper, found, edges)
     width = 0.8 / len(found)
     for number, (label, each) in enumerate(found.items()):
         shares = list(reversed(each.bins(edges).values()))
         places = [bar + (number - (len(found) - 1) / 2) * width for bar in range(len(BINS))]
         bars = lower.bar(places, shares, width * 0.92, color=COLOURS[number % len(COLOURS)], label=label)
-        lower.bar_label(bars, [f"{share:.0%}" if share >= 0.1 else f"{share:.1%}" for share in shares], fontsize=5.5)
+        lower.bar_label(bars, [f"{100 * share:.0f}" for share in shares], fontsize=6)
     weak, middle, strong = (f"{edge:g}" for edge in edges)
     bounds = [f"|r| ≥ {strong}", f"{middle} to {strong}", f"{weak} to {middle}", f"< {weak}"]
     lower.set_xticks(range(len(BINS)), [f"{name}\n{bound}" for name, bound in zip(reversed(BINS), bounds)])
@@ -159,9 +156,10 @@ def _draw_histogram(axes: Axes, found: Mapping[str, LayerCorrelation], edges: Se
         for sign in (-1, 1):
             axes.axvline(sign * edge, color=GREY, lw=0.5, ls=":")
     axes.set_xlim(-1, 1)
-    axes.set_xlabel("Pearson correlation r of two channels, over images and pixels")
+    axes.set_xlabel("Pearson correlation r of two channels")
+    axes.xaxis.set_major_locator(MultipleLocator(0.5))
     axes.set_ylabel("share of pairs")
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.legend(loc="upper right")
     tidy(axes)
     axes.tick_params(labelsize=6.5)
