@@ -100,9 +100,9 @@ def draw_layers(found: Mapping[str, LayerUsage], label: str, images: int) -> Fig
         f"over {images:,} images",
     )
     values = {
-        "entropy / log K": [each.entropy for each in found.values()],
-        "variation of a weight": [each.variation for each in found.values()],
-        "explained by class": [each.class_share for each in found.values()],
+        "entropy,\nshare of log K": [each.entropy for each in found.values()],
+        "variation\nof a weight": [each.variation for each in found.values()],
+        "explained\nby class": [each.class_share for each in found.values()],
     }
     for axes, (title, numbers), colour in zip(panels, values.items(), COLOURS):
         rows = range(len(numbers))
