@@ -61,7 +61,7 @@ def noise_responses(
     clean: dict[str, Tensor] = {}
     responses = []
     with evaluating(model):
-        for sigma in (0.0, *sigmas):
+        for sigma in dict.fromkeys((0.0, *sigmas)):
             for kernel, y in _responses(model, layer, x + sigma * noise, single).items():
                 if kernel not in clean:
                     clean[kernel] = y

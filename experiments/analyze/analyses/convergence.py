@@ -48,7 +48,8 @@ def run(job: Job) -> None:
     runs = [each for each in runs if metric in each.curves]
     if not runs:
         raise ArgumentError("--metric", repr(metric), "one that these runs logged after each epoch, such as val/top1")
-    groups = _labelled(group_by_settings(runs), getattr(options, "labels", None))
+    found = sorted(group_by_settings(runs), key=_order)
+    groups = _labelled(found, getattr(options, "labels", None))
     rows = [row for group in groups for row in _rows(group, metric)]
     finals = [_final(group, metric, groups) for group in groups]
     job.output.table("curves", rows)
@@ -74,22 +75,28 @@ def temperature(group: Group) -> str:
     return f"τ = {first:g}" if first == last else f"τ = {first:g} to {last:g}"
 
 
+def _order(group: Group) -> tuple[bool, str, float, float]:
+    """Return a key that puts static networks first, and then each network's temperatures in order."""
+    settings = group.runs[0].settings
+    first, last = settings.get("temperature", 0.0), settings.get("temperature_end", 0.0)
+    return temperature(group) != "static", str(settings.get("model", "")), first, last
+
+
 def _labelled(groups: Sequence[Group], labels: Sequence[str] | None) -> list[Group]:
-    """Return the groups named after their temperatures, with more of their names where these are alike."""
+    """Return the groups named after their temperatures, their networks where these differ, and more where needed."""
     if labels is not None:
         if len(labels) != len(groups):
             names = ", ".join(group.name for group in groups)
             raise ArgumentError("--labels", f"{len(labels)}", f"{len(groups)}: one for each of {names}")
         return [replace(group, name=label) for group, label in zip(groups, labels)]
-    found = [temperature(group) for group in groups]
-    named = []
-    for group, name in zip(groups, found):
-        alike = [each for each, other in zip(groups, found) if other == name]
-        kinds = {each.runs[0].settings.get("model") for each in alike}
-        model = group.runs[0].settings.get("model", "")
-        own = model if len(kinds) == len(alike) > 1 else group.name
-        named.append(replace(group, name=name if len(alike) == 1 else f"{name}, {own}"))
-    return named
+    dynamic = {group.runs[0].settings.get("model") for group in groups if temperature(group) != "static"}
+    names = [temperature(group) for group in groups]
+    if len(dynamic) > 1:
+        names = [f"{group.runs[0].settings.get('model', '')}, {name}" for group, name in zip(groups, names)]
+    return [
+        replace(group, name=name if names.count(name) == 1 else f"{name}, {group.name}")
+        for group, name in zip(groups, names)
+    ]
 
 
 def _rows(group: Group, metric: str) -> list[dict[str, object]]:
@@ -141,6 +148,11 @@ def draw(groups: Sequence[Group], metric: str, finals: Sequence[Mapping[str, obj
         for i, group in enumerate(groups)
     ]
     legend.legend(handles=handles, loc="upper center")
-    ends = ", ".join(f"{value_text(metric, each['last'])} at {each['training']}" for each in finals[:4])
-    headline(figure, f"{metric} by temperature of the attention; at the end {ends}")
+    for axes in body.axes:
+        axes.tick_params(labelsize=6.5)
+        axes.yaxis.label.set_size(6.5)
+        axes.xaxis.label.set_size(7)
+    low, *_, high = sorted(finals, key=lambda each: each["last"]) * (1 if len(finals) > 1 else 2)
+    ends = [f"{value_text(metric, each['last'])} for {each['training']}" for each in (low, high)]
+    headline(figure, f"{metric} after {finals[0]['epochs']} epochs: " + " to ".join(dict.fromkeys(ends)))
     return figure

@@ -86,9 +86,9 @@ def draw(found: Sequence[KernelPlane], label: str, images: int, channel: int | N
     for axes in list(panels):
         axes.set_visible(False)
     handles = [
-        Line2D([], [], color=COLOURS[1], marker="^", ls="-", ms=4, label="kernels, and their hull"),
-        Line2D([], [], color=COLOURS[0], marker=".", ls="", ms=4, label="mixture of an image"),
-        Line2D([], [], color="black", marker="+", ls="", ms=5, label="average kernel"),
+        Line2D([], [], color=COLOURS[1], marker="^", ls="-", ms=4, label="kernels, their hull"),
+        Line2D([], [], color=COLOURS[0], marker=".", ls="", ms=4, label="an image's mixture"),
+        Line2D([], [], color="black", marker="+", ls="", ms=5, label="average"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, handletextpad=0.3, columnspacing=1)
     which = "" if channel is None else f", channel {channel}"

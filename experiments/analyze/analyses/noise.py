@@ -24,8 +24,8 @@ SIGMAS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
 ASSUMED = (
     "Appendix A of DyNet was not at hand. Assumed: white Gaussian noise is added to the prepared image, in standard "
     "deviations of its pixels; the network before the layer stays as it is; the fixed kernels of the layer's bank, "
-    "each with all the weight, stand for static kernels; and a response is compared with the same kernel's response to the "
-    "clean image by Pearson's correlation, of each channel over images and pixels, averaged over the channels."
+    "each with all the weight, stand for static kernels; and a response is compared with that of the same kernel to "
+    "the clean image by Pearson's correlation, of each channel over images and pixels, averaged over the channels."
 )
 
 
@@ -77,7 +77,7 @@ def run(job: Job) -> None:
         for each in responses
     ]  # fmt: skip
     job.output.table("noise", rows)
-    maps_of = {name: each for name, each in found.items() if each[0].maps.shape == maps.shape}
+    maps_of = {name: each for name, each in found.items() if name in (MIXED, AVERAGE) or name.startswith("kernel ")}
     job.output.table("maps", _map_rows(maps_of, channel))
     job.output.picture("noise", draw(found, layer, first.label, first.images.count))
     x = torch.cat([x for x, _ in first.images])
@@ -122,8 +122,8 @@ def draw(found: Mapping[str, Sequence[Response]], layer: str, label: str, images
     single = [responses[at].correlation for name, responses in found.items() if name.startswith("kernel ")]
     headline(
         figure,
-        f"{label}, {layer}, noise of {middle.sigma:g}: correlation {middle.correlation:.2f} of the mixture with its "
-        f"clean response, {min(single):.2f} to {max(single):.2f} of single kernels ({images:,} images)",
+        f"{label}, {layer}, noise of {middle.sigma:g}: correlation {middle.correlation:.3f} of the mixture with its "
+        f"clean response, {min(single):.3f} to {max(single):.3f} of single kernels ({images:,} images)",
     )
     return figure
 
