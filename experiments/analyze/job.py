@@ -44,7 +44,9 @@ class Job:
         options = self.options
         most = options.most or len(options.networks)
         if len(options.networks) > most:
-            raise ArgumentError("CHECKPOINT_OR_MODEL", f"{len(options.networks)} networks", f"at most {most}")
+            raise ArgumentError(
+                "CHECKPOINT_OR_MODEL", f"{len(options.networks)} networks", f"at most {most}" if most > 1 else "one"
+            )
         quiet()
         imported = import_given(options)
         opened = [open_network(each, options, self._data_options, imported) for each in options.networks]

@@ -71,14 +71,19 @@ def open_network(
 
 def _checkpoint(given: str, runs: Path) -> Path | None:
     """Return the checkpoint's file; None for what is no file and no folder."""
-    for folder in (Path(given), runs / given):
-        if folder.is_dir():
-            found = [*folder.glob(f"{CHECKPOINTS}/last*.ckpt"), *folder.glob(f"**/{CHECKPOINTS}/last*.ckpt")]
-            places = {path.parent.parent.parent for path in found if path.parent.parent != folder}
-            if not found or len(places) > 1:
-                what = "which has no checkpoint" if not found else f"which holds {len(places)} runs"
-                raise ArgumentError("CHECKPOINT_OR_MODEL", f"{str(folder)!r}, {what}", "the folder of one run")
+    folders = [folder for folder in (runs / given, Path(given)) if folder.is_dir()]
+    for folder in folders:
+        found = [*folder.glob(f"**/{CHECKPOINTS}/last*.ckpt")]
+        runs_inside = {path.parent.parent if folder == path.parent.parent else path.parents[2] for path in found}
+        if len(runs_inside) > 1:
+            what = f"which holds {len(runs_inside)} runs"
+            raise ArgumentError("CHECKPOINT_OR_MODEL", f"{str(folder)!r}, {what}", "the folder of one run")
+        if found:
             return find_checkpoint(str(max(found, key=lambda path: path.stat().st_mtime)), runs, "")
+    if folders:
+        raise ArgumentError(
+            "CHECKPOINT_OR_MODEL", f"{str(folders[0])!r}, which has no checkpoint", "the folder of a run"
+        )
     if given.endswith(".ckpt") or Path(given).is_file():
         return find_checkpoint(given, runs, "")
     return None
@@ -132,9 +137,10 @@ def labelled(networks: Sequence[Network], labels: Sequence[str] | None) -> list[
     names = [each.label for each in networks]
     if len(set(names)) == len(names):
         return list(networks)
+    if len({each.source for each in networks}) < len(networks):
+        raise ArgumentError("CHECKPOINT_OR_MODEL", sentence="the same network twice; name others, or give --labels")
     parts = [Path(each.source).parts for each in networks]
     differ = [i for i, column in enumerate(zip(*parts)) if len(set(column)) > 1]
-    own = ["/".join(part[i] for i in differ) or f"{name} {n}" for n, (part, name) in enumerate(zip(parts, names), 1)]
-    if len(set(own)) < len(own):
-        raise ArgumentError("CHECKPOINT_OR_MODEL", sentence="the same network twice; name others, or give --labels")
+    own = ["/".join(part[i] for i in differ) for part in parts]
+    own = own if len(set(own)) == len(own) else [f"{name} {n}" for n, name in enumerate(names, 1)]
     return [replace(each, label=label) for each, label in zip(networks, own)]

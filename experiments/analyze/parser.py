@@ -64,7 +64,7 @@ def add_networks(parser: argparse.ArgumentParser, *, images: int | None = None, 
     group = parser.add_argument_group("networks")
     parser.add_argument(
         "networks",
-        nargs=1 if most == 1 else "+",
+        nargs="+",
         metavar="CHECKPOINT_OR_MODEL",
         help="a checkpoint, the folder of a run (its last checkpoint), or a name of timm's",
     )

@@ -1,7 +1,7 @@
-"""Learning curves at different temperatures of the attention, from folders of runs (Dynamic Convolution, Figure 12).
+"""Learning curves by the temperature of the attention, from folders of runs.
 
-Chen et al., https://arxiv.org/abs/1912.03458: near-uniform attention in the first epochs trains better than a
-temperature of 1 from the start.
+As Figure 12 of Chen et al., Dynamic Convolution, https://arxiv.org/abs/1912.03458: near-uniform attention in the first
+epochs trains better than a temperature of 1 from the start.
 """
 
 import argparse

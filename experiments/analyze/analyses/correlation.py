@@ -1,7 +1,8 @@
-"""Correlation between the channels of a layer, static beside dynamic (DyNet, Figures 2 and 6).
+"""Correlation between the channels of a layer, static beside dynamic.
 
-Pearson correlation over images and pixels, as in Zhang et al., DyNet, https://arxiv.org/abs/2004.10694. DyNet sorts
-correlations into strong, middle, weak and none at the second-last stage, and does not say where these begin.
+Pearson correlation over images and pixels, as in Zhang et al., DyNet, Figures 2 and 6,
+https://arxiv.org/abs/2004.10694. DyNet sorts correlations into strong, middle, weak and none at the second-last stage,
+and does not say where these begin.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Kernels and their mixtures in the plane of the kernels' two principal directions (Chen's triangles).
+"""Kernels and their mixtures in the plane of the kernels' two principal directions.
 
 Chen et al., Dynamic Convolution, section 3.3, https://arxiv.org/abs/1912.03458.
 """
@@ -104,11 +104,11 @@ def draw(found: Sequence[KernelPlane], label: str, images: int, channel: int | N
 def _draw(axes: Axes, each: KernelPlane) -> None:
     corners = hull(each.kernels)
     closed = torch.cat([corners, corners[:1]])
-    axes.plot(*closed.T, color=COLOURS[1], lw=0.9)
-    axes.plot(*each.kernels.T, "^", color=COLOURS[1], ms=4)
+    axes.plot(*closed.T.numpy(), color=COLOURS[1], lw=0.9)
+    axes.plot(*each.kernels.T.numpy(), "^", color=COLOURS[1], ms=4)
     for k, (x, y) in enumerate(each.kernels.tolist(), 1):
         axes.annotate(str(k), (x, y), xytext=(3, 3), textcoords="offset points", fontsize=6, color=GREY)
-    axes.plot(*each.mixtures.T, ".", color=COLOURS[0], ms=2, alpha=0.4, mew=0)
+    axes.plot(*each.mixtures.T.numpy(), ".", color=COLOURS[0], ms=2, alpha=0.4, mew=0)
     axes.plot(0, 0, "+", color="black", ms=5)
     axes.set_title(each.layer, fontsize=6.5)
     axes.set_xlabel(f"direction 1 ({each.explained[0]:.0%})", fontsize=6)

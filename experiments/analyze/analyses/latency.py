@@ -1,6 +1,7 @@
-"""Time of one call against the input's size, and the time of each layer (DyNet, Figure 7; DYC, Tables 3 and 4).
+"""Time of a call against the size of the image, and time of each layer.
 
-All networks take turns, so compare their ratios. Weights do not matter: names of timm's need no training.
+As DyNet, Figure 7, and the DYC report, Tables 3 and 4. All networks take turns, so compare their ratios. Weights do not
+matter: names of timm's need no training.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from experiments.analyze.output import COLUMN, headline
 from experiments.analyze.parser import add_networks
 from experiments.drawing import COLOURS, GREY, tidy
 from lightning_modules.cli.arguments import positive, whole
+from lightning_modules.cli.bench.plots import ticks
 from lightning_modules.cli.tables import Table
 from lightning_modules.layer_groups import layer_group
 from ops import ArgumentError
@@ -143,6 +145,9 @@ def draw_sizes(times: Times, first: str, batch: int, facts: Mapping[str, str]) -
         ratios = [times[size][label][0] / times[size][first][0] for size in sizes]
         lower.plot(sizes, ratios, color=colour, marker=marker, ms=3.5)
     upper.set_yscale("log")
+    ends = [value for found in times.values() for each in found.values() for value in each]
+    upper.yaxis.set_major_locator(FixedLocator(ticks(min(ends), max(ends))))
+    upper.yaxis.set_minor_locator(NullLocator())
     upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     upper.set_ylabel("time of a call, ms")
     upper.legend()
@@ -170,7 +175,9 @@ def draw_sizes(times: Times, first: str, batch: int, facts: Mapping[str, str]) -
 def draw_layers(layers: Mapping[str, Sequence[LayerTime]], at: int, batch: int, facts: Mapping[str, str]) -> Figure:
     """Draw the time of the convolutions of each stage, the share of dynamic ones hatched."""
     groups = list(dict.fromkeys(layer_group(each.layer) for found in layers.values() for each in found))
-    figure = Figure(figsize=(COLUMN, 0.9 + (0.08 + 0.1 * len(layers)) * len(groups)), layout="constrained")
+    figure = Figure(
+        figsize=(COLUMN, 1.1 + 0.16 * len(layers) + (0.08 + 0.1 * len(layers)) * len(groups)), layout="constrained"
+    )
     axes = figure.subplots()
     height = 0.8 / len(layers)
     for number, (label, found) in enumerate(layers.items()):
@@ -189,13 +196,11 @@ def draw_layers(layers: Mapping[str, Sequence[LayerTime]], at: int, batch: int, 
             )  # fmt: skip
     axes.set_yticks(range(len(groups)), groups)
     axes.set_ylim(len(groups) - 0.5, -0.5)
-    axes.set_xlabel(
-        f"time of the stage's convolutions, each alone, ms; {at} x {at} pixels, batch {batch}", fontsize=6.5
-    )
-    axes.legend(loc="lower right" if len(groups) > 3 else "best", fontsize=6)
+    axes.set_xlabel("time of the stage's convolutions, each alone, ms")
+    figure.legend(loc="outside lower center", ncols=2, columnspacing=1)
     tidy(axes)
     axes.tick_params(labelsize=6.5)
     axes.grid(axis="y", visible=False)
     totals = ", ".join(f"{sum(each.median_ms for each in found):.2f} ms in {label}" for label, found in layers.items())
-    headline(figure, f"All convolutions together: {totals}")
+    headline(figure, f"All convolutions at {at} x {at} pixels, batch {batch}: {totals}")
     return figure

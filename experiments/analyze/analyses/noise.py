@@ -138,12 +138,12 @@ def draw_maps(
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
     panels = figure.subplots(len(found) + 1, columns, squeeze=False)
     for axes, picture, response in zip(panels[0], pictures, next(iter(found.values()))):
-        axes.imshow(picture, interpolation="nearest")
+        axes.imshow(picture.numpy(), interpolation="nearest")
         axes.set_title(f"noise {response.sigma:g}", fontsize=6, loc="center", pad=2)
     for line, (name, responses) in zip(panels[1:], found.items()):
         limit = max(each.maps[channel].abs().max().item() for each in responses[:1]) or 1.0
         for axes, each in zip(line, responses):
-            axes.imshow(each.maps[channel].cpu(), cmap="PuOr", vmin=-limit, vmax=limit, interpolation="nearest")
+            axes.imshow(each.maps[channel].cpu().numpy(), cmap="PuOr", vmin=-limit, vmax=limit, interpolation="nearest")
         line[0].set_ylabel(name.replace(" for the image", "").replace(" kernel", "\nkernel"), fontsize=6)
     panels[0][0].set_ylabel("image", fontsize=6)
     for axes in panels.flat:

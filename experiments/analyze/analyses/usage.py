@@ -130,7 +130,7 @@ def draw_classes(each: LayerUsage, layer: str, names: Sequence[str], count: int,
     figure = Figure(figsize=(COLUMN, 0.95 + 0.115 * len(rows)), layout="constrained")
     axes = figure.subplots()
     limit = _largest(difference)
-    shown = axes.imshow(table, aspect="auto", cmap="PuOr", vmin=-limit, vmax=limit)
+    shown = axes.imshow(table.numpy(), aspect="auto", cmap="PuOr", vmin=-limit, vmax=limit)
     axes.set_xticks(range(table.shape[1]), [f"{k}\n({w:.3f})" for k, w in enumerate(each.kernels.tolist(), 1)])
     axes.set_yticks(range(len(rows)), rows, fontsize=6)
     axes.set_xlabel("kernel (its mean weight over all images)")
@@ -161,7 +161,7 @@ def draw_images(each: LayerUsage, layer: str, pictures: Tensor, classes: Sequenc
     panels = figure.subplots(kernels, count, squeeze=False)
     for place, axes in enumerate(panels.flat):
         k, rank = divmod(place, count)
-        axes.imshow(pictures[place], interpolation="nearest")
+        axes.imshow(pictures[place].numpy(), interpolation="nearest")
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
