@@ -31,6 +31,7 @@ class ChannelCorrelation:
 
     Args:
         channels: Number of channels, ``C``.
+        device: Where covariances are added up, in float64.
 
     Example:
         >>> import torch
@@ -41,10 +42,10 @@ class ChannelCorrelation:
                 [1., 1.]], dtype=torch.float64)
     """
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, device: torch.device | str = "cpu"):
         self.count = 0
-        self.mean = torch.zeros(channels, dtype=torch.float64)
-        self.products = torch.zeros(channels, channels, dtype=torch.float64)
+        self.mean = torch.zeros(channels, dtype=torch.float64, device=device)
+        self.products = torch.zeros(channels, channels, dtype=torch.float64, device=device)
 
     def update(self, features: Tensor) -> None:
         """Add feature maps ``(B, C, ...)``, every position of every image being one observation.
@@ -52,7 +53,7 @@ class ChannelCorrelation:
         Raises:
             ArgumentError: A value is not finite.
         """
-        rows = features.detach().movedim(1, -1).flatten(0, -2).to("cpu", torch.float64)
+        rows = features.detach().movedim(1, -1).flatten(0, -2).to(self.mean.device, torch.float64)
         if not rows.shape[0]:
             return
         mean = rows.mean(0)
@@ -153,7 +154,7 @@ def channel_correlation(model: nn.Module, layer: str, batches: Iterable[Tensor])
             got = f"{name!r}, whose output is {tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__}"
             raise ArgumentError("layer", got, "a layer whose output is feature maps, (B, C, H, W)")
         if not found:
-            found.append(ChannelCorrelation(y.shape[1]))
+            found.append(ChannelCorrelation(y.shape[1], y.device))
         found[0].update(y)
 
     with evaluating(model), outputs_seen(model, [layer], add):
@@ -162,10 +163,10 @@ def channel_correlation(model: nn.Module, layer: str, batches: Iterable[Tensor])
             images += len(x)
     if not found:
         raise ArgumentError("layer", sentence=f"{layer!r} was not run, as there are no images or the network skips it")
-    alive = found[0].alive
+    alive = found[0].alive.cpu()
     if alive.sum() < 2:
         raise ArgumentError("layer", sentence=f"of {layer!r}, fewer than two channels vary over {images} images")
-    matrix = found[0].correlation()
+    matrix = found[0].correlation().cpu()
     above = torch.triu_indices(*matrix.shape, offset=1)
     numbers = torch.arange(len(alive))
     return LayerCorrelation(

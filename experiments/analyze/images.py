@@ -84,14 +84,18 @@ def spread(length: int, count: int, seed: int) -> Tensor:
 
 
 def open_images(
-    options: argparse.Namespace, data_options: Sequence[str], checkpoint: Mapping[str, Any] | None
+    options: argparse.Namespace,
+    data_options: Sequence[str],
+    checkpoint: Mapping[str, Any] | None,
+    opened: dict[str, Images],
 ) -> Images:
     """Return the images of the options, and where these say nothing, of the checkpoint.
 
     Args:
         options: ``images``, ``seed`` and ``device``.
         data_options: ``--data...`` with their values.
-        checkpoint: The network's checkpoint.
+        checkpoint: The network's checkpoint, if it has one.
+        opened: What was opened by its settings; taken from there, and added to: images take long to decode.
 
     Raises:
         ArgumentError: An option is wrong, or the data cannot be read.
@@ -103,13 +107,9 @@ def open_images(
     if checkpoint is not None:
         take_data_settings(settings, given, checkpoint)
     key = repr((settings.as_dict(), options.images, options.seed, options.device))
-    if key not in _opened:
+    if key not in opened:
         data = ImageData(**settings.as_dict())
         data.prepare_data()
         data.setup("test")
-        _opened[key] = Images(data, options.images, options.seed, options.device)
-    return _opened[key]
-
-
-_opened: dict[str, Images] = {}
-"""What was opened by its settings: several networks are shown the same images, which take long to decode."""
+        opened[key] = Images(data, options.images, options.seed, options.device)
+    return opened[key]

@@ -49,12 +49,13 @@ class Job:
             )
         quiet()
         imported = import_given(options)
-        opened = [open_network(each, options, self._data_options, imported) for each in options.networks]
-        opened = labelled(opened, getattr(options, "labels", None))
-        for network in opened:
+        images: dict = {}
+        opened = [open_network(each, options, self._data_options, images, imported) for each in options.networks]
+        found = labelled(opened, getattr(options, "labels", None))
+        for network in found:
             if (self.found.dynamic if dynamic is None else dynamic) and not network.dynamic:
                 self.refuse_static(network)
-        return opened
+        return found
 
     def refuse_static(self, network: "Network") -> None:
         """Raise an error that says which analyses a static network has."""

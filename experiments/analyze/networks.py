@@ -48,7 +48,11 @@ class Network:
 
 
 def open_network(
-    given: str, options: argparse.Namespace, data_options: Sequence[str], imported: bool = False
+    given: str,
+    options: argparse.Namespace,
+    data_options: Sequence[str],
+    opened: dict[str, Images],
+    imported: bool = False,
 ) -> Network:
     """Return a network with its images.
 
@@ -56,6 +60,7 @@ def open_network(
         given: What the command line calls it.
         options: The analysis's options: ``runs``, ``pretrained``, ``device``, and ``images`` where it needs some.
         data_options: Options of the data, as on the command line.
+        opened: Images that other networks are shown, by their settings.
         imported: Whether the user said what to import for it.
 
     Raises:
@@ -64,9 +69,12 @@ def open_network(
     if options.device == "cuda" and not torch.cuda.is_available():
         raise ArgumentError("--device", "cuda, which this machine or its PyTorch has not", "cpu")
     path = _checkpoint(given, options.runs)
-    opened = _named(given, options, data_options) if path is None else _trained(path, options, data_options, imported)
-    opened.module.eval().to(options.device, memory_format=torch.channels_last)
-    return opened
+    if path is None:
+        network = _named(given, options, data_options, opened)
+    else:
+        network = _trained(path, options, data_options, opened, imported)
+    network.module.eval().to(options.device, memory_format=torch.channels_last)
+    return network
 
 
 def _checkpoint(given: str, runs: Path) -> Path | None:
@@ -89,7 +97,9 @@ def _checkpoint(given: str, runs: Path) -> Path | None:
     return None
 
 
-def _trained(path: Path, options: argparse.Namespace, data_options: Sequence[str], imported: bool) -> Network:
+def _trained(
+    path: Path, options: argparse.Namespace, data_options: Sequence[str], opened: dict[str, Images], imported: bool
+) -> Network:
     if options.pretrained:
         raise ArgumentError("--pretrained", sentence="has no meaning for a checkpoint, which has weights; leave it out")
     checkpoint = read_checkpoint(path)
@@ -97,14 +107,14 @@ def _trained(path: Path, options: argparse.Namespace, data_options: Sequence[str
         import_from_run(path, options.runs, checkpoint.get("imports", []))
     take_conversions({}, {}, checkpoint["hyper_parameters"])  # raises where nothing can rebuild the network
     trained = ImageClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True)
-    images = open_images(options, data_options, checkpoint) if hasattr(options, "images") else None
+    images = open_images(options, data_options, checkpoint, opened) if hasattr(options, "images") else None
     title = title_of(checkpoint["hyper_parameters"])
     data = checkpoint.get("datamodule_hyper_parameters") or {}
     side = data.get("image_size") or usual_input_sizes(trained.evaluated)[0][-1]
     return Network(title, str(path), title, trained.evaluated, (trained.in_chans, side, side), images)
 
 
-def _named(given: str, options: argparse.Namespace, data_options: Sequence[str]) -> Network:
+def _named(given: str, options: argparse.Namespace, data_options: Sequence[str], opened: dict[str, Images]) -> Network:
     try:
         name = check_model_name(given)
     except ArgumentError as error:
@@ -116,7 +126,7 @@ def _named(given: str, options: argparse.Namespace, data_options: Sequence[str])
         if not data_options:
             need = "the images: --data.dataset NAME and --data.root DIR, as in `dyc test --help`"
             raise ArgumentError("--data", f"none, and {name} is no checkpoint that knows its data", need)
-        images = open_images(options, data_options, None)
+        images = open_images(options, data_options, None, opened)
         kwargs = {"num_classes": images.data.num_classes, "in_chans": images.data.in_chans}
     torch.manual_seed(0)  # without weights of timm's they are drawn
     network = build_network(name, {}, kwargs.get("num_classes"), kwargs.get("in_chans", 3), options.pretrained)
