@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from lightning_modules.cli.bench.plots import COLOURS, save_new
+from lightning_modules.cli.bench.plots import COLOURS, GREY, save_new
 
-__all__ = ["COLOURS", "PAGE", "inline_svg", "save_new", "short_count", "size_axis", "tidy"]
+__all__ = ["COLOURS", "GREY", "PAGE", "inline_svg", "save_new", "short_count", "size_axis", "tidy"]
 
 INK = "#010203"  # of text and axes, so that a page can put the colour of its own text in its place
 PAGE = {

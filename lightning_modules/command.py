@@ -23,7 +23,7 @@ TRAINING = ("fit", "validate", "test", "predict")
 """The commands whose steps ask for the same memory over and over."""
 
 
-PAPERS = ("run", "compare", "report")
+PAPERS = ("run", "compare", "report", "analyze")
 """The commands of the package ``experiments``, a name that many a user's folder has."""
 
 

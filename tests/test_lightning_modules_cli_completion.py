@@ -54,6 +54,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, caps
         (["report", "dyn"], ["dynet"]),
         (["build", ""], []),
         (["compact", "--keep"], ["--keep_below"]),
+        (["analyze", "corr"], ["correlation"]),
     ],
 )
 def test_the_shell_offers_what_there_is(installed, typed, offered):

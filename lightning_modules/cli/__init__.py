@@ -22,6 +22,7 @@ COMMANDS = {
     "build": ("lightning_modules.cli.build", "compile the C++ kernels ahead of their first use"),
     "bench": ("lightning_modules.cli.bench", "time operators, layers and networks on this machine"),
     "run": ("experiments.run.command", "measure rows of the papers' tables, and keep the figures"),
+    "analyze": ("experiments.analyze.command", "draw what networks do inside: correlation, attention, latency, ..."),
     "report": ("experiments.report.command", "write a page of the papers' figures and claims beside what was measured"),
 }
 """Every command: the module whose ``main(argv)`` runs it, and what it does."""

@@ -27,6 +27,7 @@ from lightning_modules.cli.bench import BENCHES
 SLOW = {
     *((name,) for name, (module, _) in COMMANDS.items() if module == "lightning_modules.cli.training"),
     *(("bench", what) for what in BENCHES),
+    *(("analyze", file.stem) for file in (HOME / "experiments/analyze/analyses").glob("[!_]*.py")),
 }
 """The commands whose help is kept. For the others, nothing is imported that takes long."""
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dyc.analysis.hooks import attention_seen, evaluating, run
 from dyc.dynamic_model import iter_dynamic
-from dyc.layers import KernelAttention
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,6 @@ class AttentionStatistics:
     kernels: tuple[float, ...]
 
 
-@torch.no_grad()
 def attention_statistics(model: nn.Module, x: Tensor) -> dict[str, AttentionStatistics]:
     """Measure the attention of every dynamic layer on a batch, in evaluation mode.
 
@@ -40,32 +39,12 @@ def attention_statistics(model: nn.Module, x: Tensor) -> dict[str, AttentionStat
     """
     found: dict[str, AttentionStatistics] = {}
 
-    def record(name: str):
-        def hook(_: nn.Module, inputs: tuple, weights: Tensor | KernelAttention | None = None) -> None:
-            weights = inputs[1] if weights is None else weights  # without a branch they come with the features
-            kernels = weights.kernels if isinstance(weights, KernelAttention) else weights
-            found[name] = _statistics(kernels.float())
+    def record(name: str, weights: Tensor) -> None:
+        found[name] = _statistics(weights.float())
 
-        return hook
-
-    hooks = [
-        layer.register_forward_pre_hook(record(name))
-        if layer.attention is None
-        else layer.attention.register_forward_hook(record(name))
-        for name, layer in iter_dynamic(model)
-    ]
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        if hooks:
-            dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), x.dtype)
-            x = x.to(dtype) if x.is_floating_point() else x
-            model.forward(x)  # not model(x): a compiled call would not see the hooks
-    finally:
-        for module, training in modes.items():
-            module.training = training
-        for hook in hooks:
-            hook.remove()
+    if next(iter_dynamic(model), None) is not None:
+        with evaluating(model), attention_seen(model, record):
+            run(model, x)
     return found
 
 

@@ -1,0 +1,157 @@
+"""Responses of single kernels and of their mixture to images with growing noise (DyNet's motivation).
+
+DyNet (Zhang et al., https://arxiv.org/abs/2004.10694) shows this in its appendix A.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+
+import torch
+from matplotlib.figure import Figure
+
+from dyc.analysis.noise import AVERAGE, MIXED, OUTPUT, Response, noise_responses, white_noise
+from dyc.dynamic_model import iter_dynamic
+from experiments.analyze.job import Job
+from experiments.analyze.output import COLUMN, headline
+from experiments.analyze.parser import add_networks
+from experiments.drawing import COLOURS, GREY, tidy
+from lightning_modules.cli.arguments import positive
+from lightning_modules.cli.tables import Table
+from ops import ArgumentError
+
+DYNAMIC = True
+SIGMAS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
+ASSUMED = (
+    "Appendix A of DyNet was not at hand. Assumed: white Gaussian noise is added to the prepared image, in standard "
+    "deviations of its pixels; the network before the layer stays as it is; the fixed kernels of the layer's bank, "
+    "each with all the weight, stand for static kernels; and a response is compared with that of the same kernel to "
+    "the clean image by Pearson's correlation, of each channel over images and pixels, averaged over the channels."
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.description = f"{parser.description} {ASSUMED}"
+    add_networks(parser, images=100, most=2)
+    group = parser.add_argument_group("what is looked at (a second network, such as the static twin, adds a line)")
+    hide = argparse.SUPPRESS
+    group.add_argument("--layer", metavar="NAME", default=hide, help="a layer (default: the first dynamic one)")
+    group.add_argument(
+        "--channel", type=int, metavar="N", default=hide, help="channel of the maps (default: the largest)"
+    )
+    group.add_argument(
+        "--sigmas", nargs="+", type=positive, metavar="S", default=hide,
+        help=f"amounts of noise (default: {' '.join(f'{each:g}' for each in SIGMAS[1:])})",
+    )  # fmt: skip
+
+
+def run(job: Job) -> None:
+    """Compute, draw and write."""
+    networks = job.networks(dynamic=False)
+    first = networks[0]
+    if not first.dynamic:
+        job.refuse_static(first)
+    layer = getattr(job.options, "layer", None) or next(iter_dynamic(first.module))[0]
+    sigmas = (0.0, *sorted(getattr(job.options, "sigmas", SIGMAS[1:])))
+    found: dict[str, list[Response]] = {}
+    for network in networks:
+        x = torch.cat([x for x, _ in network.images])
+        whole = network is not first
+        responses = noise_responses(network.module, layer, x, sigmas, job.options.seed, whole)
+        for each in responses:
+            name = network.label if whole or each.kernel == OUTPUT else each.kernel
+            found.setdefault(name, []).append(each)
+    if MIXED not in found:
+        raise ArgumentError("--layer", repr(layer), f"a dynamic layer of {first.label}")
+    channel = getattr(job.options, "channel", None)
+    maps = found[MIXED][0].maps
+    if channel is None:
+        channel = int(maps.flatten(1).std(1).argmax())
+    elif not 0 <= channel < len(maps):
+        raise ArgumentError("--channel", channel, f"a number from 0 to {len(maps) - 1}, the channels of {layer}")
+    rows = [
+        {"network": first.label if name in (MIXED, AVERAGE) or name.startswith("kernel ") else name, "layer": layer,
+         "kernel": each.kernel, "sigma": each.sigma, "correlation_with_clean": each.correlation,
+         "images": first.images.count}
+        for name, responses in found.items()
+        for each in responses
+    ]  # fmt: skip
+    job.output.table("noise", rows)
+    maps_of = {name: each for name, each in found.items() if name in (MIXED, AVERAGE) or name.startswith("kernel ")}
+    job.output.table("maps", _map_rows(maps_of, channel))
+    job.output.picture("noise", draw(found, layer, first.label, first.images.count))
+    x = torch.cat([x for x, _ in first.images])
+    noise = white_noise(x, job.options.seed)
+    shown = [first.images.shown((x + sigma * noise)[:1])[0] for sigma in sigmas]
+    job.output.picture("maps", draw_maps(maps_of, channel, layer, first.label, shown))
+    table = Table(["kernel", *(f"noise {sigma:g}" for sigma in sigmas)], 1)
+    for name, responses in found.items():
+        table.rows.append([name, *(f"{each.correlation:.3f}" for each in responses)])
+    print(f"{first.label}, {layer}: correlation of the responses with those to clean images\n\n{table}\n\n{ASSUMED}")
+
+
+def _map_rows(found: Mapping[str, Sequence[Response]], channel: int) -> list[dict[str, object]]:
+    return [
+        {"kernel": name, "sigma": each.sigma, "channel": channel, "row": row, "column": column, "response": value}
+        for name, responses in found.items()
+        for each in responses
+        for row, line in enumerate(each.maps[channel].tolist())
+        for column, value in enumerate(line)
+    ]
+
+
+def draw(found: Mapping[str, Sequence[Response]], layer: str, label: str, images: int) -> Figure:
+    """Draw the correlations with the clean response against the noise."""
+    figure = Figure(figsize=(COLUMN, 2.6), layout="constrained")
+    axes = figure.subplots()
+    for name, responses in found.items():
+        look = {"color": GREY, "lw": 0.8, "marker": ".", "ms": 3, "alpha": 0.7}
+        if name in (MIXED, AVERAGE):
+            look = {"color": COLOURS[name != MIXED], "marker": "o" if name == MIXED else "s", "ms": 3.5}
+        elif not name.startswith("kernel "):
+            look = {"color": COLOURS[2], "marker": "^", "ms": 3.5, "ls": "--"}
+        text = "one kernel of the bank" if name == "kernel 1" else f"_{name}" if name.startswith("kernel ") else name
+        axes.plot([each.sigma for each in responses], [each.correlation for each in responses], label=text, **look)
+    axes.set_xlabel("noise, standard deviations of the image's pixels")
+    axes.set_ylabel("correlation with the response\nto the clean image")
+    axes.legend()
+    tidy(axes)
+    axes.tick_params(labelsize=6.5)
+    middle = min(found[MIXED], key=lambda each: abs(each.sigma - 0.5))
+    at = [each.sigma for each in found[MIXED]].index(middle.sigma)
+    single = [responses[at].correlation for name, responses in found.items() if name.startswith("kernel ")]
+    headline(
+        figure,
+        f"{label}, {layer}, noise of {middle.sigma:g}: correlation {middle.correlation:.3f} of the mixture with its "
+        f"clean response, {min(single):.3f} to {max(single):.3f} of single kernels ({images:,} images)",
+    )
+    return figure
+
+
+def draw_maps(
+    found: Mapping[str, Sequence[Response]], channel: int, layer: str, label: str, pictures: Sequence[torch.Tensor]
+) -> Figure:
+    """Draw the response maps of one image: a row for each kernel, a column for each amount of noise."""
+    columns = len(pictures)
+    side = (COLUMN - 0.75) / columns
+    figure = Figure(figsize=(COLUMN, 0.5 + (side + 0.04) * (len(found) + 1)), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
+    panels = figure.subplots(len(found) + 1, columns, squeeze=False)
+    for axes, picture, response in zip(panels[0], pictures, next(iter(found.values()))):
+        axes.imshow(picture.numpy(), interpolation="nearest")
+        axes.set_title(f"noise {response.sigma:g}", fontsize=6, loc="center", pad=2)
+    for line, (name, responses) in zip(panels[1:], found.items()):
+        limit = max(each.maps[channel].abs().max().item() for each in responses[:1]) or 1.0
+        for axes, each in zip(line, responses):
+            axes.imshow(each.maps[channel].cpu().numpy(), cmap="PuOr", vmin=-limit, vmax=limit, interpolation="nearest")
+        line[0].set_ylabel(name.replace(" for the image", "").replace(" kernel", "\nkernel"), fontsize=6)
+    panels[0][0].set_ylabel("image", fontsize=6)
+    for axes in panels.flat:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_linewidth(0.3)
+    headline(
+        figure,
+        f"{label}, {layer}, channel {channel}: responses to growing noise; colours of a row by its clean response",
+    )
+    return figure

@@ -1,0 +1,174 @@
+"""Attention by layer and class: entropy, variation, heat maps, and the images that use a kernel most."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dyc.analysis.attention_usage import LayerUsage, attention_usage
+from experiments.analyze.job import Job
+from experiments.analyze.output import COLUMN, headline
+from experiments.analyze.parser import add_networks
+from experiments.drawing import COLOURS, GREY, tidy
+from lightning_modules.cli.arguments import whole
+from lightning_modules.cli.tables import Table
+from ops import unknown_name
+
+DYNAMIC = True
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    add_networks(parser, images=2000, most=1)
+    group = parser.add_argument_group("what is drawn")
+    hide = argparse.SUPPRESS
+    group.add_argument(
+        "--layer", metavar="NAME", default=hide, help="layer of the heat map and the images (default: the most varied)"
+    )
+    group.add_argument(
+        "--classes", type=whole, default=24, metavar="N", help="classes of the heat map, the most unusual (default: 24)"
+    )
+    group.add_argument("--each", type=whole, default=8, metavar="N", help="images for each kernel (default: 8)")
+
+
+def run(job: Job) -> None:
+    """Compute, draw and write."""
+    (network,) = job.networks()
+    images, names = network.images, network.images.class_names
+    with job.progress(images.batches) as progress:
+        batches = ((progress.at(network.label), batch)[1] for batch in images)
+        found = attention_usage(network.module, batches, len(names), job.options.each)
+    layer = getattr(job.options, "layer", None) or max(found, key=lambda name: found[name].variation)
+    if layer not in found:
+        raise unknown_name("--layer", layer, found)
+    pictures, labels = images.pick(found[layer].top.flatten().tolist())
+    job.output.table("layers", _layer_rows(found))
+    job.output.table("classes", _class_rows(found, names))
+    job.output.table("images", _image_rows(found, images))
+    job.output.picture("layers", draw_layers(found, network.label, images.count))
+    job.output.picture("classes", draw_classes(found[layer], layer, names, job.options.classes, network.label))
+    shown = [names[label] for label in labels]
+    job.output.picture("images", draw_images(found[layer], layer, images.shown(pictures), shown, network.label))
+    table = Table(["layer", "entropy", "variation", "explained by class", "mean weight of each kernel"], 1)
+    for name, each in found.items():
+        weights = " ".join(f"{weight:.3f}" for weight in each.kernels.tolist())
+        table.rows.append([name, f"{each.entropy:.4f}", f"{each.variation:.4f}", f"{each.class_share:.1%}", weights])
+    print(f"{network.label}: {images.count:,} images\n\n{table}\n\nheat map and images: {layer}")
+
+
+def _layer_rows(found: Mapping[str, LayerUsage]) -> list[dict[str, object]]:
+    most = max(len(each.kernels) for each in found.values())
+    rows = []
+    for name, each in found.items():
+        weights = [*each.kernels.tolist(), *[""] * (most - len(each.kernels))]
+        row = {"layer": name, "entropy": each.entropy, "variation": each.variation, "class_share": each.class_share}
+        rows.append({**row, **{f"kernel_{k}": weight for k, weight in enumerate(weights, 1)}})
+    return rows
+
+
+def _class_rows(found: Mapping[str, LayerUsage], names: Sequence[str]) -> list[dict[str, object]]:
+    return [
+        {"layer": layer, "class": name, "kernel": k, "mean_weight": weight}
+        for layer, each in found.items()
+        for name, weights in zip(names, each.classes.tolist())
+        for k, weight in enumerate(weights, 1)
+        if weight == weight  # a class without images has none
+    ]
+
+
+def _image_rows(found: Mapping[str, LayerUsage], images) -> list[dict[str, object]]:
+    names = images.names
+    return [
+        {"layer": layer, "kernel": k, "rank": rank, "image": names[number], "weight": weight}
+        for layer, each in found.items()
+        for k, (numbers, weights) in enumerate(zip(each.top.tolist(), each.top_weights.tolist()), 1)
+        for rank, (number, weight) in enumerate(zip(numbers, weights), 1)
+    ]
+
+
+def draw_layers(found: Mapping[str, LayerUsage], label: str, images: int) -> Figure:
+    """Draw entropy, variation and share of the class of every layer, side by side."""
+    figure = Figure(figsize=(COLUMN, 0.9 + 0.16 * len(found)), layout="constrained")
+    panels = figure.subplots(1, 3, sharey=True)
+    mean = sum(each.entropy for each in found.values()) / len(found)
+    share = sum(each.class_share for each in found.values()) / len(found)
+    headline(
+        figure,
+        f"{label}: mean entropy {mean:.3f} (1 is uniform); the class explains {share:.0%} of what varies "
+        f"over {images:,} images",
+    )
+    values = {
+        "entropy,\nshare of log K": [each.entropy for each in found.values()],
+        "variation\nof a weight": [each.variation for each in found.values()],
+        "explained\nby class": [each.class_share for each in found.values()],
+    }
+    for axes, (title, numbers), colour in zip(panels, values.items(), COLOURS):
+        rows = range(len(numbers))
+        axes.hlines(rows, 0, numbers, color=colour, lw=0.8)
+        axes.plot(numbers, rows, "o", color=colour, ms=3)
+        axes.set_xlabel(title)
+        axes.set_xlim(0, max(*numbers, 1e-3) * 1.15 if "variation" in title else 1.05)
+        tidy(axes)
+        axes.tick_params(labelsize=6)
+    panels[0].set_yticks(range(len(found)), found)
+    panels[0].set_ylim(len(found) - 0.5, -0.5)
+    return figure
+
+
+def draw_classes(each: LayerUsage, layer: str, names: Sequence[str], count: int, label: str) -> Figure:
+    """Draw the mean weights of kernels by class, as their difference from those of all images."""
+    there = (~each.classes.isnan().any(1)).nonzero().flatten()
+    difference = each.classes[there] - each.kernels
+    order = difference.abs().amax(1).argsort(descending=True)[:count]
+    # The classes of one kernel stand together.
+    order = order[
+        torch.argsort(difference[order].argmax(1) * 10 - difference[order].amax(1) / 10 / _largest(difference))
+    ]
+    table, rows = difference[order], [names[there[i]] for i in order]
+    figure = Figure(figsize=(COLUMN, 0.95 + 0.115 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    limit = _largest(difference)
+    shown = axes.imshow(table.numpy(), aspect="auto", cmap="PuOr", vmin=-limit, vmax=limit)
+    axes.set_xticks(range(table.shape[1]), [f"{k}\n({w:.3f})" for k, w in enumerate(each.kernels.tolist(), 1)])
+    axes.set_yticks(range(len(rows)), rows, fontsize=6)
+    axes.set_xlabel("kernel (its mean weight over all images)")
+    bar = figure.colorbar(shown, label="mean weight of the class minus that of all images")
+    bar.outline.set_linewidth(0.4)
+    which = f"the {len(rows)} most unusual of {len(there)} classes" if len(rows) < len(there) else "all classes"
+    headline(figure, f"{label}, {layer}: classes change a kernel's weight by up to {limit:.3f}; {which}")
+    return figure
+
+
+def _largest(difference: Tensor) -> float:
+    return max(difference.abs().max().item(), 1e-6)
+
+
+def draw_images(each: LayerUsage, layer: str, pictures: Tensor, classes: Sequence[str], label: str) -> Figure:
+    """Draw the images that give each kernel most weight, a row for each kernel.
+
+    Args:
+        each: The attention of the layer.
+        layer: Its name.
+        pictures: The images, ``(K * n, H, W, 3)``, row by row.
+        classes: Names of their classes.
+        label: The network's label.
+    """
+    kernels, count = each.top.shape
+    figure = Figure(figsize=(COLUMN, 0.35 + (COLUMN - 0.45) / count * 1.32 * kernels), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
+    panels = figure.subplots(kernels, count, squeeze=False)
+    for place, axes in enumerate(panels.flat):
+        k, rank = divmod(place, count)
+        axes.imshow(pictures[place].numpy(), interpolation="nearest")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+        name = classes[place]
+        axes.set_title(f"{name[:9]}…" if len(name) > 10 else name, fontsize=4.5, pad=1.5, loc="center", color=GREY)
+        axes.set_xlabel(f"{each.top_weights[k, rank]:.3f}", fontsize=4.5, labelpad=1)
+        if rank == 0:
+            axes.set_ylabel(f"kernel {k + 1}", fontsize=6)
+    headline(figure, f"{label}, {layer}: the images that give each kernel most weight (below each)")
+    return figure

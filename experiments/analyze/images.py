@@ -1,0 +1,115 @@
+"""The images that an analysis shows to a network: some of the test split, spread over it, in an order that is drawn."""
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset, Subset
+
+from lightning_modules.cli.option_errors import OneLineParser
+from lightning_modules.cli.trained_settings import take_data_settings
+from lightning_modules.data import ImageData
+from lightning_modules.data.image_tensors import ImageTensors
+from lightning_modules.data.splits import item_names
+
+
+class Images:
+    """Labelled images in batches.
+
+    Args:
+        data: The data, set up for tests.
+        count: Number of images, or all there are if these are fewer; of shards, the first.
+        seed: Seed of their order.
+        device: Where batches are put.
+    """
+
+    def __init__(self, data: ImageData, count: int, seed: int = 0, device: str = "cpu"):
+        self.data, self.device = data, device
+        split = data.splits.test
+        self.count = count
+        if not isinstance(split, IterableDataset):
+            self.count = min(count, len(split))
+            chosen = spread(len(split), self.count, seed)
+            picked = split.subset(chosen) if isinstance(split, ImageTensors) else Subset(split, chosen.tolist())
+            data.splits.test = picked
+
+    @property
+    def batches(self) -> int:
+        """Number of batches."""
+        return -(-self.count // self.data.eval_batch_size)
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes, or their numbers."""
+        return list(self.data.class_names or map(str, range(self.data.num_classes)))
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images ``(B, C, H, W)``, prepared for the network, and labels ``(B,)``."""
+        left = self.count
+        for batch in self.data.test_dataloader():
+            x, labels = self.data.on_after_batch_transfer(tuple(batch), 0)
+            x, labels = x[:left], labels[:left]
+            left -= len(x)
+            yield x.to(self.device, memory_format=torch.channels_last), labels.to(self.device)
+            if left <= 0:
+                return
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Paths of the images where there are files, or else their numbers in the order in which they are served."""
+        split = self.data.splits.test
+        return list(map(str, range(self.count))) if isinstance(split, IterableDataset) else item_names(split)
+
+    def pick(self, numbers: Sequence[int]) -> tuple[Tensor, list[int]]:
+        """Return some images, ``(N, C, H, W)``, and their labels, by their numbers in the order of serving."""
+        wanted, found, first = set(numbers), {}, 0
+        for x, labels in self:
+            for number in wanted & set(range(first, first + len(x))):
+                found[number] = x[number - first].cpu(), int(labels[number - first])
+            first += len(x)
+        return torch.stack([found[number][0] for number in numbers]), [found[number][1] for number in numbers]
+
+    def shown(self, x: Tensor) -> Tensor:
+        """Return prepared images ``(B, C, H, W)`` as they look, ``(B, H, W, 3)`` between 0 and 1."""
+        mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (self.data.mean, self.data.std))
+        return (x.cpu() * std + mean).clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
+
+
+def spread(length: int, count: int, seed: int) -> Tensor:
+    """Return ``count`` numbers below ``length``, evenly spread, as sets are often sorted by class, in a drawn order."""
+    numbers = (torch.arange(count) * length) // count
+    return numbers[torch.randperm(count, generator=torch.Generator().manual_seed(seed))]
+
+
+def open_images(
+    options: argparse.Namespace,
+    data_options: Sequence[str],
+    checkpoint: Mapping[str, Any] | None,
+    opened: dict[str, Images],
+) -> Images:
+    """Return the images of the options, and where these say nothing, of the checkpoint.
+
+    Args:
+        options: ``images``, ``seed`` and ``device``.
+        data_options: ``--data...`` with their values.
+        checkpoint: The network's checkpoint, if it has one.
+        opened: What was opened by its settings; taken from there, and added to: images take long to decode.
+
+    Raises:
+        ArgumentError: An option is wrong, or the data cannot be read.
+    """
+    parser = OneLineParser(prog="dyc analyze", allow_abbrev=False)
+    parser.add_class_arguments(ImageData, "data")
+    settings = parser.parse_args(list(data_options)).data
+    given = parser.parse_args(list(data_options), defaults=False).get("data")
+    if checkpoint is not None:
+        take_data_settings(settings, given, checkpoint)
+    key = repr((settings.as_dict(), options.images, options.seed, options.device))
+    if key not in opened:
+        data = ImageData(**settings.as_dict())
+        data.prepare_data()
+        data.setup("test")
+        opened[key] = Images(data, options.images, options.seed, options.device)
+    return opened[key]
