@@ -5,6 +5,7 @@ import signal
 
 import pytest
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data._utils import signal_handling
 
 from lightning_modules.ended_worker import ended_worker, is_ended_worker
 
@@ -23,6 +24,16 @@ class Ends(Dataset):
         self.end()
 
 
+@pytest.fixture
+def signals_heard(monkeypatch):
+    """Let PyTorch hear how processes end, also where another library has taken its place since it began to listen."""
+    before = signal.getsignal(signal.SIGCHLD)
+    monkeypatch.setattr(signal_handling, "_SIGCHLD_handler_set", False)
+    yield
+    signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
+
+
+@pytest.mark.usefixtures("signals_heard")
 @pytest.mark.parametrize(
     ("end", "said"),
     [
