@@ -25,7 +25,7 @@ def rgb(mode):
 BAD_MASKS = {
     "beyond_the_classes": (
         lambda p: Image.fromarray(column(7)).save(p),
-        "with the value 7 in 12 pixels",
+        "with the value 7 (12 of 192 pixels)",
         "0 to 2 for 3",
     ),
     "beyond_8_bits": (lambda p: Image.fromarray(column(300, np.uint16)).save(p), "the value 300", "255 for void"),
@@ -115,7 +115,7 @@ def test_16_bit_images_are_read_as_elsewhere(masks_folder, segmentation_data):
 def test_how_many_more(masks_folder, segmentation_data, raises):
     for i in range(3):
         Image.fromarray(column(7)).save(masks_folder / f"train/masks/{i}.png")
-    with raises("data.root", "in 12 pixels (and 2 more such masks)", "0 to 2 for 3 classes, or 255 for void"):
+    with raises("data.root", "(12 of 192 pixels) (and 2 more such masks)", "0 to 2 for 3 classes, or 255 for void"):
         setup(segmentation_data, masks_folder, num_classes=3)
     for i in range(3):
         Image.new("RGB", (16, 12)).save(masks_folder / f"train/masks/{i}.png")
