@@ -1,5 +1,7 @@
 """Nothing is trained on wrong labels: what is wrong with a mask or an image is found before, and names the file."""
 
+import errno
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -223,3 +225,17 @@ def test_a_mask_that_changes_during_the_training(masks_folder, write_pair, segme
         write_pair(masks_folder / "a.png", masks_folder / "val/masks/1.png", values, size=size)
         with raises("data.root", "val/masks/1.png', which has changed", "as they were checked"):
             list(data.val_dataloader())
+
+
+@pytest.mark.parametrize("folder", ["images", "masks"])
+def test_a_file_that_may_not_be_read(masks_folder, segmentation_data, raises, monkeypatch, folder):
+    path, original = str(masks_folder / f"train/{folder}/1.png"), Image.open
+
+    def refuse(file, *rest):
+        if file == path:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return original(file, *rest)
+
+    monkeypatch.setattr(Image, "open", refuse)  # the owner of this process may read everything
+    with raises("data.root", f"{path!r}, which cannot be read (Permission denied)", "files that you may read"):
+        setup(segmentation_data, masks_folder)
