@@ -1,5 +1,7 @@
 """Nothing is trained on wrong labels: what is wrong with a mask or an image is found before, and names the file."""
 
+import errno
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -25,7 +27,7 @@ def rgb(mode):
 BAD_MASKS = {
     "beyond_the_classes": (
         lambda p: Image.fromarray(column(7)).save(p),
-        "with the value 7 in 12 pixels",
+        "with the value 7 (12 of 192 pixels)",
         "0 to 2 for 3",
     ),
     "beyond_8_bits": (lambda p: Image.fromarray(column(300, np.uint16)).save(p), "the value 300", "255 for void"),
@@ -115,7 +117,7 @@ def test_16_bit_images_are_read_as_elsewhere(masks_folder, segmentation_data):
 def test_how_many_more(masks_folder, segmentation_data, raises):
     for i in range(3):
         Image.fromarray(column(7)).save(masks_folder / f"train/masks/{i}.png")
-    with raises("data.root", "in 12 pixels (and 2 more such masks)", "0 to 2 for 3 classes, or 255 for void"):
+    with raises("data.root", "(12 of 192 pixels) (and 2 more such masks)", "0 to 2 for 3 classes, or 255 for void"):
         setup(segmentation_data, masks_folder, num_classes=3)
     for i in range(3):
         Image.new("RGB", (16, 12)).save(masks_folder / f"train/masks/{i}.png")
@@ -223,3 +225,17 @@ def test_a_mask_that_changes_during_the_training(masks_folder, write_pair, segme
         write_pair(masks_folder / "a.png", masks_folder / "val/masks/1.png", values, size=size)
         with raises("data.root", "val/masks/1.png', which has changed", "as they were checked"):
             list(data.val_dataloader())
+
+
+@pytest.mark.parametrize("folder", ["images", "masks"])
+def test_a_file_that_may_not_be_read(masks_folder, segmentation_data, raises, monkeypatch, folder):
+    path, original = str(masks_folder / f"train/{folder}/1.png"), Image.open
+
+    def refuse(file, *rest):
+        if file == path:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return original(file, *rest)
+
+    monkeypatch.setattr(Image, "open", refuse)  # the owner of this process may read everything
+    with raises("data.root", f"{path!r}, which cannot be read (Permission denied)", "files that you may read"):
+        setup(segmentation_data, masks_folder)

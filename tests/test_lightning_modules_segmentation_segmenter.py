@@ -135,8 +135,15 @@ def test_one_command_line_for_both_tasks(folder, tmp_path, monkeypatch, capsys):
     assert [path.name for path in masks] == [f"{n}.png" for n in range(4)]
     assert np.asarray(Image.open(masks[0])).shape == (48, 64)
     assert main(["compare", "seg", "--metric=test/miou"]) == 0
-    assert main(["test", "--name=seg", "--ckpt_path=last", "--task=classification", *FAST]) == 2
-    assert "got a checkpoint of segmentation; need one of classification" in capsys.readouterr().err
+    checkpoint = str(run / "checkpoints/last.ckpt")
+    for other in (
+        ["test", "--ckpt_path", checkpoint, "--task=classification"],
+        ["export", checkpoint, "--output=net.onnx"],
+        ["compact", "--ckpt_path", checkpoint],
+        ["predict", checkpoint, str(folder / "test/images")],
+    ):
+        assert main(other) == 2
+        assert "got a checkpoint of segmentation; need one of classification" in capsys.readouterr().err
 
 
 @pytest.mark.exhaustive  # what resumes is the same for both tasks

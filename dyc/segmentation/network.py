@@ -81,8 +81,8 @@ def create_segmentation(
 
     Example:
         >>> import dyc
-        >>> static = create_segmentation("resnet50", 19)
-        >>> f"{dyc.profile(static, (3, 512, 1024)).macs:,}"
-        ''
+        >>> static, dynamic = (create_segmentation(name, 19) for name in ("resnet18", "dynet_resnet18"))
+        >>> [round(dyc.profile(net, (3, 512, 1024)).macs / 1e9, 1) for net in (static, dynamic)]
+        [101.1, 26.6]
     """
     return SegmentationNetwork(create_backbone(name, output_stride, **kwargs), num_classes, head, auxiliary)

@@ -70,8 +70,9 @@ def _handles(groups: Sequence[Group]) -> list[Line2D]:
 
 def curve_metric(groups: Sequence[Group], metric: str) -> str:
     """Return the metric of the learning curves: the compared one if it has a curve, or what validation calls it."""
-    known = {name for group in groups for run in group.runs for name in run.curves}
-    return next((name for name in (metric, f"val/{metric.rpartition('/')[2]}") if name in known), "val/top1")
+    runs = [run for group in groups for run in group.runs]
+    known, usual = {name for run in runs for name in run.curves}, runs[0].watched
+    return next((name for name in (metric, f"val/{metric.rpartition('/')[2]}") if name in known), usual)
 
 
 def draw_curves(figure: FigureBase, groups: Sequence[Group], metric: str) -> None:

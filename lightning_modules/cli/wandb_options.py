@@ -68,7 +68,6 @@ def wandb_callbacks(options: Any) -> list[Callback]:
     """Return the callbacks of a run that has loggers; without one of W&B's they do nothing."""
     if options["wandb"] == "disabled":
         return []
-    predictions = (
-        [WandbPredictions()] if options.get("task", USUAL) == USUAL else []
-    )  # others have pictures of their own
+    # Other tasks have pictures of their own.
+    predictions = [WandbPredictions()] if options.get("task", USUAL) == USUAL else []
     return [WandbSummary(), *([WandbAttention(), *predictions] if options["wandb_media"] else [])]

@@ -36,7 +36,8 @@ def to_classes(picture: Image.Image, colours: Sequence[Colour], void: Sequence[C
     there, place, counts = np.unique(pixels, return_inverse=True, return_counts=True)
     for code, count in zip(there.tolist(), counts):
         if code not in numbers:
-            got = f"{count:,} pixels of the colour {(code >> 16, code >> 8 & 255, code & 255)}"
+            colour = code >> 16, code >> 8 & 255, code & 255
+            got = f"the colour {colour} ({count:,} of {pixels.size:,} pixels)"
             raise ArgumentError("picture", got, "only the colours of classes and of void")
     values = np.array([numbers[code] for code in there.tolist()], np.uint8)[place].reshape(pixels.shape)
     mask = Image.fromarray(values)

@@ -22,9 +22,10 @@ def check_masks(facts: Mapping[str, Facts], classes: Classes) -> None:
     wrong = {path: values for path, values in wrong.items() if values}
     if wrong:
         path, values = next(iter(wrong.items()))
-        pixels = sum(facts[path].counts[value] for value in values)
+        counts = facts[path].counts
+        pixels = f"{sum(counts[value] for value in values):,} of {sum(counts.values()):,} pixels"
         more = f" (and {len(wrong) - 1:,} more such masks)" if len(wrong) > 1 else ""
-        got = f"the mask {path!r} with the value {', '.join(map(str, values[:5]))} in {pixels:,} pixels{more}"
+        got = f"the mask {path!r} with the value {', '.join(map(str, values[:5]))} ({pixels}){more}"
         need = f"{_ranges(classes.values)} for {len(classes.values)} classes"
         need += f", or {_ranges(classes.void)} for void" if classes.void else ""
         raise ArgumentError("data.root", got, f"{need}; data.void names the values of pixels without a class")

@@ -1,14 +1,14 @@
 """Images of files, each with the mask of another file, whose values become the numbers of classes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image
 
-from lightning_modules.data.decode import UnusableImage
+from lightning_modules.data.decode import Read, UnusableImage, read_with, to_8_bits
 from lightning_modules.data.image_files import Decoded, FileReader, Transformed
 from lightning_modules.data.segmentation.joint_transform import as_tensors
-from lightning_modules.data.segmentation.mask_file import LARGEST, read_mask
+from lightning_modules.data.segmentation.mask_file import LARGEST, orientation, read_mask
 from ops import ArgumentError
 
 UNKNOWN = -1
@@ -67,12 +67,28 @@ class MaskedImages(Decoded):
         Raises:
             UnusableImage: The file cannot be opened or read, is damaged, or holds no numbers of classes.
         """
-        try:
-            return read_mask(self.mask_name(index))
-        except OSError as error:
-            raise UnusableImage(
-                f"which cannot be read ({error.strerror or error})", "files that you may read"
-            ) from error
+        return _readable(read_mask, self.mask_name(index))
+
+    def look_at_image(self, index: int) -> tuple[tuple[int, int], int]:
+        """Decode an image; return its width and height as it is shown, and the orientation that its EXIF gives.
+
+        Raises:
+            UnusableImage: The file cannot be opened or read, is damaged, or of a kind that is not read.
+        """
+
+        def look(image: Image.Image) -> tuple[tuple[int, int], int]:
+            image.load()
+            turned = orientation(image)
+            return to_8_bits(image, self.mode).size, turned
+
+        return _readable(lambda path: read_with(path, look), self.name(index))
+
+
+def _readable(read: Callable[[str], Read], path: str) -> Read:
+    try:
+        return read(path)
+    except OSError as error:
+        raise UnusableImage(f"which cannot be read ({error.strerror or error})", "files that you may read") from error
 
 
 class TransformedPairs(Transformed):

@@ -20,7 +20,6 @@ from dyc.whole_files import written_whole
 from lightning_modules.alone import load_alone
 from lightning_modules.data.decode import UnusableImage
 from lightning_modules.data.parallel import for_each
-from lightning_modules.data.segmentation.mask_file import orientation
 from lightning_modules.data.segmentation.masked_images import MaskedImages
 from ops import ArgumentError
 
@@ -90,14 +89,12 @@ class _Fault(Exception):
 
 def _facts(data: MaskedImages, index: int) -> Facts:
     path, mask_path = data.name(index), data.mask_name(index)
-    image = _usable(path, lambda: data.decode(index)[0])
+    (wide, high), turned = _usable(path, lambda: data.look_at_image(index))
     values, palette = _usable(mask_path, lambda: data.read_mask(index))
     height, width = values.shape
-    if image.size != (width, height):
+    if (wide, high) != (width, height):
         got = f"the mask {mask_path!r} of {width} x {height} pixels"
-        raise _Fault(got, f"{image.width} x {image.height}, the size of its image {path!r}")
-    with Image.open(path) as opened:
-        turned = orientation(opened)
+        raise _Fault(got, f"{wide} x {high}, the size of its image {path!r}")
     if turned in MIRRORED_OR_TURNED_ROUND or (turned != 1 and width == height):
         need = "an image that is saved upright: its mask does not tell whether it was drawn before or after that"
         raise _Fault(f"{path!r}, which its EXIF turns or mirrors", need)
