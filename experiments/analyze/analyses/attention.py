@@ -130,7 +130,8 @@ def draw(found: Mapping[str, Accuracy], label: str) -> Figure:
     whole, low = found[INTACT], found[OFF]
     headline(
         figure,
-        f"{label}: {100 * whole.top1:.1f} % of images right as trained, {100 * low.top1:.1f} % with the average kernel",
+        f"{label}: {100 * whole.top1:.1f} % of {whole.images:,} images right as trained, {100 * low.top1:.1f} % with "
+        "the average kernel",
     )
     values = [100 * each.top1 for each in found.values()]
     errors = [100 * each.error for each in found.values()]
@@ -139,12 +140,13 @@ def draw(found: Mapping[str, Accuracy], label: str) -> Figure:
     axes.errorbar(values, range(len(found)), xerr=errors, fmt="none", ecolor="black", elinewidth=0.7, capsize=1.5)
     edge = max(value + error for value, error in zip(values, errors))
     for row, (value, error) in enumerate(zip(values, errors)):
-        axes.text(value + error + 0.015 * edge, row, f"{value:.1f}", va="center", fontsize=6)
+        behind = {"fc": "white", "ec": "none", "pad": 0.6}
+        axes.text(value + error + 0.02 * edge, row, f"{value:.1f}", va="center", fontsize=6, bbox=behind)
     axes.axvline(values[0], color=GREY, lw=0.7, ls="--")
     axes.set_xlim(0, edge * 1.14)
     axes.set_yticks(range(len(found)), found)
     axes.set_ylim(len(found) - 0.5, -0.5)
-    axes.set_xlabel(f"top-1 accuracy, %, ± standard error; {whole.images:,} images")
+    axes.set_xlabel("top-1 accuracy, %, ± standard error")
     tidy(axes)
     axes.tick_params(labelsize=6.5)
     axes.grid(axis="y", visible=False)
