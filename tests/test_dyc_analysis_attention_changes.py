@@ -58,7 +58,10 @@ def test_accuracy_falls_to_what_is_left():
 
 
 def test_agreement_is_with_the_reference():
-    assert accuracy(Classifier(), batches(), torch.tensor([0, 1, 2, 1, 2, 0]))[0].agreement == 0.5
+    found = accuracy(Classifier(), batches(), torch.tensor([0, 1, 2, 1, 2, 0]))[0]
+    assert found.agreement == found.change == 0.5  # three of six were right, now all are
+    assert found.change_error == pytest.approx(0.5 / 6**0.5)
+    assert found.error == 0
 
 
 @pytest.mark.parametrize("shape", [(5, 4), (5, 4, 3)], ids=["per_kernel", "per_channel"])

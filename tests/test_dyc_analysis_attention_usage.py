@@ -32,6 +32,7 @@ def test_one_kernel_for_each_class(channels):
     labels = torch.tensor([0, 1, 0, 1, 1, 0, 0])
     found = usage(torch.eye(2)[labels], labels, channels=channels)
     assert found.entropy == pytest.approx(0)
+    assert found.channels == (channels or 1)
     assert found.class_share == pytest.approx(1)
     assert found.classes.tolist() == [[1, 0], [0, 1]]
     assert found.kernels.tolist() == pytest.approx([4 / 7, 3 / 7])

@@ -100,6 +100,8 @@ class Accuracy:
         top5: Share whose class is among the five most probable.
         loss: Mean cross-entropy.
         agreement: Share with the same most probable class as the reference.
+        change: ``top1`` minus that of the reference.
+        change_error: Standard error of the change, of the same images: smaller than those of the two accuracies.
     """
 
     images: int
@@ -107,6 +109,8 @@ class Accuracy:
     top5: float
     loss: float
     agreement: float = 1.0
+    change: float = 0.0
+    change_error: float = 0.0
 
     @property
     def error(self) -> float:
@@ -127,7 +131,7 @@ def accuracy(
     Raises:
         ArgumentError: There are no images, or the outputs are no logits of the labels' classes.
     """
-    classes, right, right5, loss = [], 0, 0, 0.0
+    classes, truths, right5, loss = [], [], 0, 0.0
     with evaluating(model):
         for x, labels in batches:
             logits = run(model, x).float()
@@ -135,15 +139,21 @@ def accuracy(
                 got = f"outputs of shape {tuple(logits.shape)} for labels up to {int(labels.max())}"
                 raise ArgumentError("model", got, "a classifier of the data's classes")
             ranked = logits.topk(min(5, logits.shape[1])).indices
-            right += int((ranked[:, 0] == labels).sum())
             right5 += int((ranked == labels[:, None]).sum())
             loss += nn.functional.cross_entropy(logits, labels, reduction="sum").item()
             classes.append(ranked[:, 0].cpu())
+            truths.append(labels.cpu())
     if not classes:
         raise ArgumentError("images", sentence="there are none")
-    found = torch.cat(classes)
-    agreement = 1.0 if reference is None else (found == reference).double().mean().item()
-    return Accuracy(len(found), right / len(found), right5 / len(found), loss / len(found), agreement), found
+    found, truth = torch.cat(classes), torch.cat(truths)
+    right, images = (found == truth).double(), len(found)
+    compared = {}
+    if reference is not None:
+        change = right - (reference == truth).double()
+        compared["agreement"] = (found == reference).double().mean().item()
+        compared["change"] = change.mean().item()
+        compared["change_error"] = change.std(correction=0).item() / images**0.5
+    return Accuracy(images, right.mean().item(), right5 / images, loss / images, **compared), found
 
 
 def resolutions(model: nn.Module, x: Tensor) -> dict[str, int]:

@@ -25,7 +25,9 @@ class LayerUsage:
         kernels: Mean weight of each kernel, ``(K,)``.
         classes: Mean weight of each kernel for each class, ``(classes, K)``; NaN for a class without images.
         top: Numbers of the images that give each kernel most weight, ``(K, n)``, the first one most.
-        top_weights: Their weights, ``(K, n)``; of attention per output channel, the mean over channels.
+        top_weights: Their weights, ``(K, n)``.
+        channels: Output channels that have weights of their own, over which ``kernels``, ``classes`` and ``top`` are
+            means; 1 where all channels share their weights.
     """
 
     entropy: float
@@ -35,6 +37,7 @@ class LayerUsage:
     classes: Tensor
     top: Tensor
     top_weights: Tensor
+    channels: int = 1
 
 
 class _Sums:
@@ -86,6 +89,7 @@ class _Sums:
             means.mean(2),
             self.best_of,
             self.best,
+            mean.shape[1],
         )
 
 

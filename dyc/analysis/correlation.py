@@ -37,9 +37,8 @@ class ChannelCorrelation:
         >>> import torch
         >>> found = ChannelCorrelation(2)
         >>> found.update(torch.tensor([[[[1.0, 2.0]], [[2.0, 4.0]]]]))
-        >>> found.correlation()
-        tensor([[1., 1.],
-                [1., 1.]], dtype=torch.float64)
+        >>> found.correlation().round(decimals=6).tolist()
+        [[1.0, 1.0], [1.0, 1.0]]
     """
 
     def __init__(self, channels: int, device: torch.device | str = "cpu"):

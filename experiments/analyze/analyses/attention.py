@@ -66,16 +66,14 @@ def run(job: Job) -> None:
                 found[label], classes = accuracy(network.module, batches(label), reference)
             reference = classes if reference is None else reference
     counts = {label: len(places if layers is None else layers) for label, (_, layers) in cases.items()}
-    job.output.table(
-        "accuracy", [_row(network.label, label, each, found[INTACT], counts) for label, each in found.items()]
-    )
+    job.output.table("accuracy", [_row(network.label, label, each, counts) for label, each in found.items()])
     layers = [{"layer": name, "stage": layer_group(name), "resolution": size} for name, size in places.items()]
     job.output.table("layers", layers)
     job.output.picture("attention", draw(found, network.label))
-    table = Table(["attention", "layers changed", "top-1", "±", "change, points", "same class as intact"], 1)
+    table = Table(["attention", "layers changed", "top-1", "±", "change, points", "± ", "same class as trained"], 1)
     for label, each in found.items():
-        change = "" if label == INTACT else f"{100 * (each.top1 - found[INTACT].top1):+.1f}"
-        figures = [f"{each.top1:.1%}", f"{100 * each.error:.1f}", change, f"{each.agreement:.1%}"]
+        figures = [f"{each.top1:.1%}", f"{100 * each.error:.1f}"]
+        figures += [f"{100 * each.change:+.1f}", f"{100 * each.change_error:.1f}", f"{each.agreement:.1%}"]
         table.rows.append([label, str(counts.get(label, 0)), *figures])
     print(f"{network.label}: {found[INTACT].images:,} images, {len(places)} dynamic layers\n\n{table}")
 
@@ -104,7 +102,7 @@ def _cases(
     yield f"attention not at {sizes} px", (OFF, chosen)
 
 
-def _row(network: str, label: str, found: Accuracy, intact: Accuracy, counts: Mapping[str, int]) -> dict[str, object]:
+def _row(network: str, label: str, found: Accuracy, counts: Mapping[str, int]) -> dict[str, object]:
     return {
         "network": network,
         "attention": label,
@@ -114,8 +112,9 @@ def _row(network: str, label: str, found: Accuracy, intact: Accuracy, counts: Ma
         "standard_error": found.error,
         "top5": found.top5,
         "loss": found.loss,
-        "change_of_top1": found.top1 - intact.top1,
-        "same_class_as_intact": found.agreement,
+        "change_of_top1": found.change,
+        "standard_error_of_change": found.change_error,
+        "same_class_as_trained": found.agreement,
     }
 
 
@@ -131,7 +130,8 @@ def draw(found: Mapping[str, Accuracy], label: str) -> Figure:
     whole, low = found[INTACT], found[OFF]
     headline(
         figure,
-        f"{label}: {100 * whole.top1:.1f} % of images right as trained, {100 * low.top1:.1f} % with the average kernel",
+        f"{label}: {100 * whole.top1:.1f} % of {whole.images:,} images right as trained, {100 * low.top1:.1f} % with "
+        "the average kernel",
     )
     values = [100 * each.top1 for each in found.values()]
     errors = [100 * each.error for each in found.values()]
@@ -140,12 +140,13 @@ def draw(found: Mapping[str, Accuracy], label: str) -> Figure:
     axes.errorbar(values, range(len(found)), xerr=errors, fmt="none", ecolor="black", elinewidth=0.7, capsize=1.5)
     edge = max(value + error for value, error in zip(values, errors))
     for row, (value, error) in enumerate(zip(values, errors)):
-        axes.text(value + error + 0.015 * edge, row, f"{value:.1f}", va="center", fontsize=6)
+        behind = {"fc": "white", "ec": "none", "pad": 0.6}
+        axes.text(value + error + 0.02 * edge, row, f"{value:.1f}", va="center", fontsize=6, bbox=behind)
     axes.axvline(values[0], color=GREY, lw=0.7, ls="--")
     axes.set_xlim(0, edge * 1.14)
     axes.set_yticks(range(len(found)), found)
     axes.set_ylim(len(found) - 0.5, -0.5)
-    axes.set_xlabel(f"top-1, % of {whole.images:,} images; ± its error")
+    axes.set_xlabel("top-1 accuracy, %, ± standard error")
     tidy(axes)
     axes.tick_params(labelsize=6.5)
     axes.grid(axis="y", visible=False)

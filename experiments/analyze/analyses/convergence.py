@@ -72,7 +72,7 @@ def temperature(group: Group) -> str:
     settings = group.runs[0].settings
     first = settings.get("temperature", curves[0][min(curves[0])])
     last = settings.get("temperature_end", curves[0][max(curves[0])])
-    return f"τ = {first:g}" if first == last else f"τ = {first:g} to {last:g}"
+    return f"τ={first:g}" if first == last else f"τ={first:g} to {last:g}"
 
 
 def _order(group: Group) -> tuple[bool, str, float, float]:
@@ -126,7 +126,7 @@ def _final(group: Group, metric: str, groups: Sequence[Group]) -> dict[str, obje
     reached = next((epoch for epoch, value in curve.items() if (value <= level if smaller else value >= level)), "")
     return {
         "training": group.name,
-        "temperature": temperature(group).removeprefix("τ = "),
+        "temperature": temperature(group).removeprefix("τ="),
         "metric": metric,
         "seeds": len(group.runs),
         "epochs": max(curve),

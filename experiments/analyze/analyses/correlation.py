@@ -121,13 +121,14 @@ def draw(found: Mapping[str, LayerCorrelation], edges: Sequence[float]) -> Figur
         found: Correlations by the network's label.
         edges: Absolute correlations where weak, middle and strong begin.
     """
-    figure = Figure(figsize=(COLUMN, 3.6), layout="constrained")
+    figure = Figure(figsize=(COLUMN, 3.6 + 0.14 * -(-len(found) // 3)), layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=(1.5, 1))
     means = [f"{each.pairs.abs().mean():.2f} {label}" for label, each in found.items()]
     layers = ", ".join(dict.fromkeys(each.layer for each in found.values()))
     images = next(iter(found.values())).images
     headline(figure, f"Correlation r of the channels of {layers}, {images:,} images; mean |r|: {', '.join(means)}")
     _draw_histogram(upper, found, edges)
+    figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     width = 0.8 / len(found)
     for number, (label, each) in enumerate(found.items()):
         shares = list(reversed(each.bins(edges).values()))
@@ -152,7 +153,8 @@ def _draw_histogram(axes: Axes, found: Mapping[str, LayerCorrelation], edges: Se
         shares = torch.histc(each.pairs, BARS, -1, 1) / len(each.pairs)
         colour = COLOURS[number % len(COLOURS)]
         axes.stairs(shares.tolist(), ends, color=colour, lw=1.2, ls=("-", "--", ":", "-.")[number % 4], label=label)
-        axes.stairs(shares.tolist(), ends, color=colour, alpha=0.12, fill=True)
+        if len(found) < 3:  # more would hide each other
+            axes.stairs(shares.tolist(), ends, color=colour, alpha=0.12, fill=True)
     for edge in edges:
         for sign in (-1, 1):
             axes.axvline(sign * edge, color=GREY, lw=0.5, ls=":")
@@ -161,6 +163,5 @@ def _draw_histogram(axes: Axes, found: Mapping[str, LayerCorrelation], edges: Se
     axes.xaxis.set_major_locator(MultipleLocator(0.5))
     axes.set_ylabel("share of pairs")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.legend(loc="upper right")
     tidy(axes)
     axes.tick_params(labelsize=6.5)

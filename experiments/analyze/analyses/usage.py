@@ -137,8 +137,14 @@ def draw_classes(each: LayerUsage, layer: str, names: Sequence[str], count: int,
     bar = figure.colorbar(shown, label="mean weight of the class minus that of all images")
     bar.outline.set_linewidth(0.4)
     which = f"the {len(rows)} most unusual of {len(there)} classes" if len(rows) < len(there) else "all classes"
-    headline(figure, f"{label}, {layer}: classes change a kernel's weight by up to {limit:.3f}; {which}")
+    headline(
+        figure, f"{label}, {layer}: classes change a kernel's weight{_channels(each)} by up to {limit:.2g}; {which}"
+    )
     return figure
+
+
+def _channels(each: LayerUsage) -> str:
+    return f" (mean of {each.channels} channels)" if each.channels > 1 else ""
 
 
 def _largest(difference: Tensor) -> float:
@@ -170,5 +176,5 @@ def draw_images(each: LayerUsage, layer: str, pictures: Tensor, classes: Sequenc
         axes.set_xlabel(f"{each.top_weights[k, rank]:.3f}", fontsize=4.5, labelpad=1)
         if rank == 0:
             axes.set_ylabel(f"kernel {k + 1}", fontsize=6)
-    headline(figure, f"{label}, {layer}: the images that give each kernel most weight (below each)")
+    headline(figure, f"{label}, {layer}: the images that give each kernel most weight{_channels(each)}")
     return figure
