@@ -17,7 +17,7 @@ from lightning_modules.data.preparation import Preparation
 from lightning_modules.prediction.pipeline import read_input
 from ops import ArgumentError
 
-BATCH = 32
+BATCH = 16
 
 Batches = Iterator[tuple[np.ndarray, np.ndarray | None]]
 """Images ``(B, C, H, W)`` and their labels ``(B,)``, or None."""

@@ -160,12 +160,12 @@ def quantize_onnx(source: str | Path, path: str | Path, batches: "Iterable[np.nd
     Convolutions and the classifier get integer weights, symmetric, with a scale for each output channel. Of dynamic
     layers, those are quantised whose kernels are constants (the form ``"features"``). The attention, and what mixes
     kernels or maps, stay in single precision. Weights use seven of the eight bits, so that no product overflows on
-    processors without VNNI. The range of an activation is the mean, over the batches, of its extremes.
+    processors without VNNI. The range of an activation is the median, over the batches, of its extremes.
 
     Args:
         source: The file in single precision.
         path: The file to write.
-        batches: Images ``(B, C, H, W)``, prepared as the network wants them: some hundreds, in batches of 32.
+        batches: Images ``(B, C, H, W)``, prepared as the network wants them: some hundreds, in batches of 16.
 
     Returns:
         What was quantised.

@@ -10,10 +10,12 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -45,13 +47,13 @@ def quantize(source: Path, path: Path, batches: Iterable[np.ndarray]) -> Int8Rep
         raise ArgumentError("source", f"{str(source)!r}, which is quantised", "a file in single precision")
     kept = kept_in_float(model, list(json.loads(properties[FORMS])), json.loads(properties[ATTENTION]))
     add_pre_process_metadata(model)  # there is nothing to do: BatchNorms are folded, and shapes are inferred below
-    images = _Images(model.graph.input[0].name, batches)
+    ranges, first, images = ranges_of(model, batches)
     with tempfile.TemporaryDirectory() as folder, _quiet():
         unfinished = Path(folder) / "int8.onnx"
         quantize_static(
             model,
             unfinished,
-            images,
+            _Once({model.graph.input[0].name: first}),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTISED),
             nodes_to_exclude=kept,
@@ -61,12 +63,11 @@ def quantize(source: Path, path: Path, batches: Iterable[np.ndarray]) -> Int8Rep
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
-            # The mean over the batches: the extremes of all images together are those of a few odd ones.
-            extra_options={"WeightSymmetric": True, "CalibMovingAverage": True},
+            extra_options={"WeightSymmetric": True, "TensorQuantOverrides": ranges},
         )
         found = onnx.load(unfinished)
     del found.metadata_props[:]
-    properties[PROPERTY] = json.dumps({"images": images.count, "weight_bits": 7})
+    properties[PROPERTY] = json.dumps({"images": images, "weight_bits": 7})
     onnx.helper.set_model_props(found, properties)
     content = found.SerializeToString()
     with written_whole(path) as file:
@@ -74,7 +75,7 @@ def quantize(source: Path, path: Path, batches: Iterable[np.ndarray]) -> Int8Rep
     convolutions = [node for node in found.graph.node if node.op_type in ("Conv", "Gemm")]
     quantised = sum(is_quantised(found, node) for node in convolutions)
     sizes = {"bytes": len(content), "float_bytes": source.stat().st_size}
-    return Int8Report(path, quantised, len(convolutions) - quantised, images.count, **sizes)
+    return Int8Report(path, quantised, len(convolutions) - quantised, images, **sizes)
 
 
 def kept_in_float(model: onnx.ModelProto, layers: Sequence[str], attention: Sequence[str]) -> list[str]:
@@ -106,21 +107,50 @@ def is_quantised(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
     return any(other.op_type == "DequantizeLinear" and node.input[1] in other.output for other in model.graph.node)
 
 
-class _Images(CalibrationDataReader):
-    """Hands batches over one by one, and counts their images."""
+def ranges_of(
+    model: onnx.ModelProto, batches: Iterable[np.ndarray]
+) -> tuple[dict[str, list[dict[str, np.ndarray]]], np.ndarray, int]:
+    """Return the range of every activation, the first batch, and the number of images.
 
-    def __init__(self, name: str, batches: Iterable[np.ndarray]):
-        self.name, self.batches, self.count = name, iter(batches), 0
+    The smallest and the largest value are each the median over batches: there are networks whose activations are a
+    thousand times larger for a few images than for all others, and a mean would be made of those.
+    """
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    graph = watched.graph
+    nodes = [node for node in graph.node if node.op_type in QUANTISED]
+    constants = {value.name for value in graph.initializer}
+    names = list(dict.fromkeys(name for node in nodes for name in chain(node.input, node.output)))
+    produced = {name for node in graph.node for name in node.output if node.op_type not in ("Shape", "Range", "Cast")}
+    names = [name for name in names if name not in constants and name in produced | {graph.input[0].name}]
+    for name, op in ((name, op) for name in names for op in ("ReduceMin", "ReduceMax")):
+        graph.node.append(onnx.helper.make_node(op, [name], [f"{name}:{op}"], keepdims=0))
+        graph.output.append(onnx.helper.make_empty_tensor_value_info(f"{name}:{op}"))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    outputs = [f"{name}:{op}" for name in names for op in ("ReduceMin", "ReduceMax")]
+    found, first, images = [], None, 0
+    for batch in batches:
+        batch = np.ascontiguousarray(batch, dtype=np.float32)
+        first, images = batch if first is None else first, images + len(batch)
+        found.append(session.run(outputs, {graph.input[0].name: batch}))
+    if first is None:
+        raise ArgumentError("batches", "no images", "a batch of images at least")
+    extremes = np.median(np.array(found, np.float32), axis=0).reshape(-1, 2)
+    ranges = {name: [{"rmin": low, "rmax": high}] for name, (low, high) in zip(names, extremes)}
+    return ranges, first, images
+
+
+class _Once(CalibrationDataReader):
+    """Hands one batch over: the tool wants some, though the ranges are known."""
+
+    def __init__(self, inputs: dict[str, np.ndarray]):
+        self.left = [inputs]
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """Return the next batch, or None."""
-        batch = next(self.batches, None)
-        if batch is None:
-            if not self.count:
-                raise ArgumentError("batches", "no images", "a batch of images at least")
-            return None
-        self.count += len(batch)
-        return {self.name: np.ascontiguousarray(batch, dtype=np.float32)}
+        """Return the batch, then None."""
+        return self.left.pop() if self.left else None
 
 
 @contextmanager
