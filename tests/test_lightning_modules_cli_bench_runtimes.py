@@ -14,6 +14,7 @@ pytest.importorskip("onnxruntime")
 SMALL = ["bench", "runtimes", "mobilenetv2_cifar", "dyc_mobilenetv2_cifar", "--seconds=0.001", "--input-size=8"]
 
 
+@pytest.mark.exhaustive
 def test_every_contestant_is_a_row(tmp_path, capsys, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr("dyc.benchmark.runtimes.find_spec", lambda name: None if name == "openvino" else find(name))
