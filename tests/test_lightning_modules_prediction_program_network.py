@@ -17,7 +17,7 @@ FIELDS = {"input_size": [3, 8, 8], "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.
 
 
 @pytest.fixture
-def network(tmp_path, monkeypatch):
+def program(tmp_path, monkeypatch):
     """Write a program with and one without a preparation, and images; return the network."""
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
@@ -32,20 +32,20 @@ def network(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("model", [["a.pt2", "images"], ["--ckpt_path=a.pt2", "images"]])
-def test_images_are_predicted(network, capsys, model):
+def test_images_are_predicted(program, capsys, model):
     assert main(["predict", *model, "--format=jsonl", "--batch_size=2"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["image"] for row in rows] == [f"images/{k}.png" for k in range(3)]
     prepare = Preparation(**FIELDS)
     for row in rows:
         with torch.no_grad():
-            logits = network(torch.from_numpy(prepare(Image.open(row["image"])))[None]).numpy()
+            logits = program(torch.from_numpy(prepare(Image.open(row["image"])))[None]).numpy()
         want = dict(zip(("ant", "bee"), softmax(logits)[0]))
         found = {each["class"]: each["probability"] for each in row["predictions"]}
         assert found == pytest.approx(want, abs=1e-4)
 
 
-def test_mistakes_are_one_line(network, capsys):
+def test_mistakes_are_one_line(program, capsys):
     assert main(["predict", "plain.pt2", "images"]) == 2
     assert "give --input_size, --mean, --std" in capsys.readouterr().err
     options = ["--input_size=3,8,8", "--mean=0,0,0", "--std=1,1,1"]
