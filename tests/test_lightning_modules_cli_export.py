@@ -19,14 +19,32 @@ FIT += ["--data.image_size=32", "--trainer.accelerator=cpu", "--model.model=test
 FIT += ["--model.dynamic.attention=dyc", "--model.dynamic.where=blocks"]
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The checkpoint of a short training."""
+    folder = tmp_path_factory.mktemp("trained")
+    assert main([*FIT, "--name=small", f"--runs={folder}/runs"]) == 0
+    return folder / "runs/small/version_0/checkpoints/last.ckpt"
+
+
 def preparation_of(path):
     return json.loads(next(p.value for p in onnx.load(path).metadata_props if p.key == "dyc.preparation"))
 
 
-def test_a_checkpoint(tmp_path, monkeypatch, capsys):
+def test_a_checkpoint(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main([*FIT, "--name=small"]) == 0
-    argv = ["export", "last", "--name", "small", "--output", "small.onnx", "--form", "features"]
+    argv = [
+        "export",
+        "last",
+        "--runs",
+        str(trained.parents[3]),
+        "--name",
+        "small",
+        "--output",
+        "small.onnx",
+        "--form",
+        "features",
+    ]
     assert main(argv) == 0
     said = capsys.readouterr()
     assert "layer1.0.conv1" in said.out
@@ -49,25 +67,56 @@ def test_a_name_of_timm(tmp_path, monkeypatch, capsys):
     assert ort.InferenceSession("a.onnx").get_outputs()[0].shape == ["batch", 7]
 
 
-def test_the_other_formats_hold_the_same_network(tmp_path, monkeypatch, capsys):
+def test_the_other_formats_hold_the_same_network(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main([*FIT, "--name=small"]) == 0
-    path = "runs/small/version_0/checkpoints/last.ckpt"
+    path = str(trained)
     assert main(["export", path, "--format=weights", "--output=folder", "--license=mit"]) == 0
     assert main(["export", path, "--format=pt2", "--form=features", "--output=small.pt2"]) == 0
     said = capsys.readouterr().out
     assert 'timm.create_model("local-dir:folder", pretrained=True)' in said
     assert "small.pt2: any batch" in said
     x = torch.randn(3, 1, 32, 32)
-    trained = ImageClassifier.load_from_checkpoint(path, map_location="cpu").evaluated.eval()
+    network = ImageClassifier.load_from_checkpoint(path, map_location="cpu").evaluated.eval()
     read = timm.create_model("local-dir:folder", pretrained=True).eval()
-    want = trained(x)
+    want = network(x)
     torch.testing.assert_close(read(x), want)
     torch.testing.assert_close(torch.export.load("small.pt2").module()(x), want, rtol=1e-4, atol=1e-5)
     assert read.pretrained_cfg["mean"] == [0.3054]
     card = (tmp_path / "folder/README.md").read_text()
     assert "license: mit" in card
     assert "digits" in card
+
+
+def test_int8_is_compared_on_the_data_of_the_training(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    argv = ["export", str(trained), "--form=features", "--int8", "--calibration-images=40"]
+    assert main([*argv, "--evaluate=50", "--output=a.onnx"]) == 0
+    said = capsys.readouterr().out
+    assert "by 40 images" in said
+    assert "digits: test split, 50 images" in said
+    rows = {line.split()[0]: line.split()[1:] for line in said.splitlines() if line.startswith(("float32", "int8"))}
+    assert rows["float32"][1] == "100.00%"
+    assert float(rows["int8"][1].rstrip("%")) > 50
+    assert 0 < float(rows["float32"][0].rstrip("%")) < 100
+    assert preparation_of("a.onnx")["mean"] == [0.3054]
+    assert main([*argv, "--evaluate=0", "--output=b.onnx"]) == 0
+    assert "split" not in capsys.readouterr().out
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()  # the same images
+
+
+def test_int8_is_calibrated_with_a_folder(tmp_path, monkeypatch, capsys):
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").mkdir()
+    for i in range(6):
+        Image.new("RGB", (40, 40), (40 * i, 200, 90)).save(f"images/{i}.png")
+    (tmp_path / "images/6.png").write_text("no image")
+    argv = ["export", "test_resnet", "--int8", "--calibration=images", "--image-size=32", "--calibration-images=4"]
+    assert main([*argv, "--output=a.onnx"]) == 0
+    said = capsys.readouterr().out
+    assert "by 4 images" in said
+    assert "other images of images, 2 images" in said
 
 
 @pytest.mark.parametrize(
@@ -84,6 +133,13 @@ def test_the_other_formats_hold_the_same_network(tmp_path, monkeypatch, capsys):
         (["test_resnet", "--output", "a.onnx", "--compact"], "has no selective layers"),
         (["test_resnet", "--output", "a", "--format", "weights", "--form", "kernels"], "--form: has no meaning"),
         (["test_resnet", "--output", "a.onnx", "--format", "pt2"], "ends with .pt2, as --format is pt2"),
+        (["test_resnet", "--output", "a.onnx", "--int8"], "--int8: needs --calibration FOLDER"),
+        (
+            ["test_resnet", "--output", "a.pt2", "--int8", "--format", "pt2"],
+            "--int8: got --format pt2; need --format onnx",
+        ),
+        (["test_resnet", "--output", "a.onnx", "--evaluate", "3"], "--evaluate: has no meaning without --int8"),
+        (["test_resnet", "--output", "a.onnx", "--int8", "--calibration", "."], "without images"),
         (["test_vit", "--output", "a.onnx", "--image-size", "33"], "need a size that the network takes"),
     ],
 )

@@ -5,10 +5,12 @@ images of any size.
 """
 
 import io
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,13 +52,20 @@ class Program:
         return f"any batch, {sizes}; outputs differ by {self.difference:.1e} of the largest"
 
 
-def save_pt2(network: nn.Module, path: str | Path, *, image: tuple[int, int, int]) -> Program:
+def save_pt2(
+    network: nn.Module,
+    path: str | Path,
+    *,
+    image: tuple[int, int, int],
+    preparation: Mapping[str, Any] | None = None,
+) -> Program:
     """Write a network with ``torch.export``; ``torch.export.load(PATH).module()`` runs it.
 
     Args:
         network: The network, from images ``(B, C, H, W)`` to a tensor. It is exported as it evaluates.
         path: The file, whose name ends with ``.pt2``.
         image: Size ``(C, H, W)`` of one image in pixels.
+        preparation: How images are prepared, kept in the file as the extra file ``dyc.preparation`` in JSON.
 
     Returns:
         What the program takes, and how far its outputs are from the network's.
@@ -66,10 +75,11 @@ def save_pt2(network: nn.Module, path: str | Path, *, image: tuple[int, int, int
             package, or their outputs differ by more than 1e-4 of the largest; or the file cannot be written.
     """
     path = _checked(network, path, image)
+    said = None if preparation is None else {"dyc.preparation": json.dumps(dict(preparation))}
     with _evaluating(network), torch.no_grad():
         program, written = _exported(network, image)
         file = io.BytesIO()
-        torch.export.save(program, file)
+        torch.export.save(program, file, extra_files=said)
         file.seek(0)
         difference = _difference(torch.export.load(file).module(), network, image, written.any_size)
     with _file_errors(path), written_whole(path) as target:

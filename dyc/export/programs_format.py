@@ -13,7 +13,8 @@ def _save(request: Request) -> str:
     if request.form != "auto":
         network = copy.deepcopy(network)
         set_mixing(network, request.form)
-    return f"{request.path}: {save_pt2(network, request.path, image=request.input_size)}"
+    written = save_pt2(network, request.path, image=request.input_size, preparation=request.preparation)
+    return f"{request.path}: {written}"
 
 
 register_format("pt2", Format(_save, SUFFIX, "a program of torch.export"))

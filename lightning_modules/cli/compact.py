@@ -58,11 +58,11 @@ def _write(
     network: nn.Module, output: Path, image: tuple[int, int, int], path: Path, checkpoint: dict[str, Any]
 ) -> None:
     """Write the compact network as a program or as a folder of weights."""
+    preparation = {"input_size": image} | preparation_of(checkpoint)
     if output.suffix == SUFFIX:
-        written = save_pt2(network, output, image=image)
+        written = save_pt2(network, output, image=image, preparation=preparation)
         print(f"compact network: {output} (torch.export.load); {written}")
         return
-    preparation = {"input_size": image} | preparation_of(checkpoint)
     save_weights(network, output, preparation=preparation, card=card_of(path, checkpoint))
     print(f'compact network: {output} (import dyc; timm.create_model("local-dir:{output}", pretrained=True))')
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from dyc.export import Request, check_format
 from dyc.export.model_card import ModelCard
+from dyc.export.onnx_format import check_packages
 from dyc.meta_device import usual_input_sizes
 from dyc.selective import compact, iter_selective
 from lightning_modules.classifier import ImageClassifier
@@ -34,37 +35,35 @@ def main(argv: Sequence[str]) -> None:
     quiet()
     format = check_format(options.format)
     _check_output(options, format.suffix)
+    _check_int8(options)
     imported = import_given(options)
     steps = _Steps()
-    said = {"license": options.license} if options.license else {}
+    licence = {"license": options.license} if options.license else {}
     if _is_checkpoint(options.network):
-        network, preparation, card = _trained(options, imported, said)
+        network, preparation, card, checkpoint = _trained(options, imported, licence)
     else:
-        (network, preparation), card = _named(options), ModelCard(**said)
+        (network, preparation), card, checkpoint = _named(options), ModelCard(**licence), None
     if options.image_size is not None:
         preparation["input_size"] = [preparation["input_size"][0], *[options.image_size] * 2]
     if options.compact:
         if not any(True for _ in iter_selective(network)):
             raise ArgumentError("--compact", sentence=f"{options.network} has no selective layers; leave it out")
         network = compact(network, input_size=tuple(preparation["input_size"]))
-    report = format.save(
-        Request(
-            network.eval(),
-            options.output,
-            tuple(preparation["input_size"]),
-            options.form,
-            options.batch,
-            preparation,
-            card,
-            steps,
-        )
-    )
+    size = tuple(preparation["input_size"])
+    request = Request(network.eval(), options.output, size, options.form, options.batch, preparation, card, steps)
+    if options.int8:
+        from lightning_modules.cli.int8 import RealImages, export_int8  # with data sets, which only this needs
+
+        report, said = export_int8(format, request, RealImages(options, checkpoint, preparation))
+    else:
+        report = format.save(request)
+        said = [report]
     steps.end()
     if getattr(report, "layers", None):
         table = Table(["layer", "kind", "form", "why"], 4)
         table.rows.extend([each.layer, each.kind, each.form, each.why] for each in report.layers)
         print(table, end="\n\n")
-    print(report)
+    print(*said, sep="\n")
 
 
 def _check_output(options: argparse.Namespace, suffix: str) -> None:
@@ -74,14 +73,25 @@ def _check_output(options: argparse.Namespace, suffix: str) -> None:
         raise ArgumentError("--output", repr(str(options.output)), need)
 
 
+def _check_int8(options: argparse.Namespace) -> None:
+    if options.int8:
+        if options.format != "onnx":
+            raise ArgumentError("--int8", f"--format {options.format}", "--format onnx")
+        check_packages()
+        return
+    for option in ("calibration", "calibration_images", "evaluate", "seed"):
+        if getattr(options, option) is not None:
+            raise ArgumentError(f"--{option.replace('_', '-')}", sentence="has no meaning without --int8")
+
+
 def _is_checkpoint(text: str) -> bool:
     return text in ("last", "best") or text.endswith(".ckpt") or Path(text).is_file()
 
 
 def _trained(
     options: argparse.Namespace, imported: bool, said: dict[str, str]
-) -> tuple[nn.Module, dict[str, Any], ModelCard]:
-    """Return the network of a checkpoint, how its images were prepared, and what a model card says of it."""
+) -> tuple[nn.Module, dict[str, Any], ModelCard, dict[str, Any]]:
+    """Return the network of a checkpoint, how its images were prepared, what a model card says of it, and the rest."""
     if options.pretrained:
         raise ArgumentError("--pretrained", sentence="has no meaning for a checkpoint, which has weights; leave it out")
     path = find_checkpoint(options.network, options.runs, options.name)
@@ -92,7 +102,7 @@ def _trained(
     network = trained.evaluated.eval()
     preparation = _preparation(network) | {"class_names": None} | preparation_of(checkpoint)
     preparation["input_size"] = [trained.in_chans, *preparation["input_size"][1:]]
-    return network, preparation, card_of(path, checkpoint, **said)
+    return network, preparation, card_of(path, checkpoint, **said), checkpoint
 
 
 def _named(options: argparse.Namespace) -> tuple[nn.Module, dict[str, Any]]:

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
-from lightning_modules.cli.arguments import Parser, one_of, positive, share, whole, whole_or_zero
+from lightning_modules.cli.arguments import Parser, one_of, positive, seed, share, whole, whole_or_zero
 from lightning_modules.cli.imports import add_import
+
+CALIBRATION_IMAGES, EVALUATED_IMAGES = 256, 1000
+"""What ``dyc export --int8`` takes by default."""
 
 
 def models_parser() -> Parser:
@@ -114,7 +117,34 @@ def export_parser() -> Parser:
     result.add_argument("--name", default="run", help="name of the run (default: run)")
     result.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
     add_import(result)
+    _add_int8(result)
     return result
+
+
+def _add_int8(parser: Parser) -> None:
+    group = parser.add_argument_group("8-bit integers (static quantisation after training, for --format onnx)")
+    group.add_argument(
+        "--int8",
+        action="store_true",
+        help="quantise all but the attention; the file in float32 is what it is compared with",
+    )
+    group.add_argument(
+        "--calibration",
+        metavar="IMAGES",
+        help="a folder of images, or a list of them (.txt), to take the ranges of activations from (default: the "
+        "training split of the checkpoint's data)",
+    )
+    group.add_argument(
+        "--calibration-images", type=whole, metavar="N", help=f"how many images of it (default: {CALIBRATION_IMAGES})"
+    )
+    group.add_argument(
+        "--evaluate",
+        type=whole_or_zero,
+        metavar="N",
+        help="images of the validation split, or others of IMAGES, on which both files are compared; 0 for none "
+        f"(default: {EVALUATED_IMAGES})",
+    )
+    group.add_argument("--seed", type=seed, help="seed that draws the images (default: 0)")
 
 
 PARSERS = {"models": models_parser, "compact": compact_parser, "export": export_parser}

@@ -1,4 +1,4 @@
-"""``dyc predict``: the most probable classes of image files, by a checkpoint or an ONNX file.
+"""``dyc predict``: the most probable classes of image files, by a checkpoint or by what ``dyc export`` has written.
 
 For an ONNX file, nothing is imported but NumPy, Pillow and onnxruntime. Without image files, the images are those of
 the data set, and the command is one of Lightning's.
@@ -18,7 +18,15 @@ from typing import Any, TextIO
 
 from lightning_modules.cli.arguments import check_new_file
 from lightning_modules.cli.imports import import_given
-from lightning_modules.cli.predict_parser import FORMATS, is_onnx, of_a_data_set, predict_parser
+from lightning_modules.cli.predict_parser import (
+    FORMATS,
+    LOCAL,
+    is_exported,
+    is_onnx,
+    is_program,
+    of_a_data_set,
+    predict_parser,
+)
 from lightning_modules.errors import ArgumentError
 
 UNREAD = 3
@@ -39,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     _check_output(options)
     if not options.images:
         need = "MODEL and IMAGES: folders, image files, lists of paths (.txt), or - for a list on stdin"
-        if options.model is not None and not is_onnx(options.model):
+        if options.model is not None and not is_exported(options.model):
             need += f"; or `dyc predict --ckpt_path {options.model}` for the test split of its data set"
         raise ArgumentError("images", "none", need)
     return _predict(options)
@@ -129,7 +137,15 @@ def _network(options: argparse.Namespace) -> Any:
         from lightning_modules.prediction.onnx_network import OnnxNetwork
 
         return OnnxNetwork(options.model, options.threads, options.device or "cpu")
+    if is_program(options.model):
+        from lightning_modules.prediction.program_network import ProgramNetwork
+
+        return ProgramNetwork(options.model, options.threads, options.device)
     imported = import_given(options)
+    if is_exported(options.model):
+        from lightning_modules.prediction.folder_network import FolderNetwork
+
+        return FolderNetwork(options.model.removeprefix(LOCAL), options.threads, options.device)
     from lightning_modules.prediction.checkpoint_network import CheckpointNetwork
 
     return CheckpointNetwork(options.model, options.runs, options.name, imported, options.threads, options.device)

@@ -8,7 +8,10 @@ from lightning_modules.cli.arguments import Parser, one_of, positive, whole
 from lightning_modules.cli.imports import add_import
 
 FORMATS = ("csv", "jsonl")
-ONNX = ".onnx"
+ONNX, PROGRAM = ".onnx", ".pt2"
+
+LOCAL = "local-dir:"
+"""What timm writes before the path of a folder of weights."""
 
 LIGHTNING = {
     *("-c", "--config", "--print_config", "--model", "--data", "--trainer"),
@@ -26,13 +29,16 @@ def predict_parser() -> Parser:
         prog="dyc predict",
         usage="dyc predict MODEL IMAGES... [options]\n"
         "       dyc predict --ckpt_path last|best|FILE [options]     the test split of the checkpoint's data set",
-        description="Name the most probable classes of images, by a checkpoint or an ONNX file.",
+        description="Name the most probable classes of images, by a checkpoint or by what dyc export has written.",
         epilog="Exit status: 0; 2 for an error, such as a folder without images; 3 if some images could not be read, "
         "which are named on stderr, while the others are predicted. Without IMAGES, the options are those of "
         "`dyc test --help`, and the predictions are written into the folder of a run.",
     )
     result.add_argument(
-        "model", nargs="?", metavar="MODEL", help="a checkpoint, last or best of the run --name, or an ONNX file"
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="a checkpoint, or last or best of the run --name; an ONNX file, a .pt2 file or a folder of weights",
     )
     result.add_argument(
         "images",
@@ -103,9 +109,19 @@ def of_a_data_set(argv: Sequence[str]) -> bool:
     if not names <= SHARED:
         return False
     options = predict_parser().parse_intermixed_args(argv)
-    return options.model is None and options.ckpt_path is not None and not is_onnx(options.ckpt_path)
+    return options.model is None and options.ckpt_path is not None and not is_exported(options.ckpt_path)
 
 
 def is_onnx(model: str) -> bool:
     """Tell whether a model is an ONNX file, by its name."""
     return model.lower().endswith(ONNX)
+
+
+def is_program(model: str) -> bool:
+    """Tell whether a model is a program of ``torch.export``, by its name."""
+    return model.lower().endswith(PROGRAM)
+
+
+def is_exported(model: str) -> bool:
+    """Tell whether a model is what ``dyc export`` writes, in any format, rather than a checkpoint."""
+    return is_onnx(model) or is_program(model) or model.startswith(LOCAL) or Path(model).is_dir()

@@ -1,5 +1,5 @@
 """Predicting the classes of image files: what is read, what runs the network, what is written.
 
-Only :mod:`~lightning_modules.prediction.checkpoint_network` imports PyTorch: an ONNX file is run where NumPy, Pillow
-and onnxruntime are installed.
+An ONNX file is run where NumPy, Pillow and onnxruntime are installed: only the modules of the other networks import
+PyTorch.
 """

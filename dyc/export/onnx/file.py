@@ -12,13 +12,14 @@ import torch
 from torch import nn
 
 import dyc
+from dyc.dynamic_model import iter_attention
 from dyc.export.onnx import tidy
 from dyc.export.onnx.capture import capture
 from dyc.export.onnx.check import Difference, compare, first_that_differs, images_of, outputs_of
 from dyc.export.onnx.choice import check_form
 from dyc.export.onnx.layers import fill_in
 from dyc.export.onnx.twin import twin_of
-from dyc.export.onnx_format import ExportReport
+from dyc.export.onnx_format import ATTENTION, FORMS, ExportReport
 from dyc.whole_files import written_whole
 from ops import ArgumentError
 
@@ -120,7 +121,9 @@ def _finish(model, network, input_size, sizes, forms, preparation) -> None:
         value.shape = ir.Shape(tensor.shape)
     tidy.plain_shapes(model, None if len(sizes) > 1 else size, classes=all(t.dim() == 2 for t in outputs.values()))
     facts = {"dyc.version": _version(), "dyc.architecture": _architecture(network)}
-    facts["dyc.forms"] = json.dumps({layer.layer: layer.form for layer in forms})
+    facts[FORMS] = json.dumps({layer.layer: layer.form for layer in forms})
+    branches = set(iter_attention(network))
+    facts[ATTENTION] = json.dumps([path for path, module in network.named_modules() if module in branches])
     if preparation is not None:
         facts["dyc.preparation"] = json.dumps(dict(preparation))
     model.metadata_props.clear()

@@ -1,0 +1,44 @@
+"""timm's own exporter takes dynamic networks, too; the layers then mix feature maps."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+from timm.utils.onnx import onnx_export
+
+import dyc
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxscript")
+ort = pytest.importorskip("onnxruntime")
+
+
+def check(path, network, *shapes):
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for shape in shapes:
+        images = torch.randn(shape)
+        with torch.no_grad():
+            want = network(images).numpy()
+        found = session.run(None, {session.get_inputs()[0].name: images.numpy()})[0]
+        assert np.abs(found - want).max() < 1e-4 * np.abs(want).max(), shape
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dynamo", [False, True])
+def test_dyc_at_any_size(tmp_path, dynamo):
+    torch.manual_seed(0)
+    network = dyc.make_dynamic(timm.create_model("test_resnet", num_classes=7), "dyc", where="blocks").eval()
+    dyc.set_mixing(network, "features")
+    path = str(tmp_path / "a.onnx")
+    onnx_export(network, path, batch_size=2, input_size=(3, 32, 32), dynamic_size=True, use_dynamo=dynamo)
+    check(path, network, (1, 3, 32, 32), (3, 3, 32, 32), (2, 3, 40, 56))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_eam_at_the_traced_size(tmp_path):
+    torch.manual_seed(0)
+    network = dyc.make_dynamic(timm.create_model("test_resnet", num_classes=7), "eam", where="blocks").eval()
+    dyc.set_mixing(network, "features")
+    path = str(tmp_path / "a.onnx")
+    onnx_export(network, path, batch_size=2, input_size=(3, 40, 40), use_dynamo=True)
+    check(path, network, (1, 3, 40, 40), (3, 3, 40, 40))
