@@ -35,7 +35,7 @@ def build_network(
     num_classes: int,
     in_chans: int,
     pretrained: bool,
-    create: Callable[..., nn.Module] = timm.create_model,
+    create: Callable[..., nn.Module] | None = None,
 ) -> nn.Module:
     """Create the network; what the model refuses is reported as an error of ``model.model_kwargs``."""
     kwargs = {"in_chans": in_chans, **model_kwargs}
@@ -46,9 +46,9 @@ def build_network(
             raise ArgumentError("model.model_kwargs.checkpoint_path", got, "a file of weights")
     try:
         with misspelt_arguments(name):
-            return create(name, pretrained=pretrained, num_classes=num_classes, **kwargs)
+            return (create or timm.create_model)(name, pretrained=pretrained, num_classes=num_classes, **kwargs)
     except ArgumentError as error:
-        own = create is not timm.create_model and error.argument in ("model", "output_stride")
+        own = create is not None and error.argument in ("model", "output_stride")
         where = f"model.model_kwargs.{error}" if error.argument in model_kwargs else str(error)
         where = f"model.{error}" if own else where
         raise ArgumentError(where) from error
