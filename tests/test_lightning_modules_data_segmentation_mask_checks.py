@@ -198,6 +198,12 @@ def test_classes_are_not_guessed_from_gaps(masks_folder, write_pair, segmentatio
         setup(segmentation_data, masks_folder)
 
 
+def test_a_value_of_validation_alone_is_no_class(masks_folder, write_pair, segmentation_data, raises):
+    write_pair(masks_folder / "val/images/0.png", masks_folder / "val/masks/0.png", (0, 3))
+    with raises("data.root", "val/masks/0.png' with the value 3 (96 of 192 pixels)", "0 to 2 for 3 classes"):
+        setup(segmentation_data, masks_folder)
+
+
 def test_0_and_255_are_not_two_classes(masks_folder, write_pair, segmentation_data, raises):
     for path in masks_folder.glob("*/images/*.png"):
         write_pair(path, path.parents[1] / "masks" / path.name, (0, 255))

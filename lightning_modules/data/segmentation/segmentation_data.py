@@ -177,10 +177,11 @@ class SegmentationData(SplitData):
         """Survey some splits, decide what the classes are, and refuse masks that hold anything else."""
         self._surveyed.add(self._opened, names)
         if self._classes is None:
-            root = Path(self.root)
-            if not knows_classes(self.known, root, **self._given):
+            root, facts = Path(self.root), self._surveyed.by_mask()
+            if not knows_classes(self.known, root, **self._given):  # then the training masks alone say
                 self._surveyed.add(self._opened, {"train"})
-            classes = settle_classes(self.known, root, self._surveyed.by_mask(), void=self._void, **self._given)
+                facts = self._surveyed.by_mask(item_names(self._opened.train))
+            classes = settle_classes(self.known, root, facts, void=self._void, **self._given)
             self.num_classes, self.class_names, self.palette = len(classes.names), classes.names, classes.palette
             if not self.num_classes <= self.ignore_index <= 255:
                 need = f"a label that no class has, from {self.num_classes} to 255"
