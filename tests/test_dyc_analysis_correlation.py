@@ -60,6 +60,17 @@ def test_constant_channels_are_named_and_left_out():
     assert model.training
 
 
+def test_one_loud_image_decides_unless_all_are_equal():
+    torch.manual_seed(0)
+    x = torch.randn(50, 2, 4, 4)
+    x[7] = 100 * torch.randn(1, 4, 4)  # both channels alike
+    model = nn.Sequential(nn.Identity())
+    loud, equal = (channel_correlation(model, "0", x.split(16), equal) for equal in (False, True))
+    assert loud.pairs.item() > 0.95
+    assert abs(equal.pairs.item()) < 0.15
+    assert loud.loudest == equal.loudest > 50
+
+
 @pytest.mark.parametrize(
     ("layer", "factors", "message"),
     [

@@ -94,6 +94,8 @@ class LayerCorrelation:
         dead: Numbers of those that are constant over all images and pixels.
         images: Images that were looked at.
         observations: Images times pixels of a feature map.
+        loudest: Root mean square of the features of the loudest image, over that of the median image. Where it is
+            large, a few images decide about all correlations.
     """
 
     layer: str
@@ -103,6 +105,7 @@ class LayerCorrelation:
     dead: tuple[int, ...]
     images: int
     observations: int
+    loudest: float
 
     def bins(self, edges: Sequence[float] = EDGES) -> dict[str, float]:
         """Return the share of pairs in each of :data:`BINS`, by their absolute correlation."""
@@ -133,20 +136,23 @@ def bin_shares(pairs: Tensor, edges: Sequence[float] = EDGES) -> dict[str, float
     return dict(zip(BINS, (counts / pairs.numel()).tolist()))
 
 
-def channel_correlation(model: nn.Module, layer: str, batches: Iterable[Tensor]) -> LayerCorrelation:
+def channel_correlation(
+    model: nn.Module, layer: str, batches: Iterable[Tensor], equal: bool = False
+) -> LayerCorrelation:
     """Return the correlations between the channels of a layer's output, over images and pixels.
 
     Args:
         model: The network; it is run in evaluation mode.
         layer: Name of the layer, whose output is ``(B, C, ...)``.
         batches: Images, ``(B, C_in, H, W)``.
+        equal: Divide the features of each image by their root mean square, so that all images have the same say.
 
     Raises:
         ArgumentError: There is no such layer, its output is no feature map, it is not finite, or fewer than two
             channels vary.
     """
     found: list[ChannelCorrelation] = []
-    images = 0
+    images, loudness = 0, []
 
     def add(name: str, _: nn.Module, x: Tensor, y: Tensor) -> None:
         if not isinstance(y, Tensor) or y.dim() < 3:
@@ -154,6 +160,10 @@ def channel_correlation(model: nn.Module, layer: str, batches: Iterable[Tensor])
             raise ArgumentError("layer", got, "a layer whose output is feature maps, (B, C, H, W)")
         if not found:
             found.append(ChannelCorrelation(y.shape[1], y.device))
+        rms = y.double().flatten(1).square().mean(1).sqrt()
+        loudness.append(rms.cpu())
+        if equal:
+            y = y.double() / rms.clamp(min=1e-300).view(-1, *[1] * (y.dim() - 1))
         found[0].update(y)
 
     with evaluating(model), outputs_seen(model, [layer], add):
@@ -176,7 +186,12 @@ def channel_correlation(model: nn.Module, layer: str, batches: Iterable[Tensor])
         tuple(numbers[~alive].tolist()),
         images,
         found[0].count,
+        _loudest(torch.cat(loudness)),
     )
+
+
+def _loudest(rms: Tensor) -> float:
+    return (rms.max() / rms.median().clamp(min=1e-300)).item()
 
 
 def second_last_stage(model: nn.Module) -> str:

@@ -47,6 +47,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="R",
         help=f"absolute values where weak, middle and strong begin (default: {' '.join(map(str, EDGES))})",
     )
+    group.add_argument(
+        "--equal",
+        action="store_true",
+        help="scale the features of each image to the same size: none outweighs the others",
+    )
 
 
 def run(job: Job) -> None:
@@ -62,18 +67,21 @@ def run(job: Job) -> None:
     with job.progress(sum(each.images.batches for each in networks)) as progress:
         for network, layer in zip(networks, layers):
             batches = ((progress.at(network.label), x)[1] for x, _ in network.images)
-            found[network.label] = channel_correlation(network.module, layer, batches)
+            found[network.label] = channel_correlation(network.module, layer, batches, job.options.equal)
     rows = [_row(label, each, edges) for label, each in found.items()]
     job.output.table("summary", rows)
     job.output.table("histogram", _histogram(found))
     job.output.picture("correlation", draw(found, edges))
-    table = Table(["network", "layer", "channels", "constant", "mean |r|", "5 % to 95 %", *reversed(BINS)], 2)
+    table = Table(
+        ["network", "layer", "channels", "constant", "loudest", "mean |r|", "5 % to 95 %", *reversed(BINS)], 2
+    )
     for row in rows:
         middle = f"{row['p5']:+.2f} to {row['p95']:+.2f}"
         shares = [f"{row[name]:.1%}" for name in reversed(BINS)]
-        counts = [str(row["channels"]), str(row["constant_channels"])]
+        counts = [str(row["channels"]), str(row["constant_channels"]), f"{row['loudest_image']:.1f}"]
         table.rows.append([row["network"], row["layer"], *counts, f"{row['mean_abs']:.3f}", middle, *shares])
     print(table)
+    print("loudest: size of the features of the loudest image, over that of the median; see --equal where it is large")
     for label, each in found.items():
         if each.dead:
             print(f"{label}: constant over all images, and left out: channels {', '.join(map(str, each.dead))}")
@@ -89,6 +97,7 @@ def _row(label: str, found: LayerCorrelation, edges: Sequence[float]) -> dict[st
         "observations": found.observations,
         "channels": len(found.alive),
         "constant_channels": len(found.dead),
+        "loudest_image": found.loudest,
         "pairs": len(pairs),
         "mean_abs": pairs.abs().mean().item(),
         "p5": pairs[round(0.05 * last)].item(),
