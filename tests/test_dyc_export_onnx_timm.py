@@ -24,21 +24,10 @@ def check(path, network, *shapes):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("dynamo", [False, True])
-def test_dyc_at_any_size(tmp_path, dynamo):
+def test_dyc_at_any_size(tmp_path):
     torch.manual_seed(0)
     network = dyc.make_dynamic(timm.create_model("test_resnet", num_classes=7), "dyc", where="blocks").eval()
     dyc.set_mixing(network, "features")
     path = str(tmp_path / "a.onnx")
-    onnx_export(network, path, batch_size=2, input_size=(3, 32, 32), dynamic_size=True, use_dynamo=dynamo)
+    onnx_export(network, path, batch_size=2, input_size=(3, 32, 32), dynamic_size=True)
     check(path, network, (1, 3, 32, 32), (3, 3, 32, 32), (2, 3, 40, 56))
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_eam_at_the_traced_size(tmp_path):
-    torch.manual_seed(0)
-    network = dyc.make_dynamic(timm.create_model("test_resnet", num_classes=7), "eam", where="blocks").eval()
-    dyc.set_mixing(network, "features")
-    path = str(tmp_path / "a.onnx")
-    onnx_export(network, path, batch_size=2, input_size=(3, 40, 40), use_dynamo=True)
-    check(path, network, (1, 3, 40, 40), (3, 3, 40, 40))
