@@ -37,8 +37,8 @@ def environment(rank: int, ranks: int, port: int) -> dict[str, str]:
 def together(work: Callable[[int], Any], ranks: int = 2) -> list[Any]:
     """Call ``work(rank)`` in as many processes as there are ranks, and return what each of them returned.
 
-    Values are pickled. Whatever is raised in one of them ends all. Where this process can fork no more, the test runs in
-    one of its own.
+    Values are pickled. Whatever is raised in one of them ends all. Where this process can fork no more, the test runs
+    in one of its own.
     """
     context, port, pipes, children = multiprocessing.get_context("fork"), free_port(), [], []
     for rank in range(ranks):
