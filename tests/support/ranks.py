@@ -5,13 +5,19 @@ import os
 import pickle
 import signal
 import socket
+import subprocess
+import sys
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import wait
 from typing import Any
 
+import pytest
 import torch
 from support.processes import HANGS
+
+NO_FORK = "Autograd-and-Fork"
+"""PyTorch's word for a process that can fork no more, as an earlier test has started autograd's threads in it."""
 
 
 def free_port() -> int:
@@ -31,7 +37,8 @@ def environment(rank: int, ranks: int, port: int) -> dict[str, str]:
 def together(work: Callable[[int], Any], ranks: int = 2) -> list[Any]:
     """Call ``work(rank)`` in as many processes as there are ranks, and return what each of them returned.
 
-    Values are pickled. Whatever is raised in one of them ends all.
+    Values are pickled. Whatever is raised in one of them ends all. Where this process can fork no more, the test runs
+    in one of its own.
     """
     context, port, pipes, children = multiprocessing.get_context("fork"), free_port(), [], []
     for rank in range(ranks):
@@ -51,12 +58,23 @@ def together(work: Callable[[int], Any], ranks: int = 2) -> list[Any]:
                     error, results[rank] = pickle.loads(pipe.recv_bytes())
                 except EOFError:
                     error = f"rank {rank} died"
+                if error and NO_FORK in error:
+                    _run_alone()
                 assert error is None, error
         return [results[rank] for rank in range(ranks)]
     finally:
         for child in children:
             child.kill()
             child.join()
+
+
+def _run_alone() -> None:
+    """Run the current test in a process of its own, where nothing came before it, and skip it here if it passes."""
+    test, _ = os.environ["PYTEST_CURRENT_TEST"].rsplit(" ", 1)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", "", test]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
+    assert done.returncode == 0, done.stdout
+    pytest.skip("passed in a process of its own")
 
 
 def _child(work: Callable[[int], Any], rank: int, told: dict[str, str], pipe: Any) -> None:
