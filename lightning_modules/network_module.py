@@ -9,10 +9,10 @@ from lightning.pytorch.trainer.states import TrainerFn
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torchmetrics import MeanMetric
 
 from dyc.dynamic_model import iter_temperatures
 from lightning_modules.checkpoint_format import check_format, note_format
+from lightning_modules.mean import Mean
 from lightning_modules.mid_epoch import KEY, keep_running_epoch, restore_running_epoch
 from lightning_modules.network_source import NetworkSource, classes_of
 from lightning_modules.optimizers import build_optimizer, build_schedule, move_schedule
@@ -105,8 +105,8 @@ class NetworkModule(LightningModule):
             self.ema.module.requires_grad_(False)  # DistributedDataParallel waits for gradients of what requires them
         if hparams.compile:
             self.net.compile()  # in place: the names in checkpoints stay those of the network
-        self.losses = nn.ModuleDict({stage: mean() for stage in ("val", "test")})
-        self.mean_loss = mean()
+        self.losses = nn.ModuleDict({stage: Mean() for stage in ("val", "test")})
+        self.mean_loss = Mean()
         self._running_epoch: dict[str, Any] | None = None
         self._build_task(num_classes)
 
@@ -253,12 +253,6 @@ class NetworkModule(LightningModule):
         if self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING:
             self._running_epoch = checkpoint.get(KEY)
             check_optimizer(asdict(self.optimizer_settings), hparams["optimizer"])
-
-
-def mean() -> MeanMetric:
-    """Return a mean that adds up in float32 wherever it is made: Lightning makes bfloat16 or float64 the default."""
-    # The default of torchmetrics leaves NaNs out of the mean, and a broken network would look well.
-    return MeanMetric(nan_strategy="disable").set_dtype(torch.float32)
 
 
 def group(cls: type, value: Any) -> Any:

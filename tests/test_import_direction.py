@@ -13,6 +13,8 @@ THIRD_PARTY = {"ops": {"torch"}, "dyc": {"torch", "timm"}}
 # CuPy is optional: imported inside functions, where there is a GPU. timm needs the packages of weights and model cards.
 OPTIONAL = {("ops/backends/cupy/backend.py", "cupy"), ("ops/backends/cupy/nvrtc.py", "cupy")}
 OPTIONAL |= {("dyc/export/weights.py", "safetensors"), ("dyc/export/model_card.py", "huggingface_hub")}
+# Exported files are timed in the runtimes that are installed.
+OPTIONAL |= {("dyc/benchmark/runtimes.py", runtime) for runtime in ("onnxruntime", "openvino")}
 # What writes ONNX files needs an extra: imported by functions, from one folder.
 EXTRA = {"dyc/export/onnx/": {"numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript"}}
 # The heads of segmentation are torchvision's, which timm needs: imported from one folder.

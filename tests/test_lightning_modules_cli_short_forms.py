@@ -5,11 +5,11 @@ import sys
 import pytest
 import yaml
 
-from lightning_modules import ImageClassifier, ImageData
 from lightning_modules.cli.option_errors import OneLineParser
 from lightning_modules.cli.short_forms import expand
 from lightning_modules.cli.training import DycCLI
 from lightning_modules.conversion_settings import settings_of
+from lightning_modules.tasks import USUAL
 from ops import ArgumentError
 
 ODCONV = {"attention": "odconv", "attention_kwargs": {"zero_init": True}}
@@ -92,7 +92,7 @@ def test_the_parser_reads_what_was_meant(tmp_path, monkeypatch, content, argv, a
     )
     found = []
     with pytest.raises(SystemExit):
-        DycCLI("fit", ImageClassifier, ImageData, parser_class=OneLineParser)
+        DycCLI("fit", USUAL, parser_class=OneLineParser)
     settings = settings_of("dynamic", found[0] and vars(found[0]))
     assert (settings and settings.attention) == attention
     assert (settings and settings.attention_kwargs) == kwargs

@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
@@ -12,9 +12,6 @@ from dyc.dynamic_model import check_model
 from dyc.export.formats import Format, Request, register_format
 from dyc.meta_device import check_input_size
 from ops import ArgumentError, positive_int
-
-if TYPE_CHECKING:
-    import numpy as np
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 SUFFIX = ".onnx"
@@ -154,7 +151,7 @@ class Int8Report:
         return f"{self.path}: {layers}; {self.bytes:,} bytes, {share:.2f} of {self.float_bytes:,} in float32"
 
 
-def quantize_onnx(source: str | Path, path: str | Path, batches: "Iterable[np.ndarray]") -> Int8Report:
+def quantize_onnx(source: str | Path, path: str | Path, batches: Iterable[Any]) -> Int8Report:
     """Write an ONNX file of :func:`export_onnx` in 8-bit integers, by ONNX Runtime's static quantisation.
 
     Convolutions and the classifier get integer weights, symmetric, with a scale for each output channel. Of dynamic
@@ -165,7 +162,7 @@ def quantize_onnx(source: str | Path, path: str | Path, batches: "Iterable[np.nd
     Args:
         source: The file in single precision.
         path: The file to write.
-        batches: Images ``(B, C, H, W)``, prepared as the network wants them: some hundreds, in batches of 16.
+        batches: NumPy arrays ``(B, C, H, W)``, prepared as the network wants them: some hundred images, 16 at a time.
 
     Returns:
         What was quantised.
