@@ -132,6 +132,9 @@ def test_tables_and_pictures_are_written_into_a_new_folder(name, capsys, tmp_pat
     tables = sorted(folder.glob("*.csv"))
     assert tables
     assert all(read(path) for path in tables)
+    about = {row["fact"]: row["value"] for row in read(folder / "about.csv")}
+    assert about["command"] == f"dyc analyze {name} {' '.join([*CALLS[name], *DIGITS])}"
+    assert {"date", "cpu", "threads", "torch", "commit"} <= about.keys()
 
 
 def test_no_folder_is_overwritten(capsys, tmp_path):

@@ -1,6 +1,8 @@
 """``dyc analyze``: find the analysis, read its options, run it, and write what it made into a new folder."""
 
+import shlex
 from collections.abc import Sequence
+from datetime import date
 from importlib import import_module
 
 from experiments.analyze.found import analyses
@@ -21,11 +23,14 @@ def main(argv: Sequence[str]) -> None:
     rest, data = without_data_options(argv[2:])
     options = analysis_parser(found, analysis.add_options).parse_intermixed_args(rest)
 
+    from dyc.benchmark import machine
     from experiments.analyze.job import Job
     from experiments.analyze.output import new_folder, written
 
     folder = new_folder(getattr(options, "output", None), found.name)
+    facts = {"command": shlex.join(["dyc", *argv]), "date": date.today().isoformat(), **machine()}
     with written(folder) as output:
+        output.table("about", [{"fact": name, "value": value} for name, value in facts.items()])
         analysis.run(Job(found, options, data, output))
     print(f"\nwritten to {folder}: {', '.join(output.names)}")
 
