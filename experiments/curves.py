@@ -5,18 +5,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments import kept_rows
+from lightning_modules.tasks import watched_in
 
 FOLDER = "curves"
 """Their folder, inside that of the records."""
 
+WATCHED_COLUMN = "val_top1"
+"""The column of the accuracy; of segmentation, of the mIoU. It keeps the name that older files have."""
+
 METRICS = {
     "train_loss": "train/loss",
-    "val_top1": "val/top1",
+    WATCHED_COLUMN: "val/top1",
     "temperature": "attention/temperature",
     "entropy": "attention/entropy",
     "images_per_second": "train/images_per_second",
 }
-"""What a run calls each column."""
+"""What a run calls each column; see :func:`metrics_of`."""
+
+
+def metrics_of(watched: str) -> dict[str, str]:
+    """Return what a run that watches ``top1`` or ``miou`` calls each column."""
+    return {**METRICS, WATCHED_COLUMN: f"val/{watched}"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,7 @@ class Epoch:
         protocol: ``full`` or ``quick``.
         epoch: Counted from 1.
         train_loss: Mean loss of the epoch.
-        val_top1: Accuracy on validation after it, as a share.
+        val_top1: Accuracy on validation after it, as a share; of segmentation, the mIoU.
         temperature: Of the attention's softmax, the mean over the layers.
         entropy: Of the attention; 1 is uniform.
         images_per_second: Speed of training.
@@ -60,9 +69,10 @@ def epochs_of(row: str, seed: str, protocol: str, curves: Mapping[str, Mapping[i
         protocol: Its protocol.
         curves: Values by metric and epoch, as those of ``experiments.compare.run.Run``.
     """
-    known = sorted({epoch for metric in METRICS.values() for epoch in curves.get(metric, ())})
+    metrics = metrics_of(watched_in(curves, "val/") or "top1")
+    known = sorted({epoch for metric in metrics.values() for epoch in curves.get(metric, ())})
     values = [
-        {column: curves.get(metric, {}).get(epoch) for column, metric in METRICS.items()} for epoch in known
+        {column: curves.get(metric, {}).get(epoch) for column, metric in metrics.items()} for epoch in known
     ]  # fmt: skip
     texts = [{column: f"{value:.5g}" for column, value in each.items() if value is not None} for each in values]
     return [Epoch(row, seed, protocol, str(epoch), **each) for epoch, each in zip(known, texts)]

@@ -55,7 +55,7 @@ WATCHED = {task.watched: task.figures[task.watched] for task in TASKS.values()}
 
 def task_of_checkpoint(checkpoint: Mapping[str, Any]) -> str:
     """Return the task of a checkpoint; those of classification do not name it."""
-    return checkpoint["hyper_parameters"].get("task", USUAL)
+    return checkpoint.get("hyper_parameters", {}).get("task", USUAL)
 
 
 def watched_in(figures: Mapping[str, Any], prefix: str) -> str | None:

@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 from support.processes import run
+from timm.layers import AvgPool2dSame
 from torch import nn
 
 import dyc
@@ -58,6 +59,15 @@ def layer() -> nn.Module:
 def plain() -> nn.Module:
     """Return a network that is exported at once."""
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
+
+
+def test_sizes_that_are_divided_and_rounded_up_can_be_stored(tmp_path):
+    network = nn.Sequential(AvgPool2dSame(2, 3), nn.Conv2d(3, 4, 3)).eval()
+    assert save_pt2(network, tmp_path / "a.pt2", image=(3, 16, 16)).any_size
+    program = torch.export.load(tmp_path / "a.pt2").module()
+    for size in ((1, 3, 17, 21), (3, 3, 24, 19)):
+        images = torch.randn(size)
+        torch.testing.assert_close(program(images), network(images))
 
 
 def test_any_batch_and_size(tmp_path):

@@ -85,6 +85,15 @@ def test_counts_of_the_report_are_those_that_it_prints(tmp_path, capsys):
     assert re.search(r"dyc +macs +G +0.096670144 +0.1 +-3.33%", capsys.readouterr().out)
 
 
+def test_what_is_printed_nowhere_is_counted_at_the_size_of_its_images(tmp_path, capsys):
+    measure(find("own/segmentation/camvid/static"), "count", tmp_path)
+    assert [(each.metric, each.value) for each in read_all(tmp_path)] == [
+        ("params", "0.278807"),
+        ("macs", "0.20020548"),
+    ]
+    assert re.search(r"static +macs +G +0.20020548\s*$", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_a_row_is_counted_once_for_all_rows_that_share_it(tmp_path, capsys):
     (shared,) = find("eam/table1/imagenet100/eam_mobilenetv1_rcr")  # its counts stand in the paper's tables 2 and 5
     measure([shared], "count", tmp_path)
@@ -114,7 +123,8 @@ def test_the_committed_records_have_every_count():
             assert record.unit == figure.unit
             last = 10.0 ** -len(figure.value.partition(".")[2])
             most = 1.5 if figure.metric == "flops_revised" else 0.5
-            assert figure.note or abs(float(record.value) - float(figure.value)) <= most * last + 1e-9, record
+            printed = float(figure.value or record.value)
+            assert figure.note or abs(float(record.value) - printed) <= most * last + 1e-9, record
 
 
 def test_rows_of_one_size_take_turns_with_their_static_baseline(tmp_path, turns):

@@ -13,11 +13,12 @@ import dyc
 from experiments.papers import Row, find, papers
 from experiments.papers.command import command
 from experiments.papers.units import measured_value
-from experiments.run.settings import arguments_of
+from experiments.run.settings import PROTOCOLS, arguments_of
 from lightning_modules.cli import main
 from ops import ArgumentError
 
 ROWS = [row for paper in papers() for row in find(paper)]
+QUICK_SEGMENTATION = yaml.safe_load((PROTOCOLS / "segmentation/quick.yaml").read_text())["trainer"]["max_epochs"]
 TRAINED = [row for row in ROWS if row.measured_by("train") and row.same_as is None]
 
 
@@ -78,7 +79,10 @@ def test_quick_command_is_read(row, tmp_path):
         main(["fit", *words, "--name=a", "--print_config"])
     assert stop.value.code == 0
     config = yaml.safe_load(output.getvalue())
-    assert (config["seed_everything"], config["trainer"]["max_epochs"], config["data"]["root"]) == (1, 3, "here")
+    epochs = QUICK_SEGMENTATION if row.segmentation else 3
+    assert (config["seed_everything"], config["trainer"]["max_epochs"], config["data"]["root"]) == (1, epochs, "here")
+    schedule = config["model"]["schedule"]
+    assert (schedule["sched"], schedule["warmup_epochs"]) == ("poly" if row.segmentation else "cosine", 1)
     assert (config["model"]["model_kwargs"] or {}).items() >= row.quick.arguments.items()
     kept = {
         name: value  # a callback's settings come back with its defaults
@@ -99,7 +103,7 @@ def test_networks_are_built_and_count_as_printed(row):
     with torch.device("meta"):
         network = timm.create_model(row.network, **classes, **row.arguments)
     same = [other for other in ROWS if other.network and shape(other) == shape(row)]
-    figures = [figure for other in same for figure in other.measured_by("count") if not figure.note]
+    figures = [figure for other in same for figure in other.measured_by("count") if figure.value and not figure.note]
     if not figures:
         return
     size = row.image_size or network.default_cfg["input_size"][-1]

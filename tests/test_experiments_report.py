@@ -231,6 +231,24 @@ def test_markdown_has_the_claims_as_sentences(tmp_path, capsys):
     assert "## EAM" not in shown
 
 
+def test_comparisons_of_our_own_have_no_source_and_no_claims(tmp_path, capsys):
+    made_records.write(tmp_path / "results")
+    page = tmp_path / "page.html"
+    assert main(["report", "own", "--results", str(tmp_path / "results"), "--markdown", "--html", str(page)]) == 0
+    shown = capsys.readouterr().out
+    own = shown[shown.index("## Comparisons of our own") :]
+    assert "\n## " not in own
+    assert "Claims" not in own
+    assert re.search(r"Dilated FCN DYC-MobileNetV2.* mean IoU .*54.00 ± 1.00 \*quick\*", own)
+    assert re.search(r"Dilated FCN DYC-MobileNetV2.* IoU of sky .*91.00 ± 1.00 \*quick\*", own)
+    text = page.read_text()
+    text = text[text.index('<section aria-labelledby="own">') :]
+    assert "Claims" not in text
+    assert "Mean IoU against parameters, CamVid, quick" in text
+    assert "val/miou" in text
+    assert "top1" not in text
+
+
 def test_a_report_is_replaced_and_other_files_are_not(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()

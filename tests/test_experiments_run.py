@@ -13,6 +13,7 @@ import pytest
 import torch
 from support.fake_training import command, write_checkpoint
 
+from experiments import curves
 from experiments.papers import catalog
 from experiments.papers.catalog import find
 from experiments.papers.reading import read_paper
@@ -47,6 +48,13 @@ tables:
     metrics: {top1_accuracy: {unit: fraction}}
     rows:
       again: {model: A, dataset: D, same_as: table1/good, published: {top1_accuracy: '0.96'}}
+  masks:
+    source: null
+    title: Masks
+    status: ours
+    metrics: {mIoU: {unit: '%'}, IoU_sky: {unit: '%'}}
+    rows:
+      mask: {model: A, dataset: D, network: test_resnet, segmentation: {head: fcn}, published: {mIoU: '', IoU_sky: ''}}
 """
 
 
@@ -101,6 +109,20 @@ def test_every_figure_of_a_finished_run_is_recorded_once(run, capsys):
     assert run("tiny/table1/good", "--protocol=quick", "--seeds", "0", "1") == 0
     assert "2 trainings: 2 were done before, 0 run now" in capsys.readouterr().err
     assert len(trained(run)) == 4
+
+
+def test_segmentation_has_a_quick_protocol_of_its_own_and_keeps_the_iou_of_each_class(run, capsys, tmp_path):
+    (tmp_path / "segmentation").mkdir()
+    (tmp_path / "segmentation/quick.yaml").write_text("trainer: {max_epochs: 4}\n")
+    assert run("tiny/masks/mask", "--protocol=quick", "--data=there") == 0
+    assert [each[1:] for each in trained(run)] == [("mIoU", "0", "60", "%"), ("IoU_sky", "0", "90", "%")]
+    epochs = curves.read("tiny", run.results)
+    assert [(each.epoch, each.val_top1) for each in epochs] == [("1", "0.25"), ("2", "0.5"), ("3", "0.75"), ("4", "1")]
+    folder = tmp_path / "runs/papers/tiny/masks/mask/quick/seed0/version_0"
+    (folder / "test.csv").write_text("network,test/miou\nlast epoch,0.6\n")
+    shutil.rmtree(run.results)
+    assert run("tiny/masks/mask", "--protocol=quick", "--data=there") == 1
+    assert "without IoU_sky in its test figures" in capsys.readouterr().err
 
 
 def test_a_run_without_its_records_is_recorded_and_not_trained(run, monkeypatch):

@@ -24,6 +24,16 @@ def test_networks_that_differ_in_their_temperature_take_the_same_time(monkeypatc
     assert len(asked) == 3
 
 
+def test_segmentation_is_timed_with_its_own_network_and_images(monkeypatch):
+    monkeypatch.setattr(estimate, "STEPS", 1)
+    monkeypatch.setattr(estimate, "MOST_PIXELS", 1)
+    row = find("own/segmentation/camvid/static")[0]
+    training = Training(row.path, settings.arguments_of(row, "quick", 0))
+    assert data_of(training.settings) == {"batch": 8, "size": (180, 240), "channels": 3, "classes": 11}
+    item = Item(row, "train", "quick", (), "new", 0, training)
+    assert estimate.estimates([item])[item] > 0
+
+
 def test_the_time_that_is_left_follows_from_images_epochs_and_evaluations():
     words = ("--data.dataset=torch/cifar10", "--trainer.max_epochs=10", "--trainer.limit_train_batches=0.5")
     item = Item(None, "train", "quick", (), "new", 0, Training("a", words), State("interrupted", 4))

@@ -23,5 +23,24 @@ def test_it_is_that_of_the_evaluation(more, crop):
     }
 
 
+@pytest.mark.parametrize(("image_size", "size"), [([360, 480], [360, 480]), (None, [64, 96])], ids=str)
+def test_of_a_segmentation_it_has_the_colours_of_the_classes(image_size, size):
+    data = {"dataset": "voc", "image_size": image_size, "crop_size": [64, 96], "mean": [0.4] * 3, "std": [0.2] * 3}
+    classes = {"class_names": ["a", "b"], "palette": [(0, 0, 0), (9, 8, 7)]}
+    task = {"hyper_parameters": {"task": "segmentation"}}
+    found = preparation_of({**task, "datamodule_hyper_parameters": data, "SegmentationData": classes})
+    assert found == {
+        "input_size": [3, *size],
+        "mean": [0.4] * 3,
+        "std": [0.2] * 3,
+        "interpolation": "bilinear",
+        "crop_pct": 1.0,
+        "crop_mode": "squash",
+        "class_names": ["a", "b"],
+        "palette": [[0, 0, 0], [9, 8, 7]],
+    }
+    assert preparation_of(task) == {}
+
+
 def test_one_without_data_says_nothing():
     assert preparation_of({}) == {}

@@ -202,7 +202,8 @@ def second_last_stage(model: nn.Module) -> str:
     """
     info = getattr(model, "feature_info", None)
     levels = [level["module"] for level in (getattr(info, "info", info) or [])]
-    layers = dict(model.named_modules())
-    if len(levels) < 2 or levels[-2] not in layers:
+    # A segmentation network's stages are those of its backbone, whose names begin further in.
+    found = [name for name, _ in model.named_modules() if f".{name}".endswith(f".{levels[-2]}")] if levels[1:] else []
+    if not found:
         raise ArgumentError("layer", sentence="name it, as the network does not say what its stages are")
-    return levels[-2]
+    return min(found, key=len)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from dyc.dynamic_model import check_model
+from dyc.export.divisions import store_ceilings
 from dyc.meta_device import check_input_size
 from dyc.whole_files import written_whole
 from ops import ArgumentError
@@ -127,6 +128,7 @@ def _exported(network: nn.Module, image: tuple[int, int, int]) -> tuple[Exported
         try:
             # Two images: export takes a size of one for a constant.
             program = torch.export.export(network, (_images(network, 2, image),), dynamic_shapes=(dims,))
+            store_ceilings(program)
             fixed = _fixed(program, dims)
             if fixed:
                 raise RuntimeError(f"it fixes the {fixed}")

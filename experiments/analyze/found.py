@@ -15,11 +15,13 @@ class Found:
         name: Its name, that of its file.
         summary: What it shows, in one line.
         dynamic: Whether it is about dynamic layers alone.
+        classifies: Whether it measures the accuracy of a classifier.
     """
 
     name: str
     summary: str
     dynamic: bool
+    classifies: bool = False
 
     @property
     def module(self) -> str:
@@ -43,4 +45,5 @@ def _read(path: Path) -> Found:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-    return Found(path.stem, summary, "DYNAMIC" in constants and ast.literal_eval(constants["DYNAMIC"]))
+    flags = [name in constants and ast.literal_eval(constants[name]) for name in ("DYNAMIC", "CLASSIFIES")]
+    return Found(path.stem, summary, *flags)

@@ -8,24 +8,32 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, Subset
 
+import lightning_modules
 from lightning_modules.cli.option_errors import OneLineParser
 from lightning_modules.cli.trained_settings import take_data_settings
-from lightning_modules.data import ImageData
+from lightning_modules.data import ImageData, SegmentationData
 from lightning_modules.data.image_tensors import ImageTensors
 from lightning_modules.data.splits import item_names
+from lightning_modules.tasks import TASKS, USUAL, task_of_checkpoint
+from ops import ArgumentError
+
+NO_CLASS = "no class"
+"""What stands in the place of a class for images whose pixels all have none."""
 
 
 class Images:
     """Labelled images in batches.
 
+    The label of an image with a mask is the class that most of its pixels have.
+
     Args:
-        data: The data, set up for tests.
+        data: The data, set up for tests: images with labels, or with masks.
         count: Number of images, or all there are if these are fewer; of shards, the first.
         seed: Seed of their order.
         device: Where batches are put.
     """
 
-    def __init__(self, data: ImageData, count: int, seed: int = 0, device: str = "cpu"):
+    def __init__(self, data: ImageData | SegmentationData, count: int, seed: int = 0, device: str = "cpu"):
         self.data, self.device = data, device
         split = data.splits.test
         self.count = count
@@ -43,7 +51,13 @@ class Images:
     @property
     def class_names(self) -> list[str]:
         """Names of the classes, or their numbers."""
-        return list(self.data.class_names or map(str, range(self.data.num_classes)))
+        names = list(self.data.class_names or map(str, range(self.data.num_classes)))
+        return [*names, NO_CLASS] if self.masked else names
+
+    @property
+    def masked(self) -> bool:
+        """Whether there is a class for each pixel rather than for each image."""
+        return isinstance(self.data, SegmentationData)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images ``(B, C, H, W)``, prepared for the network, and labels ``(B,)``."""
@@ -51,6 +65,7 @@ class Images:
         for batch in self.data.test_dataloader():
             x, labels = self.data.on_after_batch_transfer(tuple(batch), 0)
             x, labels = x[:left], labels[:left]
+            labels = most_frequent(labels, self.data.num_classes, self.data.ignore_index) if self.masked else labels
             left -= len(x)
             yield x.to(self.device, memory_format=torch.channels_last), labels.to(self.device)
             if left <= 0:
@@ -77,6 +92,17 @@ class Images:
         return (x.cpu() * std + mean).clamp(0, 1).expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
 
 
+def most_frequent(masks: Tensor, classes: int, ignore_index: int) -> Tensor:
+    """Return the class that most pixels of each mask have, ``(B,)``; where no pixel has any, ``classes``.
+
+    Example:
+        >>> most_frequent(torch.tensor([[[0, 2, 2, 255]], [[255, 255, 255, 255]]]), 3, 255).tolist()
+        [2, 3]
+    """
+    counts = [mask[mask != ignore_index].bincount(minlength=classes) for mask in masks]
+    return torch.stack([count.argmax() if count.any() else count.new_tensor(classes) for count in counts])
+
+
 def spread(length: int, count: int, seed: int) -> Tensor:
     """Return ``count`` numbers below ``length``, evenly spread, as sets are often sorted by class, in a drawn order."""
     numbers = (torch.arange(count) * length) // count
@@ -98,18 +124,23 @@ def open_images(
         opened: What was opened by its settings; taken from there, and added to: images take long to decode.
 
     Raises:
-        ArgumentError: An option is wrong, or the data cannot be read.
+        ArgumentError: An option is wrong, the data cannot be read, or its images with masks have several sizes.
     """
+    task = USUAL if checkpoint is None else task_of_checkpoint(checkpoint)
+    kind = getattr(lightning_modules, TASKS[task].data)
     parser = OneLineParser(prog="dyc analyze", allow_abbrev=False)
-    parser.add_class_arguments(ImageData, "data")
+    parser.add_class_arguments(kind, "data")
     settings = parser.parse_args(list(data_options)).data
     given = parser.parse_args(list(data_options), defaults=False).get("data")
     if checkpoint is not None:
         take_data_settings(settings, given, checkpoint)
-    key = repr((settings.as_dict(), options.images, options.seed, options.device))
+    key = repr((task, settings.as_dict(), options.images, options.seed, options.device))
     if key not in opened:
-        data = ImageData(**settings.as_dict())
+        data = kind(**settings.as_dict())
         data.prepare_data()
         data.setup("test")
+        if data.image_size is None and isinstance(data, SegmentationData):
+            need = "one for all, such as '[180, 240]': the images have several sizes"
+            raise ArgumentError("data.image_size", None, need)
         opened[key] = Images(data, options.images, options.seed, options.device)
     return opened[key]

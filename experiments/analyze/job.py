@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from experiments.analyze.found import Found, analyses
 from experiments.analyze.output import Output
 from lightning_modules.cli.progress import Progress
+from lightning_modules.tasks import USUAL
 from ops import ArgumentError
 
 if TYPE_CHECKING:  # with Lightning, for which --help need not wait
@@ -35,7 +36,7 @@ class Job:
             dynamic: Refuse static networks; by default as the analysis says.
 
         Raises:
-            ArgumentError: One cannot be opened, there are too many, or one is static that must not be.
+            ArgumentError: One cannot be opened, there are too many, or the analysis is not for one of them.
         """
         from experiments.analyze.networks import labelled, open_network
         from lightning_modules.cli.imports import import_given
@@ -53,6 +54,11 @@ class Job:
         opened = [open_network(each, options, self._data_options, images, imported) for each in options.networks]
         found = labelled(opened, getattr(options, "labels", None))
         for network in found:
+            if self.found.classifies and network.task != USUAL:
+                others = ", ".join(each.name for each in analyses().values() if not each.classifies)
+                sentence = f"{network.label} was trained for {network.task}, and {self.found.name} is about the top-1 "
+                sentence += f"accuracy of a classifier; for {network.task} there are {others}"
+                raise ArgumentError("CHECKPOINT_OR_MODEL", sentence=sentence)
             if (self.found.dynamic if dynamic is None else dynamic) and not network.dynamic:
                 self.refuse_static(network)
         return found

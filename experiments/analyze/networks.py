@@ -9,15 +9,16 @@ from typing import Any
 import torch
 from torch import nn
 
+import lightning_modules
 from dyc.dynamic_model import iter_dynamic
 from dyc.meta_device import usual_input_sizes
 from experiments.analyze.images import Images, open_images
-from lightning_modules.classifier import ImageClassifier
 from lightning_modules.cli.imports import import_from_run
 from lightning_modules.cli.trained_settings import take_conversions
 from lightning_modules.create_network import build_network, check_model_name
 from lightning_modules.network_source import title_of
 from lightning_modules.runs import CHECKPOINTS, find_checkpoint, read_checkpoint
+from lightning_modules.tasks import TASKS, USUAL, task_of_checkpoint
 from ops import ArgumentError
 
 
@@ -32,6 +33,7 @@ class Network:
         module: The network.
         size: Its usual images, ``(C, H, W)``.
         images: The images that it is shown; None where the analysis needs none.
+        task: What it was trained for.
     """
 
     label: str
@@ -40,6 +42,7 @@ class Network:
     module: nn.Module
     size: tuple[int, int, int]
     images: Images | None
+    task: str = USUAL
 
     @property
     def dynamic(self) -> bool:
@@ -106,12 +109,15 @@ def _trained(
     if not imported:
         import_from_run(path, options.runs, checkpoint.get("imports", []))
     take_conversions({}, {}, checkpoint["hyper_parameters"])  # raises where nothing can rebuild the network
-    trained = ImageClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    task = task_of_checkpoint(checkpoint)
+    module = getattr(lightning_modules, TASKS[task].module)
+    trained = module.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     images = open_images(options, data_options, checkpoint, opened) if hasattr(options, "images") else None
     title = title_of(checkpoint["hyper_parameters"])
     data = checkpoint.get("datamodule_hyper_parameters") or {}
-    side = data.get("image_size") or usual_input_sizes(trained.evaluated)[0][-1]
-    return Network(title, str(path), title, trained.evaluated, (trained.in_chans, side, side), images)
+    size = data.get("image_size") or data.get("crop_size") or usual_input_sizes(trained.evaluated)[0][-1]
+    height, width = (size, size) if isinstance(size, int) else size
+    return Network(title, str(path), title, trained.evaluated, (trained.in_chans, height, width), images, task)
 
 
 def _named(given: str, options: argparse.Namespace, data_options: Sequence[str], opened: dict[str, Images]) -> Network:

@@ -66,7 +66,7 @@ def count(rows: Sequence[Row], results: Path) -> None:
             for each in printing(row):
                 for figure in each.measured_by("count"):
                     value = counted(figure, counts)
-                    gap = f"{value / float(figure.value) - 1:+.2%}"
+                    gap = f"{value / float(figure.value) - 1:+.2%}" if figure.value else ""
                     table.rows.append([each.path, figure.metric, figure.unit, f"{value:.8g}", figure.value, gap])
                     text = f"{value:.12g}"  # whole numbers of operations, without the error of their division
                     kept = record(row, "count", figure.metric, text, figure.unit, seconds=seconds, facts=facts)

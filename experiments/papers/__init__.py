@@ -1,4 +1,4 @@
-"""Every table of the five papers, one YAML file for each paper: :func:`papers`, :func:`find`."""
+"""Every table of the papers, and comparisons of our own, one YAML file for each: :func:`papers`, :func:`find`."""
 
 from experiments.papers.catalog import find, papers, table_of
 from experiments.papers.entries import Claim, Figure, Paper, Row, Table

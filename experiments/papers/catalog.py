@@ -1,4 +1,4 @@
-"""The five papers, and their rows by path, as in ``dyc run dyc/table1/cifar10/dyc``.
+"""The papers and ``own``, our own comparisons, with their rows by path, as in ``dyc run dyc/table1/cifar10/dyc``.
 
 They stand in the YAML files of this folder; :mod:`experiments.papers.reading` says how those are written.
 """
@@ -13,8 +13,9 @@ from ops import unknown_name
 
 @cache
 def papers() -> dict[str, Paper]:
-    """Return every paper by name."""
-    return {path.stem: read_paper(path) for path in sorted(Path(__file__).parent.glob("*.yaml"))}
+    """Return every paper by name, and last what has no source: our own comparisons."""
+    found = [read_paper(path) for path in sorted(Path(__file__).parent.glob("*.yaml"))]
+    return {paper.name: paper for paper in sorted(found, key=lambda paper: paper.source is None)}
 
 
 def find(path: str) -> list[Row]:

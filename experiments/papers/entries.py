@@ -79,7 +79,8 @@ class Row:
             :func:`dyc.segmentation.create_segmentation`.
         recipe: Configuration files of ``dyc fit``, the later ones laid over the earlier ones.
         options: Further options of ``dyc fit``, dotted, such as ``data.dataset``.
-        image_size: Height and width of the images that are counted or timed; None for the network's own.
+        image_size: Height and width of the images that are counted or timed, one number where they are the same; None
+            for the network's own.
         num_classes: Outputs of the classifier that is counted or timed; None for the network's own.
         benchmark: What timing needs beside these: ``batch_size``; ``backend``; for a single layer, ``layer``
             (``static``, ``dy`` or ``dyc``), ``channels``, ``kernel_size`` and ``stride``.
@@ -97,7 +98,7 @@ class Row:
     segmentation: Mapping[str, Any] = field(default_factory=dict)
     recipe: tuple[Path, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
-    image_size: int | None = None
+    image_size: int | tuple[int, int] | None = None
     num_classes: int | None = None
     benchmark: Mapping[str, Any] = field(default_factory=dict)
     quick: Shortened = Shortened()
@@ -174,11 +175,11 @@ class Claim:
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper with its tables and claims.
+    """A paper with its tables and claims; or comparisons of our own, without a source, whose figures are ``ours``.
 
     Args:
         name: Its name in commands.
-        source: Its name in ``published.csv``.
+        source: Its name in ``published.csv``; None for comparisons of our own.
         title: Its title.
         url: Where it is; None where it is not on the web.
         tables: Its tables by name.
@@ -186,7 +187,7 @@ class Paper:
     """
 
     name: str
-    source: str
+    source: str | None
     title: str
     url: str | None
     tables: Mapping[str, Table]

@@ -14,11 +14,13 @@ class Metric:
         how: One of :data:`WAYS`.
         label: What tables call it.
         smaller_is_better: Whether it is an error, a size or a time rather than an accuracy.
+        key: Of what is trained: its name among the figures of a test.
     """
 
     how: str
     label: str
     smaller_is_better: bool = True
+    key: str = "top1"
 
 
 _TOP1 = Metric("train", "top-1 accuracy", False)
@@ -27,10 +29,13 @@ _PARAMETERS = Metric("count", "parameters")
 _OPERATIONS = Metric("count", "operations")
 _NOT_RUN = "none"
 
+CAMVID = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
+"""CamVid's classes."""
+
 METRICS = {
     "top1_accuracy": _TOP1,
     "top1": _TOP1,
-    "top5": Metric("train", "top-5 accuracy", False),
+    "top5": Metric("train", "top-5 accuracy", False, "top5"),
     "error": _ERROR,
     "top1_error": _ERROR,
     "params": _PARAMETERS,
@@ -49,8 +54,9 @@ METRICS = {
     "inference_time": Metric("latency", "time of a forward pass"),
     "speedup": Metric("follows", "speed-up", False),
     "top1_error_gap_stated": Metric("follows", "difference of the top-1 errors", False),
-    "mIoU": Metric(_NOT_RUN, "mean intersection over union", False),
+    "mIoU": Metric("train", "mean IoU", False, "miou"),
+    **{f"IoU_{name}": Metric("train", f"IoU of {name}", False, f"iou/{name}") for name in CAMVID},
     "AP": Metric(_NOT_RUN, "average precision", False),
     "AP_gain": Metric(_NOT_RUN, "gain in average precision", False),
 }
-"""Every metric by its name in ``published.csv``."""
+"""Every metric by its name in ``published.csv``, and those of our own comparisons."""

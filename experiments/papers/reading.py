@@ -3,14 +3,14 @@
 .. code-block:: yaml
 
     title: Dynamic Channel-wise Convolution
-    source: DYC (Jung 2020)              # as published.csv names it
+    source: DYC (Jung 2020)              # as published.csv names it; null for comparisons of our own
     url: null
     datasets:                            # what all rows of a data set have in common, by its printed name
       CIFAR10:
         recipe: [dyc_report/cifar10.yaml]    # configuration files of `dyc fit`, in the folder experiments
         set: {data.download: true}           # further options of `dyc fit`
         arguments: {stem_stride: 1}          # of the networks
-        image_size: 32                       # where they are counted or timed; and num_classes
+        image_size: 32                       # where they are counted or timed, or [180, 240]; and num_classes
         benchmark: {batch_size: 1}           # where they are timed
         quick: {arguments: {stage2_stride: 2}, note: ...}    # what `--protocol quick` changes: arguments, set
     tables:
@@ -123,6 +123,8 @@ class _Reader:
         """Return the arguments of :class:`Row` that say how it is measured."""
         common = self.datasets.get(row["dataset"], {})
         replaced = {key: row.get(key, common.get(key)) for key in REPLACED}
+        if isinstance(replaced["image_size"], list):
+            replaced["image_size"] = tuple(replaced["image_size"])
         added = {key: {**common.get(key, {}), **row.get(key, {})} for key in ADDED}
         files = [*(replaced.pop("recipe") or ()), *row.get("over", ())]
         recipe, options = tuple(FILES / file for file in files), added.pop("set")

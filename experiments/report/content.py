@@ -31,11 +31,11 @@ class TablePart:
 
 @dataclass(frozen=True)
 class PaperPart:
-    """A paper: its name and source, the verdicts on its claims, its tables, and what was trained."""
+    """A paper, or comparisons of our own: name and source, verdicts on its claims, its tables, what was trained."""
 
     name: str
     title: str
-    source: str
+    source: str | None
     url: str | None
     verdicts: Sequence[Verdict]
     claims: Grid

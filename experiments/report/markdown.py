@@ -23,9 +23,11 @@ def _parts(report: Content) -> Iterator[str]:
     yield _table(report.overview)
     for paper in report.papers:
         yield f"## {paper.title}"
-        yield paper.source + (f", <{paper.url}>." if paper.url else ".")
-        yield "### Claims"
-        yield "\n".join(f"* {sentence(each)}" for each in paper.verdicts)
+        if paper.source:
+            yield paper.source + (f", <{paper.url}>." if paper.url else ".")
+        if paper.verdicts:
+            yield "### Claims"
+            yield "\n".join(f"* {sentence(each)}" for each in paper.verdicts)
         for table in paper.tables:
             yield f"### {table.title}"
             yield f"`dyc run {table.path}`" + (f". {table.note}" if table.note else "")

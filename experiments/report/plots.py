@@ -12,8 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from experiments.compare.groups import Group
 from experiments.compare.plots import STYLES, draw_curves
 from experiments.compare.run import Run
-from experiments.curves import METRICS as CURVES
-from experiments.curves import Epoch
+from experiments.curves import Epoch, metrics_of
 from experiments.drawing import COLOURS, PAGE, inline_svg, size_axis, tidy
 from experiments.papers.entries import Figure, Row, Table
 from experiments.report.measured import All
@@ -21,6 +20,7 @@ from experiments.report.numbers import points
 from experiments.report.results import measured_of
 from experiments.report.sizes import SIZES, size, trained_size
 from experiments.report.summary import anchor
+from lightning_modules.tasks import TASKS, USUAL, WATCHED
 
 WIDTH = 4.8
 """Inches: the width of a phone, at which letters have their own size."""
@@ -32,6 +32,8 @@ LOOKS = {
     "quick": ("D", COLOURS[2], "full"),
 }
 """Marker, colour and filling of what is printed, and of what was trained by each protocol."""
+
+USUAL_WATCHED = TASKS[USUAL].watched
 
 PROTOCOLS = [each for each in LOOKS if each != "published"]
 
@@ -69,6 +71,7 @@ def _datasets(table: Table) -> Iterator[tuple[str, list[Row]]]:
 @dataclass(frozen=True)
 class _Point:
     row: Row
+    label: str
     look: str
     value: float
     spread: float
@@ -90,19 +93,28 @@ def _accuracies(table: Table, found: All) -> Iterator[tuple[str, Picture]]:
         handles = [_marker(each, label=each) for each in used]
         picture.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
         sizes = " and ".join(SIZES[name] for name in reversed(names))
-        yield f"Accuracy against {sizes}, {dataset}{quick}", picture
+        what = "Accuracy" if dots[0].label.endswith("accuracy") else dots[0].label.replace("mean", "Mean")
+        yield f"{what} against {sizes}, {dataset}{quick}", picture
 
 
 def _dots(row: Row, found: All) -> Iterator[_Point]:
-    figure = next((each for each in row.figures.values() if each.kind.how == "train"), None)
+    figure = _trained(row)
     if figure is None:
         return
+    label = figure.kind.label.replace("error", "accuracy")
     if figure.value:
         sizes = {name: size(row, name, found) for name in SIZES}
-        yield _Point(row, "published", _percent(figure, float(figure.value)), 0.0, sizes)
+        yield _Point(row, label, "published", _percent(figure, float(figure.value)), 0.0, sizes)
     for each in measured_of(row, figure, found):
         sizes = {name: trained_size(row, name, each, found) for name in SIZES}
-        yield _Point(row, each.protocol, _percent(figure, each.mean), points(figure) * (each.deviation or 0), sizes)
+        yield _Point(
+            row, label, each.protocol, _percent(figure, each.mean), points(figure) * (each.deviation or 0), sizes
+        )
+
+
+def _trained(row: Row) -> Figure | None:
+    """Return the first figure of a row that is trained, by which its pictures go."""
+    return next((each for each in row.figures.values() if each.kind.how == "train"), None)
 
 
 def _percent(figure: Figure, value: float) -> float:
@@ -124,7 +136,7 @@ def _scatter(axes: Axes, dots: Sequence[_Point], name: str) -> None:
     size_axis(axes, [dot.sizes[name] for dot in dots])
     axes.margins(y=0.15)
     axes.set_xlabel(f"{SIZES[name]} of one image" if name == "macs" else SIZES[name], fontsize=9)
-    axes.set_ylabel("top-1 accuracy, %", fontsize=9)
+    axes.set_ylabel(f"{dots[0].label}, %", fontsize=9)
     tidy(axes)
     few = len(dots) <= 12
     _write_names(axes, [dot for dot in dots if few or dot.look != "published"], name)
@@ -153,17 +165,19 @@ def _write_names(axes: Axes, dots: Sequence[_Point], name: str) -> None:
 def _curves(table: Table, epochs: Sequence[Epoch]) -> Iterator[tuple[str, Picture]]:
     for dataset, rows in _datasets(table):
         groups = []
+        keys = [figure.kind.key for figure in map(_trained, rows) if figure is not None]
+        watched = next((key for key in keys if key in WATCHED), USUAL_WATCHED)
         for row in rows:
             own = [each for each in epochs if f"{table.path.partition('/')[0]}/{each.row}" == row.measured_as]
             for protocol in dict.fromkeys(each.protocol for each in own):
-                runs = _runs([each for each in own if each.protocol == protocol])
+                runs = _runs([each for each in own if each.protocol == protocol], watched)
                 groups.append(Group(f"{row.name.rpartition('/')[2]}, {protocol}", runs))
         if not groups:
             continue
         known = {name for group in groups for run in group.runs for name in run.curves}
         below = sum(name in known for name in ("attention/temperature", "attention/entropy"))
         picture = Picture(figsize=(WIDTH, 2.8 + below + 0.25 * len(groups)), layout="constrained")
-        draw_curves(picture, groups, "val/top1")
+        draw_curves(picture, groups, f"val/{watched}")
         picture.legend(handles=_lines(groups), loc="outside upper center", frameon=False, fontsize=9)
         quick = ", quick" if any(group.name.endswith("quick") for group in groups) else ""
         state = " with the attention's temperature and entropy" if below else ""
@@ -177,12 +191,12 @@ def _lines(groups: Sequence[Group]) -> list[Line2D]:
     ]
 
 
-def _runs(epochs: Sequence[Epoch]) -> list[Run]:
+def _runs(epochs: Sequence[Epoch], watched: str) -> list[Run]:
     runs = []
     for seed in dict.fromkeys(each.seed for each in epochs):
         curves: dict[str, dict[int, float]] = {}
         for each in epochs:
-            for column, metric in CURVES.items():
+            for column, metric in metrics_of(watched).items():
                 if each.seed == seed and getattr(each, column):
                     curves.setdefault(metric, {})[int(each.epoch)] = float(getattr(each, column))
         runs.append(Run(seed, {"seed_everything": seed}, curves, {}, "finished"))

@@ -1,5 +1,6 @@
 """About how long trainings take, from a few steps on random images; no data is needed."""
 
+import inspect
 import os
 import sys
 import time
@@ -14,9 +15,11 @@ from torch.nn.functional import cross_entropy
 from experiments.run.plan import TO_TRAIN, Item
 from lightning_modules.allocator import keep_freed_memory
 from lightning_modules.cli.jobs.settings import BATCH, setting
+from lightning_modules.tasks import TASKS, USUAL
 from ops import ArgumentError
 
 IMAGES = {
+    "camvid": 367,
     "digits": 1437,
     "torch/cifar10": 50_000,
     "torch/cifar100": 50_000,
@@ -30,7 +33,15 @@ IMAGES = {
 IMAGENET, IMAGENET_CLASSES, IMAGENET_SIZE = 1_281_167, 1000, 224
 """What is taken for data that is not there to be looked at."""
 
-SIZES = {"digits": 8, "torch/fashion_mnist": 28, "torch/kmnist": 28, "torch/mnist": 28, "tiny_imagenet": 64}
+SIZES = {
+    "camvid": (180, 240),
+    "digits": 8,
+    "torch/fashion_mnist": 28,
+    "torch/kmnist": 28,
+    "torch/mnist": 28,
+    "tiny_imagenet": 64,
+}
+CLASSES = {"camvid": 11, "torch/cifar100": 100, "tiny_imagenet": 200}
 GREY = ("digits", "torch/fashion_mnist", "torch/kmnist", "torch/mnist")
 EVALUATION = 1 / 3
 """Time of an image that is evaluated, as a part of that of one that is trained on."""
@@ -94,15 +105,18 @@ def seconds_left(item: Item, seconds_per_image: float) -> float:
 
 
 def data_of(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return batch size, image size and channels of the images that settings name, and the number of classes."""
+    """Return batch size, image size and channels of the images that settings name, and the number of classes.
+
+    The size is height and width, or one number for both.
+    """
     dataset = setting(settings, "data.dataset", "digits")
     if dataset in IMAGES:
-        size, classes = SIZES.get(dataset, 32), {"torch/cifar100": 100, "tiny_imagenet": 200}.get(dataset, 10)
+        size, classes = SIZES.get(dataset, 32), CLASSES.get(dataset, 10)
     else:
         _, size, classes = folder_of(settings)
     return {
         "batch": int(setting(settings, "data.batch_size", BATCH)),
-        "size": int(setting(settings, "data.image_size", size)),
+        "size": setting(settings, "data.image_size", size),
         "channels": 1 if dataset in GREY else 3,
         "classes": int(setting(settings, "model.num_classes", classes)),
     }
@@ -132,31 +146,36 @@ def _speed(settings: dict[str, Any]) -> float | str:
     """Return the seconds of one training image, or why the network cannot be built."""
     from lightning.pytorch.cli import LightningArgumentParser
 
-    from lightning_modules import ImageClassifier
+    import lightning_modules
 
     data = data_of(settings)
     try:
+        module = getattr(lightning_modules, TASKS[setting(settings, "task", USUAL)].module)
         parser = LightningArgumentParser()
-        parser.add_class_arguments(ImageClassifier, "model", fail_untyped=False, sub_configs=True, skip={"net"})
+        skipped = {"net"} & inspect.signature(module).parameters.keys()
+        parser.add_class_arguments(module, "model", fail_untyped=False, sub_configs=True, skip=skipped)
         model = {**settings.get("model", {}), "num_classes": data["classes"]}
-        classifier = parser.instantiate(parser.parse_object({"model": model})).model
-        net = classifier.source.build(data["classes"], classifier.source.in_chans(data["channels"]))
+        source = parser.instantiate(parser.parse_object({"model": model})).model.source
+        net = source.build(data["classes"], source.in_chans(data["channels"]))
     except (ArgumentError, RuntimeError, TypeError, ValueError, SystemExit) as error:
         return f"cannot be told: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
     cpu = setting(settings, "trainer.accelerator", "auto") == "cpu" or not torch.cuda.is_available()
     device = torch.device("cpu" if cpu else "cuda")
     precision = str(setting(settings, "trainer.precision", "32-true"))
     kind = torch.bfloat16 if "bf16" in precision else torch.float16 if "16" in precision else None
-    batch = max(2, min(data["batch"], MOST_PIXELS // data["size"] ** 2) if cpu else data["batch"])
+    height, width = data["size"] if isinstance(data["size"], tuple | list) else 2 * (int(data["size"]),)
+    batch = max(2, min(data["batch"], MOST_PIXELS // (height * width)) if cpu else data["batch"])
     net.to(device, memory_format=torch.channels_last).train()
-    images = torch.rand(batch, data["channels"], data["size"], data["size"], device=device)
+    images = torch.rand(batch, data["channels"], height, width, device=device)
     images = images.to(memory_format=torch.channels_last)
-    labels = torch.randint(data["classes"], (batch,), device=device)
+    pixels = (height, width) if module.task == "segmentation" else ()
+    labels = torch.randint(data["classes"], (batch, *pixels), device=device)
     optimizer = torch.optim.SGD(net.parameters(), 1e-3, momentum=0.9)
 
     def step() -> None:
         with torch.autocast(device.type, kind, enabled=kind is not None):
-            loss = cross_entropy(net(images), labels)
+            outputs = net(images)  # a pair with an auxiliary head
+            loss = sum(cross_entropy(each, labels) for each in (outputs if isinstance(outputs, tuple) else (outputs,)))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

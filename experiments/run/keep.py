@@ -16,9 +16,6 @@ from lightning_modules.cli.jobs import history
 from lightning_modules.cli.jobs.training import Training
 from ops import ArgumentError
 
-KEYS = {"top5": "test/top5"}
-"""Where a figure stands among those of a test; ``test/top1`` otherwise."""
-
 SIZES = {"parameters": "count", "macs": "MACs"}
 """What is kept about the network that was trained, which the quick protocol may have changed, and its unit."""
 
@@ -47,7 +44,7 @@ def records_of(item: Item) -> list[Record]:
         ArgumentError: It has no test figures.
     """
     training, tested = item.training, item.training.test_figures()
-    missing = [figure.metric for figure in item.figures if KEYS.get(figure.metric, "test/top1") not in tested]
+    missing = [figure.metric for figure in item.figures if f"test/{figure.kind.key}" not in tested]
     if missing:
         raise ArgumentError(
             "runs", f"{training.folder} without {', '.join(missing)} in its test figures", "a whole run"
@@ -71,7 +68,7 @@ def records_of(item: Item) -> list[Record]:
     figures = [
         Record(
             metric=figure.metric,
-            value=f"{measured_value(figure, tested[KEYS.get(figure.metric, 'test/top1')]):.6g}",
+            value=f"{measured_value(figure, tested[f'test/{figure.kind.key}']):.6g}",
             unit=figure.unit,
             **common,
         )

@@ -16,6 +16,7 @@ from lightning_modules.cli.jobs.training import Training
 from ops import ArgumentError
 
 PROTOCOLS = Path(__file__).parents[1] / "protocols"
+"""Their files; those of segmentation that differ lie in a folder of that name."""
 
 FREE = (
     "name",
@@ -60,7 +61,7 @@ def arguments_of(row: Row, protocol: str, seed: int, further: Sequence[str] = ()
     Raises:
         ArgumentError: There is no such protocol.
     """
-    files = [] if protocol == "full" else [PROTOCOLS / f"{protocol}.yaml"]
+    files = [] if protocol == "full" else [_protocol(row, protocol)]
     for path in files:
         if not path.is_file():
             raise ArgumentError("protocol", f"{protocol!r}, but {path} does not exist", "full")
@@ -68,6 +69,11 @@ def arguments_of(row: Row, protocol: str, seed: int, further: Sequence[str] = ()
     options = [*(fast_precision() if quick else ()), *(f"--{each}" for each in further)]
     _, *words = command(row, seed, name="", protocol=files, quick=quick, options=options)
     return tuple(word for word in words if word != "--name=")
+
+
+def _protocol(row: Row, protocol: str) -> Path:
+    own = PROTOCOLS / "segmentation" / f"{protocol}.yaml"
+    return own if row.segmentation and own.is_file() else PROTOCOLS / f"{protocol}.yaml"
 
 
 def fast_precision() -> tuple[str, ...]:

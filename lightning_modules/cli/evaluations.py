@@ -91,20 +91,30 @@ def record_evaluation(checkpoint: Path, facts: Mapping[str, object]) -> str:
 
     Args:
         checkpoint: The checkpoint; the file lies in its run's folder, or beside it if it is in none.
-        facts: Values of :data:`COLUMNS`, the time left out, and the figures of the task.
+        facts: Values of :data:`COLUMNS`, the time left out, and the figures of the task. What an older file has no
+            column for is left out of it.
     """
     parent = checkpoint.parent
     path = (parent.parent if parent.name == CHECKPOINTS else parent) / "evaluations.csv"
     try:
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, ["time", *facts])
-        if not path.exists() or path.stat().st_size == 0:
+        columns = _columns(path)
+        writer = csv.DictWriter(text, columns or ["time", *facts], restval="", extrasaction="ignore")
+        if not columns:
             writer.writeheader()
         writer.writerow({"time": time.strftime("%Y-%m-%d %H:%M:%S"), **facts})
         append_whole(path, text.getvalue())
     except OSError as error:  # a checkpoint of someone else, say: the figures stand above
         return f"not written to {path} ({error.strerror})"
     return f"written to {path}"
+
+
+def _columns(path: Path) -> list[str]:
+    """Return the columns of a table that may not exist yet."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        return next(csv.reader(file), [])
 
 
 def report_evaluation(cli: Any, split: str) -> None:
@@ -134,4 +144,6 @@ def report_evaluation(cli: Any, split: str) -> None:
     size = data.image_size if isinstance(data.image_size, int) else " x ".join(map(str, data.image_size or ()))
     values = (used, data.dataset_name, images, size, path, cli.checkpoint["epoch"] + 1)
     found = {key: figures.get(key, "") for key in cli.task.figures}
+    if classes is not None:
+        found |= {f"{OF_CLASS}{name}": figures.get(f"{OF_CLASS}{name}", "") for name in cli.model.class_names}
     print(record_evaluation(path, {**dict(zip(COLUMNS[1:], values)), **found}))

@@ -11,12 +11,12 @@ import timm
 from timm.data import resolve_model_data_config
 from torch import nn
 
+import lightning_modules
 from dyc.export import Request, check_format
 from dyc.export.model_card import ModelCard
 from dyc.export.onnx_format import check_packages
 from dyc.meta_device import usual_input_sizes
 from dyc.selective import compact, iter_selective
-from lightning_modules.classifier import ImageClassifier
 from lightning_modules.cli.arguments import check_new_file
 from lightning_modules.cli.imports import import_from_run, import_given
 from lightning_modules.cli.parsers import export_parser
@@ -24,6 +24,7 @@ from lightning_modules.cli.quiet import quiet
 from lightning_modules.cli.tables import Table
 from lightning_modules.create_network import build_network, check_model_name
 from lightning_modules.runs import find_checkpoint, read_checkpoint
+from lightning_modules.tasks import TASKS, USUAL, task_of_checkpoint
 from lightning_modules.trained_card import card_of
 from lightning_modules.trained_preparation import preparation_of
 from ops import ArgumentError
@@ -98,11 +99,24 @@ def _trained(
     checkpoint = read_checkpoint(path)
     if not imported:
         import_from_run(path, options.runs, checkpoint.get("imports", []))
-    trained = ImageClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    task = task_of_checkpoint(checkpoint)
+    if task != USUAL:
+        _check_task(options, task)
+    module = getattr(lightning_modules, TASKS[task].module)
+    trained = module.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     network = trained.evaluated.eval()
     preparation = _preparation(network) | {"class_names": None} | preparation_of(checkpoint)
     preparation["input_size"] = [trained.in_chans, *preparation["input_size"][1:]]
     return network, preparation, card_of(path, checkpoint, **said), checkpoint
+
+
+def _check_task(options: argparse.Namespace, task: str) -> None:
+    """Raise unless the network of a task other than classification can be written as asked."""
+    if options.int8:
+        raise ArgumentError("--int8", f"a checkpoint of {task}", f"one of {USUAL}; leave --int8 out")
+    if options.format == "weights":
+        got = f"weights, for a network of {task}, which timm has no name for"
+        raise ArgumentError("--format", got, "onnx or pt2")
 
 
 def _named(options: argparse.Namespace) -> tuple[nn.Module, dict[str, Any]]:

@@ -79,12 +79,13 @@ def build(name: str, **kwargs) -> nn.Module:
         return timm.create_model(name, **kwargs)
 
 
-def count(model: nn.Module, image_size: int | None = None) -> Profile:
-    """Profile a network at its own image size or another one."""
+def count(model: nn.Module, image_size: int | tuple[int, int] | None = None) -> Profile:
+    """Profile a network at its own image size or another one: height and width, or one number for both."""
     described = getattr(model, "default_cfg", None)  # a user's own network need not have any
     channels, height, width = described["input_size"] if described else usual_input_sizes(model)[0]
-    size = (height, width) if image_size is None else (image_size, image_size)
-    return dyc.profile(model, (channels, *size))
+    if image_size is not None:
+        height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    return dyc.profile(model, (channels, height, width))
 
 
 def compare(figure: Figure, counts: Profile) -> dict:

@@ -21,7 +21,7 @@ if __name__ != "__main__":
 
 
 def command(training: "Training", kind: str) -> list[str]:
-    """Return what stands for ``Training.command``; folders ``fail``, ``wait``, ``slow`` and ``bad`` do so."""
+    """Return what stands for ``Training.command``; folders ``fail``, ``wait``, ``slow``, ``bad`` and ``mask`` do so."""
     words = [str(training.folder), kind, str(training.epochs), str(training.runs / "checkpoint")]
     return [sys.executable, __file__, *words, *training.arguments]
 
@@ -50,9 +50,10 @@ def main(folder: Path, kind: str, epochs: int, checkpoint: Path) -> None:
     if "fail" in folder.parts:
         print("dyc fit: error: data.root: got nothing")
         sys.exit(2)
+    task = "miou" if "mask" in folder.parts else "top1"
     with (part / "metrics.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["epoch", "train/loss", "val/top1", "train/images_per_second"])
+        writer.writerow(["epoch", "train/loss", f"val/{task}", "train/images_per_second"])
         for epoch in range(1 if kind == "interrupted" else 0, epochs):
             writer.writerow([epoch, 2.0, 0.25 * (epoch + 1), 100.0 + epoch])
             file.flush()
@@ -62,6 +63,9 @@ def main(folder: Path, kind: str, epochs: int, checkpoint: Path) -> None:
         time.sleep(1)
     if "bad" in folder.parts:
         raise RuntimeError("a fault of the program")
+    if task == "miou":
+        (part / "test.csv").write_text("network,test/miou,test/iou/sky\nlast epoch,0.6,0.9\n")
+        return
     (part / "test.csv").write_text("network,test/loss,test/top1\nlast epoch,1.0,0.75\nbest on validation,1.0,0.8\n")
 
 

@@ -62,6 +62,12 @@ def write(results: Path) -> Path:
                 rows.append(record(path, "forward_time_ratio", ratio, "x", "latency", **load))
     for name, ms in (("resnet18", 60.0), ("dynet_resnet18", 40.0)):
         rows.append(record(f"dynet/table2/imagenet/{name}", "inference_time", ms, "ms", "latency"))
+    for path, values in {"static": [50.0, 51.0, 52.0], "dyc": [55.0, 54.0, 53.0]}.items():
+        rows += trained(f"own/segmentation/camvid/{path}", "mIoU", values, "%")
+        rows += trained(f"own/segmentation/camvid/{path}", "IoU_sky", [90.0, 91.0, 92.0], "%")
+        rows.append(record(f"own/segmentation/camvid/{path}", "params", 0.28 + len(path), "M", "count"))
+        values = {"val/miou": {epoch: 0.5 - 0.3 / epoch for epoch in range(1, 21)}}
+        curves.append("own", curves.epochs_of(f"segmentation/camvid/{path}", "0", "quick", values), results)
     records.append(rows, results)
     for name, temperature in {
         "table1/cifar10/static": None,

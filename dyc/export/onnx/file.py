@@ -57,6 +57,7 @@ def save(
         progress("write its layers as ONNX")
         forms, ends = fill_in(model, layers, form, batch)
         tidy.free_sizes(model)
+        tidy.free_resizes(model)
         outputs = tidy.name_nodes(model)
         outputs |= {layer: value.name for layer, value in ends.items()}
         tidy.strip(model)

@@ -33,6 +33,33 @@ def free_sizes(model: ir.Model) -> None:
             node.replace_input_with(1, model.graph.initializers[name])
 
 
+def free_resizes(model: ir.Model) -> None:
+    """Let a map that is resized to the size of another follow that one, in place, whatever the images.
+
+    Which one that is, the tracing does not say: the last before it of that size is taken. Whether so for other images
+    too is what the check of the finished file shows.
+    """
+    maps = [model.graph.inputs[0]]
+    for node in list(model.graph):
+        sizes = node.inputs[3].const_value if node.op_type == "Resize" and len(node.inputs) > 3 else None
+        if sizes is not None and sizes.size == 4:
+            wanted = sizes.numpy().tolist()[2:]
+            like = next((value for value in reversed(maps) if list(value.shape[2:]) == wanted), None)
+            if like is not None:
+                _resize_like(model.graph, node, like)
+        maps += [value for value in node.outputs if value.shape is not None and len(value.shape) == 4]
+
+
+def _resize_like(graph: ir.Graph, resize: ir.Node, like: ir.Value) -> None:
+    kept = ir.node("Shape", [resize.inputs[0]], {"end": 2}, name="")
+    size = ir.node("Shape", [like], {"start": 2}, name="")
+    both = ir.node("Concat", [kept.outputs[0], size.outputs[0]], {"axis": 0}, name="")
+    for node in (kept, size, both):
+        node.metadata_props.update(resize.metadata_props)  # which say where it was traced, and give it its name
+    graph.insert_before(resize, (kept, size, both))
+    resize.replace_input_with(3, both.outputs[0])
+
+
 def name_nodes(model: ir.Model) -> dict[str, str]:
     """Name nodes after the module that they come from; return by module path the value that it puts out."""
     taken: Counter[str] = Counter()

@@ -21,6 +21,7 @@ from lightning_modules.layer_groups import layer_group
 from ops import ArgumentError
 
 DYNAMIC = True
+CLASSIFIES = True
 INTACT = "as trained"
 OFF = "average kernel"
 """What takes the place of attention where it is switched off."""

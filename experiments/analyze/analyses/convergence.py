@@ -32,7 +32,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("what is drawn")
     group.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
-    group.add_argument("--metric", default="val/top1", help="a metric with a value for each epoch (default: val/top1)")
+    group.add_argument(
+        "--metric",
+        default=argparse.SUPPRESS,
+        help="a metric with a value for each epoch (default: val/top1; of segmentation, val/miou)",
+    )
     group.add_argument(
         "--labels", nargs="+", metavar="TEXT", default=argparse.SUPPRESS, help="what the picture calls the trainings"
     )
@@ -44,7 +48,7 @@ def run(job: Job) -> None:
     runs, problems = read_all(find(options.names, options.runs))
     for problem in problems:
         print(f"left out: {problem}")
-    metric = options.metric
+    metric = getattr(options, "metric", runs[0].watched if runs else "val/top1")
     runs = [each for each in runs if metric in each.curves]
     if not runs:
         raise ArgumentError("--metric", repr(metric), "one that these runs logged after each epoch, such as val/top1")

@@ -56,6 +56,8 @@ def run(job: Job) -> None:
         weights = " ".join(f"{weight:.3f}" for weight in each.kernels.tolist())
         table.rows.append([name, f"{each.entropy:.4f}", f"{each.variation:.4f}", f"{each.class_share:.1%}", weights])
     print(f"{network.label}: {images.count:,} images\n\n{table}\n\nheat map and images: {layer}")
+    if images.masked:
+        print("class of an image: the one that most of its pixels have")
 
 
 def _layer_rows(found: Mapping[str, LayerUsage]) -> list[dict[str, object]]:

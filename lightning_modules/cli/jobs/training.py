@@ -114,7 +114,7 @@ class Training:
                     return figures
             for row in reversed(_rows(folder / "evaluations.csv")):
                 last = Path(row.get("checkpoint") or "").stem == "last" and row.get("epoch") == str(self.epochs)
-                figures = {f"test/{key}": value for key, value in _numbers(row, *FIGURES).items()}
+                figures = {f"test/{key}": value for key, value in _numbers(row, *FIGURES, "iou/").items()}
                 if last and row.get("split") == "test" and watched_in(figures, "test/"):
                     return figures
         return {}

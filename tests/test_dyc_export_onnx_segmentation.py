@@ -1,0 +1,76 @@
+"""Networks that classify every pixel as ONNX files and as programs."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import dyc
+from dyc.export import export_onnx
+from dyc.export.programs import save_pt2
+from dyc.segmentation import create_segmentation
+from dyc.segmentation.backbone import whole
+
+onnx = pytest.importorskip("onnx")
+ort = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+
+def network(head, backbone="test_resnet", where="blocks", output_stride=8):
+    net = create_segmentation(backbone, 5, head=head, output_stride=output_stride, auxiliary=True)
+    if where:
+        dyc.make_dynamic(whole(net.backbone), "dyc", where=where)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.2)
+            module.running_var.uniform_(0.7, 1.4)
+    return net.eval()
+
+
+def exported(net, path, form, **options):
+    """Export a network, compare it at a size that the export has not seen, and return the report."""
+    report = export_onnx(net, path, input_size=(3, 40, 56), form=form, **options)
+    assert report.any_size
+    assert report.difference < 1e-5
+    assert {batch for batch, _ in report.differences} == {1, 3, 8}
+    images = torch.randn(2, 3, 33, 70)
+    (found,) = ort.InferenceSession(path).run(None, {"images": images.numpy()})
+    with torch.no_grad():
+        want = net(images)
+    assert found.shape == (2, 5, 33, 70)  # those of the main head, for every pixel
+    np.testing.assert_allclose(found, want, rtol=1e-4, atol=1e-5 * float(want.abs().max()))
+    return report
+
+
+def test_the_main_head_at_the_size_of_the_images(tmp_path):
+    steps, path = [], tmp_path / "a.onnx"
+    report = exported(network("deeplabv3"), path, "features", progress=steps.append)
+    assert "trace with symbols for all sizes" not in steps  # which takes five times as long
+    assert {layer.form for layer in report.layers} == {"features"}
+    graph = onnx.load(path).graph
+    assert [value.name for value in graph.output] == ["logits"]
+    assert not [node for node in graph.node if node.name.startswith("aux_classifier")]  # it is only trained with
+    shape = [d.dim_param or d.dim_value for d in graph.output[0].type.tensor_type.shape.dim]
+    assert shape == ["batch", 5, "logits_height", "logits_width"]
+    assert len([node for node in graph.node if node.op_type == "Resize"]) == 2
+
+
+@pytest.mark.exhaustive  # torch.export takes most of a minute
+def test_programs(tmp_path):
+    net = network("deeplabv3")
+    assert save_pt2(net, tmp_path / "a.pt2", image=(3, 40, 56)).any_size
+    images = torch.randn(2, 3, 33, 70)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.export.load(tmp_path / "a.pt2").module()(images), net(images))
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("form", ["kernels", "features"])
+@pytest.mark.parametrize("head", ["fcn", "deeplabv3"])
+@pytest.mark.parametrize(
+    ("backbone", "where"), [("dyc_mobilenetv2_035", None), ("dynet_resnet18", None), ("test_resnet", "blocks")]
+)
+def test_all_backbones(tmp_path, backbone, where, head, form):
+    net = network(head, backbone, where, output_stride=16)
+    exported(net, tmp_path / "a.onnx", form)
+    assert save_pt2(net, tmp_path / "a.pt2", image=(3, 40, 56)).any_size
