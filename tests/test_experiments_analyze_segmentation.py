@@ -7,6 +7,8 @@ import torch
 from lightning.pytorch import Trainer
 from PIL import Image
 
+from dyc.analysis.attention_usage import LayerUsage
+from experiments.analyze.analyses.usage import draw_classes
 from experiments.analyze.output import Output
 from lightning_modules import SemanticSegmenter
 from lightning_modules.cli import main
@@ -74,6 +76,18 @@ def test_what_makes_no_sense_is_said(argv, message, checkpoint, capsys, tmp_path
     assert main(["analyze", argv[0], path, *argv[1:]]) == 2
     assert message in capsys.readouterr().err.strip().splitlines()[-1]
     assert not list((tmp_path / "analyses").rglob("*.*"))
+
+
+def test_a_heat_map_of_few_classes_has_room_for_all_that_is_written():
+    classes = torch.tensor([[0.3, 0.7], [0.5, 0.5]])
+    usage = LayerUsage(0.9, 0.1, 0.5, classes.mean(0), classes, torch.zeros(2, 1), torch.zeros(2, 1), 96)
+    layer = "backbone.model.blocks.3.0.conv_dw"
+    figure = draw_classes(usage, layer, ["road", "sky"], 24, "dyc_mobilenetv2_035")
+    figure.canvas.draw()
+    width, height = figure.get_size_inches() * figure.dpi
+    box = figure.axes[1].yaxis.label.get_window_extent()
+    assert -1 < box.x0 < box.x1 < width + 1
+    assert -1 < box.y0 < box.y1 < height + 1
 
 
 def test_images_of_several_sizes_are_asked_for_one(checkpoint, capsys, masks_folder):

@@ -250,6 +250,14 @@ def test_a_checkpoint_that_is_in_no_run_is_recorded_beside_it_if_that_can_be_wri
     )
 
 
+def test_what_a_table_of_evaluations_has_no_column_for_is_left_out_of_it(tmp_path):
+    facts = {"split": "test", "miou": 0.5}
+    record_evaluation(tmp_path / "x.ckpt", facts)
+    record_evaluation(tmp_path / "x.ckpt", {"split": "val", "iou/sky": 0.9, "miou": 0.6})
+    found = rows(tmp_path / "evaluations.csv")
+    assert [(row["split"], row["miou"], len(row)) for row in found] == [("test", "0.5", 3), ("val", "0.6", 3)]
+
+
 def test_a_checkpoint_chosen_by_something_else_says_by_what():
     state = {"monitor": "val/loss", "best_model_path": "a/low.ckpt", "best_model_score": torch.tensor(0.25)}
     checkpoint = {"hyper_parameters": {"model": "resnet18"}, "epoch": 4, "global_step": 90, "callbacks": {"x": state}}

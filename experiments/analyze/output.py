@@ -88,7 +88,7 @@ class Output:
 
 def headline(figure: Figure, text: str) -> None:
     """Put what is seen above a picture, in lines that fit its width."""
-    width = int(figure.get_figwidth() * 18)  # letters of the headline's size
+    width = int(figure.get_figwidth() * 16.5)  # letters of the headline's size
     figure.suptitle("\n".join(textwrap.wrap(text, width)), fontsize=7.5, x=0.01, ha="left")
 
 

@@ -129,14 +129,14 @@ def draw_classes(each: LayerUsage, layer: str, names: Sequence[str], count: int,
         torch.argsort(difference[order].argmax(1) * 10 - difference[order].amax(1) / 10 / _largest(difference))
     ]
     table, rows = difference[order], [names[there[i]] for i in order]
-    figure = Figure(figsize=(COLUMN, 0.95 + 0.115 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(COLUMN, max(2.4, 0.95 + 0.115 * len(rows))), layout="constrained")
     axes = figure.subplots()
     limit = _largest(difference)
     shown = axes.imshow(table.numpy(), aspect="auto", cmap="PuOr", vmin=-limit, vmax=limit)
     axes.set_xticks(range(table.shape[1]), [f"{k}\n({w:.3f})" for k, w in enumerate(each.kernels.tolist(), 1)])
     axes.set_yticks(range(len(rows)), rows, fontsize=6)
     axes.set_xlabel("kernel (its mean weight over all images)")
-    bar = figure.colorbar(shown, label="mean weight of the class minus that of all images")
+    bar = figure.colorbar(shown, label="mean weight of the class\nminus that of all images")
     bar.outline.set_linewidth(0.4)
     which = f"the {len(rows)} most unusual of {len(there)} classes" if len(rows) < len(there) else "all classes"
     headline(
