@@ -50,3 +50,9 @@ def test_every_contestant_is_a_row(tmp_path, capsys, monkeypatch):
 def test_wrong_arguments(argv, message, capsys):
     assert main([*SMALL, *argv]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_without_a_usable_runtime_nothing_is_exported(monkeypatch, capsys):
+    monkeypatch.setattr("lightning_modules.cli.bench.runtimes.usable_runtimes", lambda names: [])
+    assert main(["bench", "runtimes", "--runtimes", "openvino"]) == 2
+    assert "--runtimes: got openvino, not installed; need one that is" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from support import dynamic_network
 from support.processes import HANGS
 from support.ranks import free_port, together
 
+from lightning_modules.cli.restarts import VARIABLE
 from lightning_modules.cli.training import main
 
 FIT = [
@@ -73,7 +74,7 @@ def test_two_machines_train_one_run_and_go_on_when_a_process_is_killed(tmp_path,
         os.kill(victim, signal.SIGKILL)
         wait_until(lambda: all(agent.poll() is not None for agent in agents), tmp_path)
         assert all(agent.returncode for agent in agents)
-        agents = start_agents(tmp_path)  # as a queue does: restarted by the agents, they wait for each other
+        agents = start_agents(tmp_path)  # as a queue does
         wait_until(lambda: all(agent.poll() is not None for agent in agents), tmp_path)
     finally:
         for agent in agents:
@@ -102,3 +103,35 @@ def test_two_machines_train_one_run_and_go_on_when_a_process_is_killed(tmp_path,
     )
     for name, value in want.items():
         assert torch.equal(last[name], value), name
+
+
+@pytest.mark.exhaustive  # four processes that import everything anew
+def test_torchrun_goes_on_itself_when_a_process_is_killed(tmp_path):
+    dyc = str(Path(sys.executable).parent / "dyc")
+    argv = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
+    argv += ["--no-python", dyc, *FIT, "--trainer.devices=2", "--ckpt_path=auto", "--checkpoint_every=4"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", VARIABLE: "1"}
+    log, first = tmp_path / "log", tmp_path / "runs/job/version_0/checkpoints/last.ckpt"
+
+    def wait_until(condition):
+        deadline = time.monotonic() + HANGS
+        while not condition():
+            assert time.monotonic() < deadline, log.read_text()[-3000:]
+            time.sleep(0.02)
+
+    with log.open("w") as file:
+        options = {"cwd": tmp_path, "env": environment, "stdout": file, "stderr": file}
+        agent = subprocess.Popen(argv, **options, start_new_session=True)
+    try:
+        wait_until(lambda: first.exists() or agent.poll() is not None)
+        os.kill(workers(agent)[1], signal.SIGKILL)
+        wait_until(lambda: agent.poll() is not None)
+    finally:
+        for pid in workers(agent) if agent.poll() is None else []:
+            os.kill(pid, signal.SIGKILL)
+        agent.kill()
+        agent.wait()
+    said = log.read_text()
+    assert agent.returncode == 0, said[-3000:]
+    assert "resuming from runs/job/version_0/checkpoints/last.ckpt" in said
+    assert (tmp_path / "runs/job/version_1/test.csv").is_file()

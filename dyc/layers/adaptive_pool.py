@@ -30,8 +30,10 @@ def adaptive_pool(x: Tensor, cells: int, kind: str) -> Tensor:
 
 def _cells(x: Tensor, axis: int, cells: int) -> Tensor:
     """Return ``(p, n)``: cell i has the pixels from ``floor(i * n / p)`` to ``ceil((i + 1) * n / p)``."""
-    # Counted rather than read from the shape, which exporters that trace keep as a number.
-    ones = torch.ones_like(x[0, 0].select(3 - axis, 0), dtype=torch.float32)
+    # Counted rather than read from the shape, which exporters that trace keep as a number; and from the values, of
+    # which all are themselves or NaN, as they take what depends on the shape alone for a constant.
+    line = x[0, 0].select(3 - axis, 0)
+    ones = ((line == line) | line.isnan()).to(torch.float32)
     size, pixels = ones.sum(), (ones.cumsum(0) - 1) * cells
     starts = torch.arange(cells, device=x.device, dtype=torch.float32)[:, None] * size
     return (pixels < starts + size) & (pixels + cells > starts)

@@ -40,6 +40,7 @@ from lightning_modules.cli.imports import import_from_run, import_named
 from lightning_modules.cli.interruption import stop_if_told, told_by_exit_status
 from lightning_modules.cli.option_errors import OneLineParser, one_line
 from lightning_modules.cli.quiet import quiet
+from lightning_modules.cli.restarts import note_restart
 from lightning_modules.cli.saved_config import SaveRunConfig
 from lightning_modules.cli.short_forms import expand
 from lightning_modules.cli.task_option import HELP as TASK_HELP
@@ -237,6 +238,7 @@ class DycCLI(LightningCLI):
     def before_fit(self) -> None:
         """Check data, network and checkpoint against each other before a logger is started."""
         self.model.imports = self.config_init["fit"]["import"]
+        note_restart()
         if not self.trainer.is_global_zero:
             return
         self.datamodule.prepare_data()

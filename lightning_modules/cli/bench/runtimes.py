@@ -23,6 +23,7 @@ from lightning_modules.cli.bench.report import command_line, conclude
 from lightning_modules.cli.csv_file import CsvFile
 from lightning_modules.cli.progress import Progress
 from lightning_modules.cli.tables import Table
+from ops import ArgumentError
 
 DEFAULT = ("mobilenetv2_cifar", "dyc_mobilenetv2_cifar")
 NOTES = (
@@ -80,6 +81,8 @@ def runtimes(argv: Sequence[str]) -> None:
     for name in options.runtimes:
         if name not in usable:
             print(f"{name} is left out: it is not installed (pip install {name})", file=sys.stderr)
+    if not usable:  # known before minutes are spent on exports
+        raise ArgumentError("--runtimes", f"{' '.join(options.runtimes)}, not installed", "one that is")
     size = options.input_size or timm.create_model(options.models[0]).default_cfg["input_size"][-1]
     facts = {**machine(), **versions(usable), "command": command_line(argv)}
     facts.pop("threads")
