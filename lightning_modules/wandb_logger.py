@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 
+from lightning_modules.errors import first_line
 from lightning_modules.layer_groups import with_group_means
 from lightning_modules.wandb_names import shortened_tags
 
@@ -105,7 +106,7 @@ class RunWandbLogger(WandbLogger):
                 if mode == "disabled":
                     raise
                 instead = "this run is logged offline" if mode == "online" else "this run is not logged there"
-                say(f"W&B cannot be used ({_first_line(error)}); {instead}")
+                say(f"W&B cannot be used ({first_line(error)}); {instead}")
                 wandb.teardown()  # its service keeps the id of a run that failed to start
             else:
                 if mode != "offline":  # online, the server knows the step
@@ -123,7 +124,7 @@ class RunWandbLogger(WandbLogger):
                 action(self.experiment)
         except Exception as error:  # of W&B, its service, the disk: a log is never worth a training
             self.failed = True
-            say(f"W&B failed ({_first_line(error)}); the training goes on without it")
+            say(f"W&B failed ({first_line(error)}); the training goes on without it")
 
     def state(self) -> dict[str, Any]:
         """Return what a resumed run needs to go on with this one: ``id``, ``name``, ``project`` and the first ``step``.
@@ -184,10 +185,6 @@ def _files_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         del os.environ["WANDB_DATA_DIR"]
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 @rank_zero_only

@@ -54,7 +54,7 @@ NETWORKS = sorted({(f.model, tuple(f.arguments.items())) for f in FIGURES})
 
 @pytest.mark.parametrize(("name", "arguments"), NETWORKS, ids=lambda value: str(value) if value else "as_named")
 def test_published_figures(name, arguments):
-    model = on_meta(name, **dict(arguments))
+    model = timm.create_model(name, **dict(arguments))  # in half the time that it takes on the meta device
     profile = dyc.profile(model, model.default_cfg["input_size"])
     for figure in (f for f in FIGURES if (f.model, tuple(f.arguments.items())) == (name, arguments)):
         gap = DIFFERENT.get((name, figure.value + figure.unit))

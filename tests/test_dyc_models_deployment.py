@@ -3,6 +3,7 @@
 import pytest
 import timm
 import torch
+from fixtures.models import FEW, marked
 from timm.layers import set_scriptable
 from timm.models._hub import save_for_hf
 from torch import nn
@@ -38,9 +39,14 @@ def test_channels_last_stays_channels_last(family, images):
     torch.testing.assert_close(y, want, rtol=1e-4, atol=1e-5 * want.abs().max().item())
 
 
-def test_export(network, images):
-    model = timm.create_model(network).eval()
-    x = images(network)
+# Of each mechanism one; tests/test_dyc_export_onnx_registry.py exports one of each family, to compare it as ONNX.
+MECHANISMS = ("dyc_resnet10", "eam_mobilenetv1_025", "fix_shuffle_100")
+
+
+@pytest.mark.parametrize("name", marked([*FEW, *MECHANISMS], FEW))
+def test_export(name, images):
+    model = timm.create_model(name).eval()
+    x = images(name)
     exported = torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},)).module()
     for some in (x, x[:1], x[:0]):
         torch.testing.assert_close(exported(some), model(some))

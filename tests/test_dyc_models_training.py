@@ -31,8 +31,8 @@ def gradients(model: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
     return {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
-def test_output_shape_and_a_gradient_for_every_parameter(name_of_any, images, build):
-    name = name_of_any
+def test_output_shape_and_a_gradient_for_every_parameter(name_of_form, images, build):
+    name = name_of_form
     model = build(name)
     x = images(name)
     assert model(x).shape == (2, model.default_cfg["num_classes"])

@@ -55,14 +55,14 @@ def stop(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    callbacks = training.DycCLI._callbacks
+    callbacks = training.run_callbacks
 
     def run(number, epoch, batch, expected, *more, **options):
         def with_signal(*args):
             return [*callbacks(*args), Send(number, epoch, batch, **options)]
 
         with monkeypatch.context() as patch:
-            patch.setattr(training.DycCLI, "_callbacks", with_signal)
+            patch.setattr(training, "run_callbacks", with_signal)
             with pytest.raises(expected) as stopped:
                 main([*FIT, *more])
         return stopped.value

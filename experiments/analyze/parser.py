@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.analyze.found import Found, analyses
-from lightning_modules.cli.arguments import Parser, one_of, whole, whole_or_zero
+from lightning_modules.cli.arguments import Parser, add_runs, one_of, whole, whole_or_zero
 from lightning_modules.cli.imports import add_import
 
 EPILOG = """examples:
@@ -72,7 +72,7 @@ def add_networks(parser: argparse.ArgumentParser, *, images: int | None = None, 
     hide = argparse.SUPPRESS
     group.add_argument("--labels", nargs="+", metavar="TEXT", default=hide, help="what pictures call the networks")
     group.add_argument("--pretrained", action="store_true", help="with timm's weights, for names of timm's")
-    group.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    add_runs(group)
     group.add_argument("--device", type=one_of(("cpu", "cuda")), default="cpu", help="cpu (default) or cuda")
     add_import(group)
     if images is not None:

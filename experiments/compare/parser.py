@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lightning_modules.cli.arguments import Parser, ending
+from lightning_modules.cli.arguments import Parser, add_runs, ending
 
 EPILOG = """examples:
   dyc compare quickstart
@@ -28,7 +28,7 @@ def compare_parser() -> Parser:
         "names", nargs="*", metavar="RUN",
         help="names below --runs, folders of runs, or patterns with * of either; with --wandb, patterns of run names",
     )  # fmt: skip
-    chosen.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    add_runs(chosen)
     chosen.add_argument(
         "--metric", help="what is compared (default: test/top1, the last epoch; of segmentation test/miou)"
     )

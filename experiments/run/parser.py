@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from experiments import RESULTS
-from lightning_modules.cli.arguments import Parser, seed, whole
+from lightning_modules.cli.arguments import Parser, add_runs, seed, whole
 
 PROTOCOLS = ("full", "bf16", "quick")
 WAYS = ("train", "count", "latency")
@@ -46,7 +46,7 @@ def parser() -> Parser:
         help="measure only what is measured in these ways (default: all)",
     )
     result.add_argument("--dry_run", action="store_true", help="list what would run, what is done, and about how long")
-    result.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    add_runs(result)
     result.add_argument("--results", type=Path, default=RESULTS, help=f"folder of the records (default: {RESULTS})")
     result.add_argument("--data", metavar="ROOT", help="folder of the data (default: that of the recipe)")
     result.add_argument("--download", action="store_true", help="download data that is missing")

@@ -1,4 +1,4 @@
-"""Command-line arguments: a parser whose errors are one line, types of values, and the check of a file to write."""
+"""Command-line arguments: a parser whose errors are one line, types of values, shared options, files to write."""
 
 import argparse
 import difflib
@@ -119,6 +119,17 @@ def one_of(names: Iterable[str], listing: str | None = None) -> Callable[[str], 
         return text
 
     return check
+
+
+def add_runs(parser: argparse._ActionsContainer) -> None:
+    """Add ``--runs``, the folder of all runs."""
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+
+
+def add_run(parser: argparse._ActionsContainer) -> None:
+    """Add ``--name`` and ``--runs``, by which a run's checkpoints are found."""
+    parser.add_argument("--name", default="run", help="name of the run (default: run)")
+    add_runs(parser)
 
 
 def ending(*suffixes: str) -> Callable[[str], Path]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lightning_modules.cli.arguments import Parser, one_of, positive, seed, share, whole, whole_or_zero
+from lightning_modules.cli.arguments import Parser, add_run, one_of, positive, seed, share, whole, whole_or_zero
 from lightning_modules.cli.imports import add_import
 
 CALIBRATION_IMAGES, EVALUATED_IMAGES = 256, 1000
@@ -50,8 +50,7 @@ def compact_parser() -> Parser:
         default="last",
         help="a checkpoint file, or last or best for that of the run --name (default: last)",
     )
-    result.add_argument("--name", default="run", help="name of the run (default: run)")
-    result.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    add_run(result)
     add_import(result)
     result.add_argument(
         "--keep_below",
@@ -114,8 +113,7 @@ def export_parser() -> Parser:
     result.add_argument("--license", metavar="TEXT", help="licence of the weights, for their model card: mit, say")
     result.add_argument("--num-classes", metavar="N", type=whole, help="number of classes, for a name of timm's")
     result.add_argument("--compact", action="store_true", help="remove closed channels first, as dyc compact does")
-    result.add_argument("--name", default="run", help="name of the run (default: run)")
-    result.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    add_run(result)
     add_import(result)
     _add_int8(result)
     return result

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lightning_modules.cli.arguments import Parser, one_of, positive, whole
+from lightning_modules.cli.arguments import Parser, add_run, one_of, positive, whole
 from lightning_modules.cli.imports import add_import
 
 FORMATS = ("csv", "jsonl")
@@ -47,8 +47,7 @@ def predict_parser() -> Parser:
         help="folders, image files, lists (.txt, a path per line), or - for a list on stdin",
     )
     result.add_argument("--ckpt_path", metavar="MODEL", help="MODEL; then all other arguments are IMAGES")
-    result.add_argument("--name", default="run", help="name of the run (default: run)")
-    result.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    add_run(result)
     add_import(result)
     result.add_argument(
         "--output",

@@ -7,8 +7,7 @@ would lose the attention. Names and types are checked here, as the parser would 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import yaml
-
+from lightning_modules.cli.yaml_value import yaml_value
 from lightning_modules.conversion_settings import GROUPS, check_fields, check_types, settings_of
 from ops import ArgumentError
 
@@ -43,14 +42,6 @@ def _check(group: str, values: dict[str, Any]) -> None:
     check_types(group, values)
 
 
-def _loaded(text: str) -> Any:
-    """Return a value as YAML reads it; an expression such as ``*conv`` is none."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-
-
 def _joined(argv: Sequence[str], option: str) -> Iterator[str]:
     """Yield the arguments, an option of the group and its value in one, as ``OPTION=VALUE``."""
     arguments = iter(argv)
@@ -71,7 +62,7 @@ def _expand(argv: Sequence[str], group: str, written: Sequence[Any]) -> list[str
         name, _, value = argument.partition("=")
         if name.startswith(f"{option}.") and name != f"{option}.help":
             field, *deeper = name.removeprefix(f"{option}.").removesuffix("+").split(".")
-            _check(group, {field: {deeper[0]: value} if deeper else _loaded(value)})
+            _check(group, {field: {deeper[0]: value} if deeper else yaml_value(value)})
             fields.append(field)
         if name == option:
             argument = _full(group, value)
@@ -104,7 +95,7 @@ def _full(group: str, value: str) -> str:
     if value in OFF:
         return f"--model.{group}=null"
     if value.startswith("{"):
-        _check(group, settings if isinstance(settings := _loaded(value), dict) else {})
+        _check(group, settings if isinstance(settings := yaml_value(value), dict) else {})
     elif group == "dynamic":
         return f"--model.{group}.attention={value}"
     elif value not in ON:

@@ -9,55 +9,32 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 import lightning_modules
 from dyc.whole_files import remove_unfinished
-from lightning_modules.callbacks import (
-    AttentionMonitor,
-    BestCheckpoint,
-    BetweenSteps,
-    CompactProgressBar,
-    EpochReport,
-    EpochSeed,
-    FiniteLoss,
-    LastCheckpoint,
-    MaskFiles,
-    PredictionTable,
-    RunSettings,
-    SegmentationPictures,
-    Throughput,
-)
-from lightning_modules.callbacks.run_settings import callbacks_by_name
-from lightning_modules.checkpoint_format import check_needed
+from lightning_modules.callbacks import MaskFiles, PredictionTable
+from lightning_modules.cli.ckpt_path import newest, take_checkpoint
 from lightning_modules.cli.errors import first_of_all, refusals_of_the_trainer
 from lightning_modules.cli.evaluations import describe_checkpoint, report_evaluation
 from lightning_modules.cli.fit_summary import print_interruption, print_summary
 from lightning_modules.cli.imports import HELP as IMPORT_HELP
-from lightning_modules.cli.imports import import_from_run, import_named
+from lightning_modules.cli.imports import import_named
 from lightning_modules.cli.interruption import stop_if_told, told_by_exit_status
 from lightning_modules.cli.option_errors import OneLineParser, one_line
 from lightning_modules.cli.quiet import quiet
 from lightning_modules.cli.restarts import note_restart
+from lightning_modules.cli.run_callbacks import run_callbacks
 from lightning_modules.cli.saved_config import SaveRunConfig
 from lightning_modules.cli.short_forms import expand
 from lightning_modules.cli.task_option import HELP as TASK_HELP
 from lightning_modules.cli.task_option import task_of
-from lightning_modules.cli.trained_settings import take_conversions, take_data_settings
-from lightning_modules.cli.wandb_options import add_wandb_options, run_loggers, wandb_callbacks
+from lightning_modules.cli.wandb_options import add_wandb_options, run_loggers
 from lightning_modules.loggers import RunLoggers, finish_wandb, with_run_loggers
-from lightning_modules.resume import check_optimizer, epochs_behind
-from lightning_modules.runs import (
-    CHECKPOINTS,
-    checkpoints_of,
-    claim_folder,
-    find_checkpoint,
-    give_back,
-    read_checkpoint,
-)
-from lightning_modules.tasks import TASKS, task_of_checkpoint
+from lightning_modules.resume import epochs_behind
+from lightning_modules.runs import CHECKPOINTS, claim_folder, give_back
+from lightning_modules.tasks import TASKS
 from ops import ArgumentError
 
 EVERY_HELP = "Steps between two checkpoints within an epoch; by default there is one at its end alone."
@@ -114,44 +91,10 @@ class DycCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Find and check ``--ckpt_path`` before anything is built; an evaluation takes its settings from it."""
         config = self.config[self.config.subcommand]
-        self.checkpoint: dict[str, Any] | None = None
         self.resumes_by_itself = config.get("ckpt_path") == "auto"
         if self.resumes_by_itself:
-            config["ckpt_path"] = self._newest(config)
-        if not config.get("ckpt_path"):
-            if self.config.subcommand != "fit":
-                raise ArgumentError("ckpt_path", sentence="name the checkpoint to evaluate: a path, last or best")
-            return
-        path = find_checkpoint(config["ckpt_path"], Path(config["runs"]), config["name"])
-        config["ckpt_path"] = str(path)
-        self.checkpoint = read_checkpoint(path)
-        check_needed(self.checkpoint, repr(str(path)), self.config.subcommand)
-        if not config["import"]:
-            config["import"] = import_from_run(path, Path(config["runs"]), self.checkpoint.get("imports", []))
-        if (task := task_of_checkpoint(self.checkpoint)) != self.task_name:
-            raise ArgumentError("ckpt_path", f"a checkpoint of {task}", f"one of {self.task_name}, or --task {task}")
-        trained, given = self.checkpoint["hyper_parameters"], config["model"]
-        if given["model"] is not None and given["model"] != trained["model"]:
-            raise ArgumentError("ckpt_path", f"a checkpoint of {trained['model']!r}", f"one of {given['model']!r}")
-        given["model"] = trained["model"]
-        take_conversions(given, self.given.get("model"), trained)
-        if self.config.subcommand == "fit":
-            check_optimizer(given["optimizer"], trained["optimizer"])
-            return
-        for name in ("model_kwargs", "num_classes", "ema_decay", *self.task.rebuilt):
-            given[name] = trained.get(name, given[name])  # some are younger than the oldest checkpoints
-        given["pretrained"] = False
-        take_data_settings(config["data"], self.given.get("data"), self.checkpoint)
-
-    @staticmethod
-    def _newest(config: Any) -> str | None:
-        """Return the ``--ckpt_path`` of a training that goes on if it can; say so if it cannot."""
-        root, name = Path(config["runs"]), config["name"]
-        if checkpoints_of(root, name, "last"):
-            return "last"
-        if first_of_all():
-            print(f"starting: {root / name} has no checkpoint to resume from")
-        return None
+            config["ckpt_path"] = newest(Path(config["runs"]), config["name"])
+        self.checkpoint = take_checkpoint(self)
 
     def before_instantiate_classes(self) -> None:
         """Claim the run's folder; only the first of several processes writes to it."""
@@ -193,47 +136,16 @@ class DycCLI(LightningCLI):
                 kwargs["enable_autolog_hparams"] = False
         if self.subcommand == "predict":
             kwargs |= {"devices": 1, "num_nodes": 1, "strategy": "auto"}  # rows are written in the order of the data
-        self.trainer_defaults["callbacks"] = self._callbacks(config, bool(loggers))
+        self.trainer_defaults["callbacks"] = run_callbacks(self, config, bool(loggers))
         with refusals_of_the_trainer(config):
             return super().instantiate_trainer(logger=loggers, **kwargs)
 
     @cached_property
-    def _predictions(self) -> Any:
+    def predictions(self) -> Any:
         """What writes the predictions into the run's folder."""
         if self.task_name == "segmentation":
             return MaskFiles(self.folder / "predictions")
         return PredictionTable(self.folder / "predictions.csv")
-
-    def _callbacks(self, trainer: Any, logs: bool) -> list[Callback]:
-        if self.subcommand == "predict":
-            return [BetweenSteps(), self._predictions]
-        if self.subcommand != "fit":
-            return [BetweenSteps()]
-        seed = self.config_init[self.subcommand]["seed_everything"]
-        # A seed of False means: leave the generators alone.
-        found: list[Callback] = [BetweenSteps()] if seed is False else [BetweenSteps(), EpochSeed(int(seed))]
-        found += [FiniteLoss(), Throughput(), AttentionMonitor(), EpochReport()]
-        if self.task_name == "segmentation" and not trainer["fast_dev_run"]:
-            media = self.config_init["fit"]["wandb_media"]
-            found.append(SegmentationPictures(self.folder / "pictures", wandb=media))
-        if logs:
-            found += [*wandb_callbacks(self.config_init["fit"]), LearningRateMonitor("epoch")]
-            if trainer["enable_autolog_hparams"]:
-                found.append(RunSettings(self._settings()))
-        own_bar = any(isinstance(each, ProgressBar) for each in trainer["callbacks"] or [])
-        if trainer["enable_progress_bar"] is not False and not own_bar:
-            found.append(CompactProgressBar())
-        if trainer["enable_checkpointing"] is not False and not trainer["fast_dev_run"]:
-            place, every = self.folder / CHECKPOINTS, self.config_init["fit"]["checkpoint_every"]
-            found += [BestCheckpoint(place, self.task.watched), LastCheckpoint(place, every)]
-        return found
-
-    def _settings(self) -> dict[str, Any]:
-        """Return all settings but those of network and data, which know more than what was given."""
-        self._dump_config()
-        settings = {name: value for name, value in self.config_dump.items() if name not in ("model", "data")}
-        trainer = settings["trainer"]
-        return settings | {"trainer": trainer | {"callbacks": callbacks_by_name(trainer["callbacks"] or [])}}
 
     def before_fit(self) -> None:
         """Check data, network and checkpoint against each other before a logger is started."""
@@ -286,7 +198,7 @@ class DycCLI(LightningCLI):
 
     def after_predict(self) -> None:
         """Say where the predictions are."""
-        print(f"predictions: {self._predictions.path}")
+        print(f"predictions: {self.predictions.path}")
         stop_if_told(self.trainer)
 
 

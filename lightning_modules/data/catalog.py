@@ -9,6 +9,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, create_datase
 
 from lightning_modules.data.image_tensors import ImageTensors
 from lightning_modules.data.tiny_imagenet import CLASSES, open_tiny_imagenet
+from lightning_modules.errors import first_line
 from ops import ArgumentError, unknown_name
 
 PREFIXES = ("wds/", "hfds/")
@@ -87,7 +88,7 @@ def _torch(name: str, root: Path, split: str, download: bool) -> ImageTensors:
             root.mkdir(parents=True, exist_ok=True)
         dataset = create_dataset(name, root=str(root), split=split, download=download)
     except Exception as error:  # torchvision raises many types for damaged files, some without a message
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = first_line(error)
         if download:
             sentence = f"{name} could not be downloaded ({reason}); check the network connection"
             raise ArgumentError("data.download", sentence=sentence) from error

@@ -17,6 +17,7 @@ from torchvision.datasets.utils import download_and_extract_archive
 from lightning_modules.data.decode import UnusableImage, read_image
 from lightning_modules.data.image_tensors import ImageTensors
 from lightning_modules.data.parallel import for_each
+from lightning_modules.errors import first_line
 from lightning_modules.whole_files import save_whole
 from ops import ArgumentError
 
@@ -76,7 +77,7 @@ def _fetch(root: Path) -> None:
     try:
         download_and_extract_archive(URL, str(root), filename=f"{FOLDER}.zip", md5=MD5)
     except Exception as error:  # of the network, of the disk, of the archive: no common type
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = first_line(error)
         advice = f"check the network connection, or put {FOLDER}.zip into {root}"
         raise ArgumentError("data.download", sentence=f"{URL} failed ({reason}); {advice}") from error
 
@@ -161,7 +162,7 @@ def _read_cache(path: Path, counts: list[int]) -> list[Tensor] | None:
             return kept["images"]
         reason = "the folder holds other images now"
     except Exception as error:  # zip, pickle and key errors have no common type
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = first_line(error)
     warnings.warn(f"{path} is made anew: {reason}", stacklevel=2)
     return None
 

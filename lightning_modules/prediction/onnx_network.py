@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lightning_modules.data.preparation import PROPERTY, fields_in_json
-from lightning_modules.errors import ArgumentError
+from lightning_modules.errors import ArgumentError, first_line
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -41,7 +41,7 @@ class OnnxNetwork:
         try:
             self.session = self.runtime.InferenceSession(path, options, [provider])
         except Exception as error:  # several types, all made in C++
-            raise ArgumentError("model", f"{path!r} ({_first_line(error)})", "an ONNX file") from error
+            raise ArgumentError("model", f"{path!r} ({first_line(error)})", "an ONNX file") from error
         if provider not in self.session.get_providers():  # it goes on with the CPU where CUDA's libraries are missing
             raise ArgumentError("--device", f"{device}, which onnxruntime cannot use here", "cpu, or CUDA's libraries")
         inputs = self.session.get_inputs()
@@ -75,7 +75,7 @@ class OnnxNetwork:
         try:
             return self.session.run(None, {self.input: filled.astype(self.type, copy=False)})[0][: len(images)]
         except Exception as error:  # several types, all made in C++
-            got = f"{self.path!r}, which failed for a batch {filled.shape} ({_first_line(error)})"
+            got = f"{self.path!r}, which failed for a batch {filled.shape} ({first_line(error)})"
             raise ArgumentError("model", got, "a network for such images: see --input_size") from error
 
 
@@ -86,7 +86,3 @@ def _runtime() -> Any:
         sentence = "onnxruntime, which runs ONNX files, is not installed: pip install onnxruntime, or 'dyc[export]'"
         raise ArgumentError("model", sentence=sentence) from error
     return onnxruntime
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lightning_modules.data.preparation import PROPERTY, fields_in_json
-from lightning_modules.errors import ArgumentError
+from lightning_modules.errors import ArgumentError, first_line
 
 
 class ProgramNetwork:
@@ -39,8 +39,8 @@ class ProgramNetwork:
                 warnings.simplefilter("ignore")  # of how its weights are stored
                 self.network = torch.export.load(path, extra_files=said).module()
         except Exception as error:  # of zip, pickle, JSON and the program's version
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise ArgumentError("model", f"{path!r} ({reason})", "a file of `dyc export --format pt2`") from error
+            got = f"{path!r} ({first_line(error)})"
+            raise ArgumentError("model", got, "a file of `dyc export --format pt2`") from error
         self.path, self._said = path, said[PROPERTY]
 
     @property
@@ -61,6 +61,5 @@ class ProgramNetwork:
         try:
             return self.network(torch.from_numpy(images)).float().numpy()
         except Exception as error:  # of guards and operators
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            got = f"{self.path!r}, which failed for a batch {images.shape} ({reason})"
+            got = f"{self.path!r}, which failed for a batch {images.shape} ({first_line(error)})"
             raise ArgumentError("model", got, "a network for such images: see --input_size") from error

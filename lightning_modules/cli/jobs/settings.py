@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lightning_modules.cli.imports import read_config
+from lightning_modules.cli.yaml_value import yaml_value
 
 EPOCHS = 100
 """Epochs that ``dyc fit`` trains where nothing else is set."""
@@ -32,7 +31,7 @@ def settings_of(arguments: Sequence[str]) -> dict[str, Any]:
         for group in groups:
             inner = place.get(group)
             place[group] = place = inner if isinstance(inner, dict) else {}
-        loaded = _loaded(value)
+        loaded = yaml_value(value)
         if last.endswith("+"):
             last, loaded = last[:-1], [*(place.get(last[:-1]) or []), loaded]
         if isinstance(loaded, dict) and isinstance(place.get(last), dict):
@@ -83,13 +82,6 @@ def pairs(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
         if not equals:
             value = left.pop(0) if left and not left[0].startswith("--") else "true"
         yield name.lstrip("-"), value
-
-
-def _loaded(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
 
 
 def _merge(into: dict[str, Any], values: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from lightning_modules.data.segmentation.catalog import KNOWN
 from lightning_modules.data.segmentation.masked_images import MaskedImages
 from lightning_modules.data.segmentation.pairing import pair_listed, pair_up
 from lightning_modules.data.splits import Splits
+from lightning_modules.errors import first_line
 from ops import ArgumentError
 
 
@@ -29,7 +30,7 @@ def fetch(dataset: str, root: Path) -> None:
     try:
         VOCSegmentation(str(root), image_set="train", download=True)
     except Exception as error:  # of the network, of the disk, of the archive: no common type
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = first_line(error)
         sentence = f"{dataset} could not be downloaded ({reason}); check the network connection"
         raise ArgumentError("data.download", sentence=sentence) from error
 
