@@ -2,6 +2,7 @@
 
 import csv
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -121,6 +122,12 @@ def test_deeplabv3_normalises_no_single_value(data):
     data.batch_size = 1
     with pytest.raises(ArgumentError, match=r"data.batch_size: got 1; need at least 2 with model.head deeplabv3"):
         fit(SemanticSegmenter("test_resnet", head="deeplabv3", output_stride=32), data)
+    segmenter = SemanticSegmenter("test_resnet", num_classes=4, head="deeplabv3", output_stride=32)
+    segmenter._trainer = SimpleNamespace(datamodule=data, world_size=2)
+    with pytest.raises(ArgumentError, match=r"data.batch_size: got 1"):
+        segmenter.on_fit_start()
+    segmenter.net = torch.nn.SyncBatchNorm.convert_sync_batchnorm(segmenter.net)
+    segmenter.on_fit_start()  # two processes share what they normalise
 
 
 def test_class_weights_keep_their_precision_in_float16():
