@@ -45,7 +45,7 @@ class CheckpointNetwork(TorchNetwork):
         checkpoint = read_checkpoint(found)
         if (task := task_of_checkpoint(checkpoint)) != USUAL:
             need = f"one of {USUAL}; `dyc predict --ckpt_path {path}` takes the test split of its own data"
-            raise ArgumentError("model", f"{str(found)!r}, a checkpoint of {task}", need)
+            raise ArgumentError("model", f"a checkpoint of {task}", need)
         if not imported:
             import_from_run(found, runs, checkpoint.get("imports", []))
         take_conversions({}, {}, checkpoint["hyper_parameters"])  # raises where nothing can rebuild the network
