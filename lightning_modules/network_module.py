@@ -95,9 +95,11 @@ class NetworkModule(LightningModule):
         hparams = self.hparams
         self.net, self._built = self.source.build(num_classes, in_chans), True
         self.num_classes, self.in_chans = num_classes, in_chans
-        # What the data decided is written down, so that the checkpoint rebuilds the network without the data.
+        # What the data decided is written down, so that the checkpoint rebuilds the network without the data; and as
+        # it has all weights, without the file of those that the training began with.
         self.hparams.num_classes = num_classes
-        self.hparams.model_kwargs = {**self.source.model_kwargs, "in_chans": in_chans}
+        kept = {name: value for name, value in self.source.model_kwargs.items() if name != "checkpoint_path"}
+        self.hparams.model_kwargs = {**kept, "in_chans": in_chans}
         if hparams.channels_last:
             self.net.to(memory_format=torch.channels_last)
         if hparams.ema_decay is not None:

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+import timm
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import CSVLogger
@@ -42,6 +43,18 @@ def test_network_takes_classes_and_channels_from_the_data():
     fit(classifier)
     assert classifier.net.conv_stem.in_channels == 1
     assert classifier.hparams.num_classes == classifier.net.num_classes == 10
+
+
+def test_a_checkpoint_does_without_the_weights_that_the_training_began_with(tmp_path):
+    first, last = tmp_path / "first.pth", tmp_path / "last.ckpt"
+    torch.save(timm.create_model("test_resnet", num_classes=10, in_chans=1).state_dict(), first)
+    classifier = ImageClassifier("test_resnet", model_kwargs={"checkpoint_path": str(first)})
+    fit(classifier).save_checkpoint(last)
+    first.unlink()
+    again = ImageClassifier.load_from_checkpoint(last)
+    assert all(
+        torch.equal(value, again.state_dict()[name]) for name, value in classifier.net.state_dict(prefix="net.").items()
+    )
 
 
 def test_network_and_data_are_checked_again_only_when_they_change(monkeypatch):
