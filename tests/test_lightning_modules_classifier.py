@@ -49,7 +49,7 @@ def test_a_checkpoint_does_without_the_weights_that_the_training_began_with(tmp_
     first, last = tmp_path / "first.pth", tmp_path / "last.ckpt"
     torch.save(timm.create_model("test_resnet", num_classes=10, in_chans=1).state_dict(), first)
     classifier = ImageClassifier("test_resnet", model_kwargs={"checkpoint_path": str(first)})
-    fit(classifier).save_checkpoint(last)
+    fit(classifier, data=ImageData("digits", image_size=32, batch_size=8)).save_checkpoint(last)
     first.unlink()
     again = ImageClassifier.load_from_checkpoint(last)
     assert all(
