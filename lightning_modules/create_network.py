@@ -9,6 +9,7 @@ from torch import nn
 
 import dyc  # also registers this package's networks with timm
 from dyc.weights_file import weights_file
+from lightning_modules.errors import first_line
 from lightning_modules.image_shape import image_shape, shown
 from lightning_modules.model_arguments import misspelt_arguments
 from lightning_modules.own_network import check_output
@@ -101,7 +102,6 @@ def check_fits(net: nn.Module, name: str, num_classes: int, in_chans: int, data:
         except NotImplementedError:
             return  # some operators cannot be run without data; training will tell
         except (AssertionError, RuntimeError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ArgumentError(
-                "data.image_size", f"images of {shown(size)} pixels", f"a size that {name} takes ({reason})"
+                "data.image_size", f"images of {shown(size)} pixels", f"a size that {name} takes ({first_line(error)})"
             ) from error

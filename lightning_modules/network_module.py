@@ -33,7 +33,7 @@ class NetworkModule(LightningModule):
     """A network that is trained and evaluated; subclasses say how, for one task each.
 
     A subclass calls :meth:`_settle` when all its own settings are known, makes what its steps need in
-    :meth:`_build_task`, and logs in :meth:`_log_training` and :meth:`_log_evaluation`.
+    :meth:`_build_task`, and logs what an evaluation found in :meth:`_log_evaluation`.
 
     Args:
         source: Where the network comes from.

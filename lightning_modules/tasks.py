@@ -49,6 +49,9 @@ SHARES = {key: title for task in TASKS.values() for key, title in task.figures.i
 FIGURES = {**SHARES, "loss": "loss"}
 """Everything that is measured."""
 
+EVALUATION = "evaluation"
+"""How images were evaluated, a setting of models and a column of ``evaluations.csv``; tasks with one way have none."""
+
 WATCHED = {task.watched: task.figures[task.watched] for task in TASKS.values()}
 """The figures by which the best networks are chosen, with their titles."""
 

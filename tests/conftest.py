@@ -10,10 +10,15 @@ where that has several test files, a word or two more. ``test_ops_backends_cpp_b
 
 import fcntl
 import os
+import signal
+import threading
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported, and for the processes that tests start
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["WANDB_MODE"] = "offline"  # whoever runs the tests, nothing leaves the machine
+# A shell's background jobs ignore SIGINT, and so would the processes that tests start, and interrupt.
+if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from contextlib import contextmanager
 from pathlib import Path

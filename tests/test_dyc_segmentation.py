@@ -1,7 +1,9 @@
 """Networks that classify every pixel, on any backbone."""
 
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 
 import dyc
 from dyc.segmentation import SegmentationNetwork, create_backbone, create_segmentation
@@ -65,3 +67,20 @@ def test_any_module_with_feature_info_is_a_backbone():
     net = SegmentationNetwork(create_backbone("test_resnet", 32), 3)
     assert net.aux_classifier is None
     assert net(IMAGES).shape == (2, 3, 33, 48)
+
+
+@pytest.mark.parametrize(("name", "stride"), [("test_resnet", 8), ("dynet_resnet18", 16), ("dla46x_c", 32)])
+def test_a_backbone_begins_with_the_weights_of_a_classifier_of_any_classes(name, stride, tmp_path):
+    classifier = timm.create_model(name, num_classes=7).eval()
+    save_file(classifier.state_dict(), tmp_path / "model.safetensors")
+    backbone = create_backbone(name, stride, checkpoint_path=tmp_path).eval()  # the folder, or the file
+    known = {value.double().sum().item() for value in classifier.state_dict().values()}
+    assert len(known) > 10
+    assert {value.double().sum().item() for value in backbone.state_dict().values()} <= known
+    create_segmentation(name, 3, output_stride=stride, checkpoint_path=str(tmp_path / "model.safetensors"))
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    save_file(timm.create_model("test_byobnet").state_dict(), tmp_path / "model.safetensors")
+    with pytest.raises(RuntimeError, match="loading state_dict"):
+        create_backbone("test_resnet", checkpoint_path=tmp_path)

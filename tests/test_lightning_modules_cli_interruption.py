@@ -192,9 +192,7 @@ def test_console_shows_no_traceback_of_ctrl_c(monkeypatch, capsys):
 @pytest.mark.exhaustive  # a process takes seconds to start; the parts are tested above
 def test_console_ends_by_the_signal_without_a_traceback(tmp_path):
     """Python reports an end by SIGINT as -2, a shell as 130; a shell's loop goes on after ``exit 130``."""
-    # As from a terminal, also where the tests run in the background of a script, whose processes ignore SIGINT.
-    script = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    script += "from lightning_modules.cli import main; sys.exit(main())"
+    script = "import sys; from lightning_modules.cli import main; sys.exit(main())"
     words = [*FIT, "--trainer.max_epochs=1000000", "--trainer.limit_train_batches=1.0"]
     with (tmp_path / "err").open("w") as err:
         process = subprocess.Popen(

@@ -15,7 +15,7 @@ from support.onnx_file import PREPARATION, write_onnx
 from support.processes import run
 
 from lightning_modules.cli import main
-from lightning_modules.cli.predict_parser import of_a_data_set
+from lightning_modules.cli.predict_parser import is_exported, of_a_data_set
 from lightning_modules.prediction.onnx_network import OnnxNetwork
 
 ROOT = Path(__file__).parents[1]
@@ -276,3 +276,10 @@ def test_an_onnx_file_needs_numpy_pillow_and_onnxruntime_alone(folder):
     assert done.returncode == 2
     assert done.stderr.startswith("dyc predict: error: torch is not installed")
     assert done.stderr.count("\n") == 1
+
+
+def test_last_and_best_are_checkpoints_whatever_folders_there_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("best", "last", "weights"):
+        (tmp_path / name).mkdir()
+    assert [is_exported(name) for name in ("best", "last", "weights", "none")] == [False, False, True, False]

@@ -3,12 +3,14 @@
 import pytest
 import torch
 import yaml
+from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from torch import nn
 
 import dyc
 from lightning_modules import ImageClassifier, ImageData
 from lightning_modules.cli import main
+from lightning_modules.cli.trained_settings import take_evaluation
 
 FIT = ["fit", "--data.batch_size=32", "--trainer.limit_train_batches=1", "--wandb=disabled", "--data.image_size=32"]
 FIT += ["--trainer.limit_val_batches=1", "--trainer.limit_test_batches=1", "--trainer.enable_progress_bar=false"]
@@ -33,6 +35,22 @@ def trained(tmp_path_factory):
 def inside(trained, monkeypatch):
     monkeypatch.chdir(trained)
     return trained / "runs/dynamic/version_0"
+
+
+def test_how_images_are_evaluated_is_as_in_training_but_for_what_was_given():
+    usual = {"window": None, "overlap": 0.5, "scales": [1.0], "flip": False}
+    trained = {"evaluation": {**usual, "window": 512, "flip": True, "of a newer version": 1}}
+    for given, want in (
+        (None, {**usual, "window": 512, "flip": True}),
+        (Namespace(evaluation=Namespace(flip=False)), {**usual, "window": 512}),
+        (Namespace(evaluation=Namespace(scales=[2.0])), {"window": 512, "overlap": 0.5, "scales": [2.0], "flip": True}),
+    ):
+        config = Namespace(evaluation=Namespace(**{**usual, **vars(given.evaluation if given else Namespace())}))
+        take_evaluation(config, given, trained)
+        assert vars(config.evaluation) == want
+    config = Namespace(model="a network of a task without such settings")
+    take_evaluation(config, None, {})
+    assert vars(config) == {"model": "a network of a task without such settings"}
 
 
 @pytest.mark.exhaustive  # the parser is built anew for each

@@ -199,7 +199,7 @@ def test_a_network_of_nans_has_no_accuracy_and_predicts_no_class(trained, tmp_pa
         assert f"dyc {command}: error: ckpt_path: outputs of nan.ckpt are not finite ({key} is nan); " in shown.err
         assert "top-1" not in shown.out
     assert not Path("evaluations.csv").exists()
-    assert main(["predict", *options, "--trainer.limit_predict_batches=1"]) == 0
+    assert main(["predict", *options, "--trainer.limit_predict_batches=1"]) == 3
     assert "16 of 16 images have no class, as their probabilities are not finite" in capsys.readouterr().err
     found = rows(tmp_path / "runs/run/version_0/predictions.csv")
     reasons = {row.pop("error") for row in found}

@@ -127,8 +127,13 @@ def test_sizes_that_differ(masks_folder, write_pair, segmentation_data, raises):
     assert (data.image_size, data.crop_size, data.eval_batch_size) == (None, (10, 10), 1)
     assert shapes(seen.train) == [((2, 3, 10, 10), (2, 10, 10))] * 2
     assert shapes(seen.val) == [((1, 3, 12, 16), (1, 12, 16)), ((1, 3, 20, 24), (1, 20, 24))]
+    write_pair(masks_folder / "test/images/1.png", masks_folder / "test/masks/1.png", (0, 1, 2), size=(20, 24))
     for in_memory in (False, True):
         data = segmentation_data(masks_folder, image_size=(10, 12), in_memory=in_memory)
+        data.setup("predict")
+        sizes = [Image.open(name).size[::-1] for name in data.predict_items()]
+        assert data.predict_sizes() == sizes
+        assert (20, 24) in sizes  # of the files, whatever size they are resized to
         seen = fit(data, 1)
         assert shapes(seen.train + seen.val) == [((2, 3, 10, 12), (2, 10, 12))] * 3
         assert data.names("val") == [str(masks_folder / f"val/images/{i}.png") for i in range(2)]

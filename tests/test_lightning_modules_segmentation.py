@@ -61,14 +61,22 @@ def test_the_loss_is_pytorch_s_but_for_batches_without_classes(weighted):
     assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
+def test_the_loss_of_many_pixels_is_finite_in_float16():
+    logits = torch.zeros(1, 3, 300, 300, dtype=torch.float16)
+    assert float(pixel_loss(logits, torch.zeros(1, 300, 300, dtype=torch.long), 255)) == pytest.approx(math.log(3))
+
+
 def test_windows_cover_every_pixel_and_are_averaged():
-    images = torch.rand(2, 3, 13, 17)
-
-    def net(part):
-        assert part.shape[-2:] == (6, 8)
-        return part * 3  # of each pixel alone: windows change nothing
-
-    torch.testing.assert_close(by_windows(net, images, (6, 8), 0.5), (images * 3).softmax(1))
+    tops, lefts, height, width = (0, 1, 2), (0, 2, 4, 5), 2, 4  # half overlap, the last window at the border
+    answer = torch.randn(2, height, width)  # by the position in the window, whatever the image shows
+    total, seen = torch.zeros(2, 4, 9), torch.zeros(4, 9)
+    for top in tops:
+        for left in lefts:
+            total[:, top : top + height, left : left + width] += answer.softmax(0)
+            seen[top : top + height, left : left + width] += 1
+    found = by_windows(lambda part: answer.expand(len(part), 2, height, width), torch.rand(3, 3, 4, 9), (2, 4), 0.5)
+    torch.testing.assert_close(found, (total / seen).expand(3, 2, 4, 9))
+    images = torch.rand(2, 3, 4, 9)
     torch.testing.assert_close(by_windows(lambda x: x, images, (40, 40), 0.5), images.softmax(1))
 
 
@@ -83,15 +91,48 @@ def test_a_mirrored_view_is_mirrored_back():
 
 
 def test_scales():
+    def shares(values):
+        return torch.tensor(values, dtype=torch.float32).sigmoid()
+
+    ramp = torch.tensor([0.0, 4, 8, 12]).expand(3, 4)
+    images = torch.stack((ramp, torch.zeros_like(ramp)))[None]
+    found = segment(lambda x: x, images, EvaluationSettings(scales=[1.0, 2.0])).exp()
+    larger = shares([0, 1, 3, 5, 7, 9, 11, 12]).view(4, 2).mean(1)
+    want = (shares([0, 4, 8, 12]) + larger) / 2
+    torch.testing.assert_close(found[0, 0], want.expand(3, 4))
+
+
+def test_windows_of_every_scale():
     sizes = []
+    segment(
+        lambda x: sizes.append(x.shape[-2:]) or x, torch.rand(1, 3, 8, 12), EvaluationSettings(10, 0, [0.5, 1, 1.5])
+    )
+    assert set(sizes) == {(4, 6), (8, 10), (10, 10)}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_smaller_sizes_in_every_precision(dtype):
+    images = torch.rand(1, 3, 8, 12)
+    settings = EvaluationSettings(scales=[0.5])
 
     def net(x):
-        sizes.append(tuple(x.shape[-2:]))
+        assert x.dtype == dtype
         return x
 
-    found = segment(net, torch.full((1, 3, 8, 12), 0.5), EvaluationSettings(scales=[0.5, 1.0, 1.5], window=10))
-    assert set(sizes) == {(4, 6), (8, 10), (10, 10)}
-    torch.testing.assert_close(found.exp(), torch.full((1, 3, 8, 12), 1 / 3))
+    found, want = segment(net, images.to(dtype), settings), segment(lambda x: x, images, settings)
+    torch.testing.assert_close(found.float(), want, rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({}, "plain"),
+        ({"window": 512, "scales": [0.75, 1], "flip": True}, "window 512 (overlap 0.33), scales 0.75 1, flip"),
+        ({"window": [512, 1024], "overlap": 0}, "window 512 x 1024 (overlap 0)"),
+    ],
+)
+def test_settings_in_a_table(settings, text):
+    assert str(EvaluationSettings(**settings)) == text
 
 
 @pytest.mark.parametrize(

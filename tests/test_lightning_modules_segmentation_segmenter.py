@@ -2,6 +2,7 @@
 
 import csv
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ import torch
 from lightning.pytorch import Trainer
 from PIL import Image
 from support.masked_folder import NAMES, write_masked_folder
+from support.ranks import together
 
 from dyc import iter_dynamic
 from lightning_modules import ImageClassifier, OptimizerSettings, SegmentationData, SemanticSegmenter
+from lightning_modules.callbacks import SegmentationPictures, segmentation_pictures
 from lightning_modules.cli import main
 from lightning_modules.runs import read_checkpoint
 from lightning_modules.segmentation.loss import pixel_loss
@@ -90,6 +93,12 @@ def test_a_checkpoint_rebuilds_the_network(data, tmp_path):
         ({"model": "test_vit"}, r"model.output_stride: 8 is not reached"),
         ({"auxiliary_weight": -1.0}, r"model.auxiliary_weight: got -1.0; need at least 0"),
         ({"model_kwargs": {"drop": 1}}, r"model.model_kwargs: got 'drop'"),
+        (
+            {"model_kwargs": {"output_stride": 16}},
+            r"model_kwargs.output_stride: got 16; need the option model.output_s",
+        ),
+        ({"model_kwargs": {"head": "fcn"}}, r"model_kwargs.head: got 'fcn'; need the option model.head"),
+        ({"model_kwargs": {"auxiliary": True}}, r"model_kwargs.auxiliary: got True; need the option model.auxiliary"),
     ],
 )
 def test_what_cannot_be_used_is_said_in_one_line(settings, message):
@@ -104,11 +113,67 @@ def test_weights_that_are_not_one_per_class(data):
         fit(SemanticSegmenter("test_resnet", class_weights="median"), data)
 
 
+def test_weights_without_data_that_computes_them():
+    with pytest.raises(ArgumentError, match=r"model.class_weights: got 'enet'; need a number for each of 4 classes"):
+        SemanticSegmenter("test_resnet", num_classes=4, class_weights="enet").on_fit_start()
+
+
+def test_deeplabv3_normalises_no_single_value(data):
+    data.batch_size = 1
+    with pytest.raises(ArgumentError, match=r"data.batch_size: got 1; need at least 2 with model.head deeplabv3"):
+        fit(SemanticSegmenter("test_resnet", head="deeplabv3", output_stride=32), data)
+    segmenter = SemanticSegmenter("test_resnet", num_classes=4, head="deeplabv3", output_stride=32)
+    segmenter._trainer = SimpleNamespace(datamodule=data, world_size=2)
+    with pytest.raises(ArgumentError, match=r"data.batch_size: got 1"):
+        segmenter.on_fit_start()
+    segmenter.net = torch.nn.SyncBatchNorm.convert_sync_batchnorm(segmenter.net)
+    segmenter.on_fit_start()  # two processes share what they normalise
+
+
+def test_class_weights_keep_their_precision_in_float16():
+    segmenter = SemanticSegmenter("test_resnet", num_classes=2, class_weights=[1e-9, 1.0]).half()
+    segmenter.log = lambda *args, **kwargs: None
+    segmenter.on_fit_start()
+    segmenter.net = torch.nn.Identity()
+    segmenter._format = lambda x: x.half()
+    images = torch.tensor([1.0, -1.0])[None, :, None, None].expand(1, 2, 4, 4)
+    loss = segmenter.training_step((images, torch.zeros(1, 4, 4, dtype=torch.long)), 0)
+    assert float(loss) == pytest.approx(math.log(1 + math.exp(-2)), rel=1e-3)
+
+
+def test_a_class_that_is_not_finite_is_none():
+    segmenter = SemanticSegmenter("test_resnet", num_classes=3).eval()
+    segmenter.ignore_index = 9
+    segmenter._logits = lambda x: x
+    logits = torch.tensor([[0.0, 1, 2], [math.nan, 1, 0], [-math.inf, 0, 1], [math.inf, 0, 0]]).T[None, :, None]
+    assert segmenter.predict_step(logits, 0).tolist() == [[[2, 9, 2, 9]]]
+
+
+def test_two_processes_draw_the_images_of_the_first(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(segmentation_pictures, "draw_row", lambda *_: Image.new("RGB", (4, 4)))
+
+    def work(rank):
+        trainer = Trainer(
+            accelerator="cpu",
+            devices=2,
+            strategy="ddp",
+            callbacks=[SegmentationPictures(tmp_path, count=1, wandb=False)],
+            **dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False),
+        )
+        return trainer.test(SemanticSegmenter("test_resnet", output_stride=32), data, verbose=False)[0]
+
+    first, second = together(work)
+    assert first.keys() == second.keys()
+    assert all(first[name] == second[name] for name in ("test/miou", "test/pixel_accuracy", "test/loss"))
+    assert {path.name for path in tmp_path.iterdir()} == {"best_1.png", "worst_1.png"}
+
+
 def test_one_command_line_for_both_tasks(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     config = tmp_path / "seg.yaml"
     config.write_text(
-        f"task: segmentation\nname: seg\nmodel: {{model: test_resnet, optimizer: {{opt: adamw, lr: 0.01}}}}\n"
+        f"task: segmentation\nname: seg\n"
+        "model: {model: test_resnet, optimizer: {opt: adamw, lr: 0.01}, evaluation: {window: 40, overlap: 0.25}}\n"
         f"data: {{dataset: folder, root: {folder}, batch_size: 4, scale: [1.0, 1.0]}}\n"
     )
     assert main(["fit", f"--config={config}", "--trainer.max_epochs=2", "--wandb=disabled", *FAST]) == 0
@@ -130,6 +195,8 @@ def test_one_command_line_for_both_tasks(folder, tmp_path, monkeypatch, capsys):
     (row,) = csv.DictReader((run / "evaluations.csv").open())
     last = next(row for row in rows if row["network"] == "last epoch")
     assert float(row["miou"]) == pytest.approx(float(last["test/miou"]))
+    evaluation = read_checkpoint(run / "checkpoints/last.ckpt")["hyper_parameters"]["evaluation"]
+    assert (evaluation["window"], row["evaluation"]) == (40, "window 40 (overlap 0.25)")  # which nobody gave to `test`
     assert main(["predict", "--name=seg", "--ckpt_path=last", *FAST]) == 0
     masks = sorted((tmp_path / "runs/seg/version_1/predictions").iterdir())
     assert [path.name for path in masks] == [f"{n}.png" for n in range(4)]
@@ -138,7 +205,6 @@ def test_one_command_line_for_both_tasks(folder, tmp_path, monkeypatch, capsys):
     checkpoint = str(run / "checkpoints/last.ckpt")
     for other in (
         ["test", "--ckpt_path", checkpoint, "--task=classification"],
-        ["export", checkpoint, "--output=net.onnx"],
         ["compact", "--ckpt_path", checkpoint],
         ["predict", checkpoint, str(folder / "test/images")],
     ):

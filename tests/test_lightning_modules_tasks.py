@@ -46,6 +46,25 @@ def test_jobs_read_the_figures_of_every_task(figure, tmp_path):
     assert watched_in(training.test_figures(), "test/") == figure
 
 
+@pytest.mark.parametrize(
+    ("trained", "found", "counts"),
+    [
+        ("", "plain", True),
+        ("", "flip", False),
+        ("{flip: true, window: null, overlap: 0.3, scales: [1.0]}", "flip", True),
+        ("{flip: true}", "plain", False),
+        ("{flip: true}", "", True),  # of before there was the column
+    ],
+)
+def test_a_test_in_another_way_than_the_training_evaluates_does_not_end_it(tmp_path, trained, found, counts):
+    folder = tmp_path / "run/version_0"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(f"trainer: {{max_epochs: 2}}\nmodel: {{evaluation: {trained}}}\n")
+    (folder / "evaluations.csv").write_text(f"split,checkpoint,epoch,evaluation,miou\ntest,last.ckpt,2,{found},0.5\n")
+    training = Training("run", ("--trainer.max_epochs=2",), tmp_path)
+    assert training.test_figures() == ({"test/miou": 0.5} if counts else {})
+
+
 def test_comparisons_watch_what_the_task_does():
     runs = [Run("a", settings, {}, {}, "finished") for settings in ({}, {"task": "segmentation"})]
     assert [run.watched for run in runs] == ["val/top1", "val/miou"]

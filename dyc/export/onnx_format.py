@@ -131,8 +131,8 @@ class Int8Report:
 
     Args:
         path: The file.
-        quantised: Layers with 8-bit weights.
-        kept: Layers with weights that stay in single precision: those of attention branches.
+        quantised: Convolutions and linear layers with 8-bit weights; each kernel of a dynamic layer is one.
+        kept: Those with weights that stay in single precision: of attention branches.
         images: Images that the ranges of activations were taken from.
         bytes: Size of the file.
         float_bytes: Size of the file in single precision.
@@ -146,7 +146,7 @@ class Int8Report:
     float_bytes: int
 
     def __str__(self) -> str:
-        layers = f"{self.quantised} layers in 8 bits by {self.images} images, {self.kept} of the attention in float32"
+        layers = f"{self.quantised} convolutions in 8 bits by {self.images} images, {self.kept} in float32 (attention)"
         share = self.bytes / self.float_bytes
         return f"{self.path}: {layers}; {self.bytes:,} bytes, {share:.2f} of {self.float_bytes:,} in float32"
 

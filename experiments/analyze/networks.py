@@ -17,6 +17,7 @@ from lightning_modules.cli.imports import import_from_run
 from lightning_modules.cli.trained_settings import take_conversions
 from lightning_modules.create_network import build_network, check_model_name
 from lightning_modules.network_source import title_of
+from lightning_modules.prediction.torch_network import choose_device
 from lightning_modules.runs import CHECKPOINTS, find_checkpoint, read_checkpoint
 from lightning_modules.tasks import TASKS, USUAL, task_of_checkpoint
 from ops import ArgumentError
@@ -69,14 +70,13 @@ def open_network(
     Raises:
         ArgumentError: It is nothing of the kind, or has no images.
     """
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise ArgumentError("--device", "cuda, which this machine or its PyTorch has not", "cpu")
+    device = choose_device(None, options.device)
     path = _checkpoint(given, options.runs)
     if path is None:
         network = _named(given, options, data_options, opened)
     else:
         network = _trained(path, options, data_options, opened, imported)
-    network.module.eval().to(options.device, memory_format=torch.channels_last)
+    network.module.eval().to(device, memory_format=torch.channels_last)
     return network
 
 

@@ -7,33 +7,33 @@ from typing import Any
 
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter
 from PIL import Image
 
+from lightning_modules.callbacks.prediction_writer import PredictionWriter
 from lightning_modules.disk import naming
 
+WHITE = (255, 255, 255)
 
-class MaskFiles(BasePredictionWriter):
-    """Write a PNG for each image, of its size: the class of each pixel, shown in the colour of the class.
 
-    Files are named after the images, and numbered where two have the same name.
+class MaskFiles(PredictionWriter):
+    """Write a PNG for each image, of the size of its file: the class of each pixel, in the colour of the class.
+
+    Pixels whose class is not known, as the network's outputs are not finite, have the module's ``ignore_index`` and are
+    white. Files are named after the images, and numbered where two have the same name.
 
     Args:
         path: The folder.
     """
 
-    def __init__(self, path: Path):
-        super().__init__(write_interval="batch")
-        self.path = Path(path)
-        self._names: list[str] = []
-        self._written = 0
+    lacks = "have pixels without a class, as their logits are not finite"
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make the folder, and name the files."""
-        stems = [Path(name).stem for name in trainer.datamodule.predict_items()]
+        super().on_predict_start(trainer, pl_module)
+        stems = [Path(name).stem for name in self.items]
         often = Counter(stems)
         self._names = [stem if often[stem] == 1 else f"{i:06}_{stem}" for i, stem in enumerate(stems)]
-        self._written = 0
+        self._sizes = trainer.datamodule.predict_sizes()
         with naming(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
 
@@ -48,12 +48,16 @@ class MaskFiles(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Write the masks of one batch ``(B, H, W)``."""
-        colours = [channel for colour in trainer.datamodule.palette or () for channel in colour]
+        colours = list(trainer.datamodule.palette or ())
+        palette = [channel for colour in [*colours, *[WHITE] * (256 - len(colours))] for channel in colour]
         for mask in prediction.to("cpu").numpy().astype(np.uint8):
-            image = Image.fromarray(mask)
+            self.not_finite += bool((mask == pl_module.ignore_index).any())
+            height, width = self._sizes[self.written]
+            image = Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)
             if colours:
-                image.putpalette(colours)  # which makes it one of indices
-            path = self.path / f"{self._names[self._written]}.png"
+                image.putpalette(palette)  # which makes it one of indices
+            path = self.path / f"{self._names[self.written]}.png"
             with naming(path):
                 image.save(path)
-            self._written += 1
+            self.written += 1
+        self.stop_if_told(trainer)

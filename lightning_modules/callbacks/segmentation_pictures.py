@@ -77,7 +77,8 @@ class SegmentationPictures(Callback):
             ignore_index: The label of pixels without a class.
         """
         for each, image, mask in zip(logits, images, masks):
-            scores = PixelScores(logits.shape[1]).to(logits.device)
+            # Of this process alone: the others do not ask.
+            scores = PixelScores(logits.shape[1], sync_on_compute=False).to(logits.device)
             scores.update(each[None], mask[None], ignore_index)
             miou = float(scores.compute()["miou"])
             number, self._seen = self._seen, self._seen + 1

@@ -12,9 +12,9 @@ class WandbSummary(Callback):
     """Write what a run reached into W&B's summary after each epoch, so that a run that is killed has it too.
 
     Writes ``last/top1`` and ``best/top1`` (``val/top1``, or another task's ``val/miou``, of the last epoch and the
-    highest one), ``best/epoch`` (counted
-    from 0, as in the charts), ``epochs`` (how many were trained) and ``images_per_second`` (the mean over the epochs).
-    All count the epochs before a resume. A checkpoint notes the W&B run, so that a resumed run can go on with it.
+    highest one), ``best/epoch`` (counted from 0, as in the charts), ``epochs`` (how many were trained) and
+    ``images_per_second`` (the mean over the epochs). All count the epochs before a resume. A checkpoint notes the W&B
+    run, so that a resumed run can go on with it.
     """
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from lightning_modules.checkpoint_format import check_needed
 from lightning_modules.cli.errors import first_of_all
 from lightning_modules.cli.imports import import_from_run
-from lightning_modules.cli.trained_settings import take_conversions, take_data_settings, take_seed
+from lightning_modules.cli.trained_settings import take_conversions, take_data_settings, take_evaluation, take_seed
 from lightning_modules.resume import check_optimizer
 from lightning_modules.runs import checkpoints_of, find_checkpoint, read_checkpoint
 from lightning_modules.tasks import task_of_checkpoint
@@ -57,5 +57,6 @@ def take_checkpoint(cli: Any) -> dict[str, Any] | None:
     for name in ("model_kwargs", "num_classes", "ema_decay", *cli.task.rebuilt):
         model[name] = trained.get(name, model[name])  # some are younger than the oldest checkpoints
     model["pretrained"] = False
+    take_evaluation(model, cli.given.get("model"), trained)
     take_data_settings(config["data"], cli.given.get("data"), checkpoint)
     return checkpoint

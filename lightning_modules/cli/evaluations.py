@@ -12,7 +12,7 @@ from lightning_modules.cli.tables import Table
 from lightning_modules.disk import append_whole
 from lightning_modules.network_source import title_of
 from lightning_modules.runs import CHECKPOINTS
-from lightning_modules.tasks import FIGURES, SHARES
+from lightning_modules.tasks import EVALUATION, FIGURES, SHARES
 from ops import ArgumentError
 
 COLUMNS = ("time", "split", "data", "images", "image_size", "checkpoint", "epoch")
@@ -91,8 +91,8 @@ def record_evaluation(checkpoint: Path, facts: Mapping[str, object]) -> str:
 
     Args:
         checkpoint: The checkpoint; the file lies in its run's folder, or beside it if it is in none.
-        facts: Values of :data:`COLUMNS`, the time left out, and the figures of the task. What an older file has no
-            column for is left out of it.
+        facts: Values of :data:`COLUMNS`, the time left out, and the figures of the task, after how it evaluates images
+            if there are several ways. What an older file has no column for is left out of it.
     """
     parent = checkpoint.parent
     path = (parent.parent if parent.name == CHECKPOINTS else parent) / "evaluations.csv"
@@ -143,7 +143,9 @@ def report_evaluation(cli: Any, split: str) -> None:
         return
     size = data.image_size if isinstance(data.image_size, int) else " x ".join(map(str, data.image_size or ()))
     values = (used, data.dataset_name, images, size, path, cli.checkpoint["epoch"] + 1)
-    found = {key: figures.get(key, "") for key in cli.task.figures}
+    how = getattr(cli.model, "evaluation", None)
+    found = {} if how is None else {EVALUATION: str(how)}
+    found |= {key: figures.get(key, "") for key in cli.task.figures}
     if classes is not None:
         found |= {f"{OF_CLASS}{name}": figures.get(f"{OF_CLASS}{name}", "") for name in cli.model.class_names}
     print(record_evaluation(path, {**dict(zip(COLUMNS[1:], values)), **found}))

@@ -38,8 +38,7 @@ def main(argv: Sequence[str]) -> int:
     if of_a_data_set(argv[1:]):
         from lightning_modules.cli import training
 
-        training.main(argv)
-        return 0
+        return UNREAD if training.run(argv).predictions.not_finite else 0
     options = predict_parser().parse_intermixed_args(argv[1:])
     if options.ckpt_path is not None:
         options.images = [*([] if options.model is None else [options.model]), *options.images]

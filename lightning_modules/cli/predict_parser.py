@@ -13,6 +13,9 @@ ONNX, PROGRAM = ".onnx", ".pt2"
 LOCAL = "local-dir:"
 """What timm writes before the path of a folder of weights."""
 
+NAMES = ("last", "best")
+"""Checkpoints of the run ``--name``."""
+
 LIGHTNING = {
     *("-c", "--config", "--print_config", "--model", "--data", "--trainer"),
     *("--seed_everything", "--return_predictions", "--weights_only"),
@@ -58,7 +61,7 @@ def predict_parser() -> Parser:
     result.add_argument("--format", type=one_of(FORMATS), help="csv or jsonl (default: by the file's name, or csv)")
     result.add_argument("--top", type=whole, default=5, metavar="N", help="classes per image (default: 5)")
     result.add_argument(
-        "--batch_size", type=whole, metavar="N", help="images per batch (default: 32, or that of the ONNX file)"
+        "--batch_size", type=whole, metavar="N", help="images per batch (default: 32, or that of the exported file)"
     )
     result.add_argument(
         "--threads", type=whole, metavar="N", help="threads of the network (default: one for each core)"
@@ -69,9 +72,9 @@ def predict_parser() -> Parser:
     result.add_argument(
         "--device",
         type=one_of(("cpu", "cuda")),
-        help="cpu or cuda (default: cpu for ONNX files; for checkpoints cuda where there is one)",
+        help="cpu or cuda (default: cpu for ONNX and .pt2 files; otherwise cuda where there is one)",
     )
-    how = result.add_argument_group("preparation of the images (default: as the checkpoint or ONNX file says)")
+    how = result.add_argument_group("preparation of the images (default: as the model says)")
     how.add_argument("--input_size", type=_numbers(int), metavar="C,H,W", help="channels, height and width")
     how.add_argument("--mean", type=_numbers(float), metavar="X,...", help="channel means of pixels in 0..1")
     how.add_argument("--std", type=_numbers(float), metavar="X,...", help="channel standard deviations")
@@ -123,4 +126,6 @@ def is_program(model: str) -> bool:
 
 def is_exported(model: str) -> bool:
     """Tell whether a model is what ``dyc export`` writes, in any format, rather than a checkpoint."""
+    if model in NAMES:  # whatever folders there are
+        return False
     return is_onnx(model) or is_program(model) or model.startswith(LOCAL) or Path(model).is_dir()

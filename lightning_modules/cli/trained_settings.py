@@ -48,6 +48,20 @@ def _check_known(group: str, trained: Any) -> None:
         raise ArgumentError("ckpt_path", sentence=f"{sentence} one") from error
 
 
+def take_evaluation(config: Any, given: Any, trained: dict[str, Any]) -> None:
+    """Take how a training evaluated images where it was not given.
+
+    Args:
+        config: All settings of the network by name, defaults included; changed.
+        given: Those that the command line and its configuration files give.
+        trained: Those of the checkpoint.
+    """
+    given = (given or {}).get("evaluation") or {}
+    for name, value in (trained.get("evaluation") or {}).items():
+        if name in config["evaluation"] and name not in given:
+            config["evaluation"][name] = value
+
+
 def take_data_settings(config: Any, given: Any, checkpoint: dict[str, Any]) -> None:
     """Take the checkpoint's data settings where none was given; for another data set, only those of preparation.
 

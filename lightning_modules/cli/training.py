@@ -207,7 +207,12 @@ _claimed: list[tuple[Path, Path]] = []
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run ``dyc fit|validate|test|predict ...``; ``argv`` starts with the command's name."""
+    """Run ``dyc fit|validate|test ...``; ``argv`` starts with the command's name."""
+    run(argv)
+
+
+def run(argv: Sequence[str]) -> DycCLI:
+    """Run ``dyc fit|validate|test|predict ...``, and return the finished command."""
     quiet()
     torch.set_float32_matmul_precision("high")  # TF32 on the GPUs that have it, as every published recipe runs
     argv, configs = import_named(argv)
@@ -219,7 +224,7 @@ def main(argv: Sequence[str]) -> None:
     status = 1
     try:
         with told_by_exit_status():
-            DycCLI(
+            cli = DycCLI(
                 command,
                 task,
                 parser_class=OneLineParser,
@@ -234,6 +239,7 @@ def main(argv: Sequence[str]) -> None:
                 },
             )
         status = 0
+        return cli
     finally:
         finish_wandb(status)
         while _claimed:  # a run that failed before it wrote anything leaves nothing

@@ -134,6 +134,23 @@ def fields_in_json(text: str) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name in names}
 
 
+def read_fields(text: str | None, path: str) -> dict[str, Any]:
+    """Return what an exported file says of the preparation, by field; nothing if it says nothing.
+
+    Args:
+        text: The value of its property ``dyc.preparation``, if it has one.
+        path: The file, for errors.
+
+    Raises:
+        ArgumentError: The value is no JSON object.
+    """
+    try:
+        return fields_in_json(text) if text else {}
+    except ValueError as error:
+        got = f"{path!r} whose property {PROPERTY} cannot be read ({error})"
+        raise ArgumentError("model", got, "a JSON object") from error
+
+
 def complete_preparation(found: Mapping[str, Any], given: Mapping[str, Any], place: str) -> Preparation:
     """Return the preparation that a network's file describes, with what was given in its place.
 

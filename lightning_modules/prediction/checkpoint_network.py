@@ -8,8 +8,10 @@ from lightning_modules.classifier import ImageClassifier
 from lightning_modules.cli.imports import import_from_run
 from lightning_modules.cli.quiet import quiet
 from lightning_modules.cli.trained_settings import take_conversions
+from lightning_modules.errors import ArgumentError
 from lightning_modules.prediction.torch_network import TorchNetwork, choose_device
 from lightning_modules.runs import find_checkpoint, read_checkpoint
+from lightning_modules.tasks import USUAL, task_of_checkpoint
 from lightning_modules.trained_preparation import preparation_of
 
 
@@ -41,6 +43,9 @@ class CheckpointNetwork(TorchNetwork):
         place = choose_device(threads, device)
         found = find_checkpoint(path, runs, name)
         checkpoint = read_checkpoint(found)
+        if (task := task_of_checkpoint(checkpoint)) != USUAL:
+            need = f"one of {USUAL}; `dyc predict --ckpt_path {path}` takes the test split of its own data"
+            raise ArgumentError("model", f"a checkpoint of {task}", need)
         if not imported:
             import_from_run(found, runs, checkpoint.get("imports", []))
         take_conversions({}, {}, checkpoint["hyper_parameters"])  # raises where nothing can rebuild the network

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lightning_modules.data.preparation import PROPERTY, fields_in_json
+from lightning_modules.data.preparation import PROPERTY, read_fields
 from lightning_modules.errors import ArgumentError, first_line
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
@@ -56,11 +56,7 @@ class OnnxNetwork:
         """What the file says about the preparation of images, by field of ``Preparation``."""
         text = self.session.get_modelmeta().custom_metadata_map.get(PROPERTY)
         fixed = {"input_size": self._size} if None not in self._size else {}
-        try:
-            return {**fixed, **(fields_in_json(text) if text else {})}
-        except ValueError as error:
-            got = f"{self.path!r} whose property {PROPERTY} cannot be read ({error})"
-            raise ArgumentError("model", got, "a JSON object") from error
+        return {**fixed, **read_fields(text, self.path)}
 
     def check_size(self, size: tuple[int, int, int]) -> None:
         """Raise ArgumentError unless the network takes images of a size ``(C, H, W)``."""

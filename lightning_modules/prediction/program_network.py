@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lightning_modules.data.preparation import PROPERTY, fields_in_json
+from lightning_modules.data.preparation import PROPERTY, read_fields
 from lightning_modules.errors import ArgumentError, first_line
 
 
@@ -46,11 +46,7 @@ class ProgramNetwork:
     @property
     def preparation(self) -> Mapping[str, Any]:
         """What the file says about the preparation of images, by field of ``Preparation``."""
-        try:
-            return fields_in_json(self._said) if self._said else {}
-        except ValueError as error:
-            got = f"{self.path!r} whose {PROPERTY} cannot be read ({error})"
-            raise ArgumentError("model", got, "a JSON object") from error
+        return read_fields(self._said, self.path)
 
     def check_size(self, size: tuple[int, int, int]) -> None:
         """Do nothing: a program checks its images when it runs."""

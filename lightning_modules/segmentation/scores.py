@@ -1,5 +1,7 @@
 """How good a segmentation is: intersection over union of each class, their mean, and the share of right pixels."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
@@ -12,10 +14,11 @@ class PixelScores(MulticlassConfusionMatrix):
 
     Args:
         num_classes: Number of classes.
+        options: Those of torchmetrics, such as ``sync_on_compute``.
     """
 
-    def __init__(self, num_classes: int):
-        super().__init__(num_classes, validate_args=False)
+    def __init__(self, num_classes: int, **options: Any):
+        super().__init__(num_classes, validate_args=False, **options)
 
     def update(self, logits: Tensor, masks: Tensor, ignore_index: int) -> None:
         """Count a batch.

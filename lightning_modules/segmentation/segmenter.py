@@ -15,6 +15,7 @@ from lightning_modules.segmentation.scores import PixelScores
 from lightning_modules.segmentation.settings import EvaluationSettings
 from lightning_modules.segmentation.source import SegmentationSource
 from lightning_modules.segmentation.views import segment
+from lightning_modules.sync_batchnorm import SyncBatchNormOnCpu
 from lightning_modules.training_options import OptimizerSettings, ScheduleSettings
 from ops import ArgumentError
 
@@ -45,8 +46,9 @@ class SemanticSegmenter(NetworkModule):
         compile: Run the network through ``torch.compile``.
         channels_last: Keep images and weights in the channels_last memory format.
 
-    Logs ``{train,val,test}/loss``, ``{val,test}/miou`` and ``/pixel_accuracy`` (shares from 0 to 1), and in every
-    evaluation apart from training ``/iou/CLASS``. Pixels without a class are left out. A class that is neither in the
+    Logs ``{train,val,test}/loss``, ``{val,test}/miou`` and ``/pixel_accuracy`` (shares from 0 to 1), and
+    ``/iou/CLASS`` in ``dyc validate`` and in tests, not in validations during training. Pixels without a class are left
+    out. A class that is neither in the
     masks of a split nor predicted there has no IoU, and ``miou`` is the mean of the others.
 
     Raises:
@@ -106,11 +108,16 @@ class SemanticSegmenter(NetworkModule):
         check_fits(self.net, self.model_name, self.num_classes, self.in_chans, data)
 
     def on_fit_start(self) -> None:
-        """Ask the data for the weights of the classes, if it is to compute them."""
-        given = self.hparams.class_weights
+        """Ask the data for the weights of the classes, if it is to compute them; refuse batches that are too small."""
+        given, data = self.hparams.class_weights, getattr(self._trainer, "datamodule", None)
+        if getattr(data, "batch_size", None) == 1 and self.hparams.head == "deeplabv3":
+            self._check_norms_of_one()
         if isinstance(given, str):
+            if not hasattr(data, "class_weights"):
+                need = f"a number for each of {self.num_classes} classes, or a data module that computes them"
+                raise ArgumentError("model.class_weights", repr(given), need)
             try:
-                self._weight = self.trainer.datamodule.class_weights(given)
+                self._weight = data.class_weights(given)
             except ArgumentError as error:
                 raise ArgumentError(f"model.class_weights{str(error).removeprefix('method')}") from error
         elif given is not None:
@@ -118,6 +125,13 @@ class SemanticSegmenter(NetworkModule):
                 need = f"{self.num_classes} numbers of at least 0, one for each class"
                 raise ArgumentError("model.class_weights", given, need)
             self._weight = torch.tensor(given, dtype=torch.float32)
+
+    def _check_norms_of_one(self) -> None:
+        """Raise unless processes share their batches of one image: deeplabv3 normalises one value per channel of it."""
+        shared = any(isinstance(each, nn.SyncBatchNorm | SyncBatchNormOnCpu) for each in self.net.classifier.modules())
+        if not shared or self.trainer.world_size == 1:
+            need = "at least 2 with model.head deeplabv3, whose BatchNorm has one value per image and channel"
+            raise ArgumentError("data.batch_size", 1, need)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images ``(B, C, H, W)`` to logits ``(B, num_classes, H, W)`` with the evaluated network."""
@@ -132,7 +146,7 @@ class SemanticSegmenter(NetworkModule):
         x, masks = batch
         outputs = self.net(self._format(x))
         logits, *others = outputs if isinstance(outputs, tuple) else (outputs,)
-        weight = None if self._weight is None else self._weight.to(logits)
+        weight = None if self._weight is None else self._weight.to(logits.device)
         loss = pixel_loss(logits, masks, self.ignore_index, weight)
         for other in others:
             loss = loss + self.hparams.auxiliary_weight * pixel_loss(other, masks, self.ignore_index, weight)
@@ -176,6 +190,7 @@ class SemanticSegmenter(NetworkModule):
         return self._evaluate(batch, "test")
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Return the class of each pixel, ``(B, H, W)``."""
+        """Return the class of each pixel, ``(B, H, W)``; ``ignore_index`` where the logits are not finite."""
         x = batch[0] if isinstance(batch, tuple | list) else batch
-        return self(x).argmax(1)
+        largest, found = self(x).max(1)
+        return found.where(largest.isfinite(), self.ignore_index)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from ops import ArgumentError
+from lightning_modules.errors import ArgumentError  # what reads tables of evaluations need not load PyTorch
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,15 @@ class EvaluationSettings:
             raise ArgumentError("model.evaluation.overlap", self.overlap, "a share in [0, 1)")
         if not self.scales or min(self.scales) <= 0:
             raise ArgumentError("model.evaluation.scales", self.scales, "one positive factor or more")
+
+    def __str__(self) -> str:
+        """Return what a table says of them: ``plain``, or ``window 512 (overlap 0.33), scales 0.75 1, flip``."""
+        parts = []
+        if self.window is not None:
+            parts.append(f"window {' x '.join(map(str, dict.fromkeys(self.window_size)))} (overlap {self.overlap:.2g})")
+        if self.scales != [1.0]:
+            parts.append(f"scales {' '.join(f'{scale:g}' for scale in self.scales)}")
+        return ", ".join([*parts, *(["flip"] if self.flip else [])]) or "plain"
 
     @property
     def window_size(self) -> tuple[int, int] | None:

@@ -28,6 +28,9 @@ class SegmentationSource(NetworkSource):
         super().__init__(*network, net=None)
         if head not in HEADS:
             raise unknown_name("model.head", head, HEADS)
+        for name in {"head", "output_stride", "auxiliary"} & self.model_kwargs.keys():
+            got, need = repr(self.model_kwargs[name]), f"the option model.{name}, which sets it for the whole network"
+            raise ArgumentError(f"model.model_kwargs.{name}", got, need)
         self.own_settings = {
             "head": head,
             "output_stride": positive_int("model.output_stride", output_stride),

@@ -26,7 +26,7 @@ def segment(net: Network, images: Tensor, settings: EvaluationSettings) -> Tenso
     total: Tensor | float = 0.0
     for scale in settings.scales:
         size = [max(1, round(side * scale)) for side in images.shape[-2:]]
-        scaled = images if scale == 1 else F.interpolate(images, size, mode="bilinear", antialias=scale < 1)
+        scaled = images if scale == 1 else _resized(images, size)
         for flipped in (False, True) if settings.flip else (False,):
             view = scaled.flip(-1) if flipped else scaled
             found = by_windows(net, view, settings.window_size, settings.overlap)
@@ -35,6 +35,11 @@ def segment(net: Network, images: Tensor, settings: EvaluationSettings) -> Tenso
     views = len(settings.scales) * (2 if settings.flip else 1)
     # A probability may be 0 in float32; the least positive number keeps its logarithm finite, and NaN stays NaN.
     return (total / views).clamp(min=torch.finfo(torch.float32).tiny).log()
+
+
+def _resized(images: Tensor, size: list[int]) -> Tensor:
+    wide = images.to(torch.promote_types(images.dtype, torch.float32))  # CPUs resize no float16 with antialiasing
+    return F.interpolate(wide, size, mode="bilinear", antialias=size[0] < images.shape[-2]).to(images)
 
 
 def by_windows(net: Network, images: Tensor, window: tuple[int, int] | None, overlap: float) -> Tensor:

@@ -35,6 +35,8 @@ QUANTISED += ("MaxPool", "AveragePool", "GlobalAveragePool")
 
 PROPERTY = "dyc.int8"
 _KERNEL = re.compile(r"kernel\d+(\.\d+)?")
+_COPIES = re.compile(r"(^|/)planes$")
+"""Names of convolutions without weights of their own: those of the form ``kernels`` that only copy pixels."""
 
 
 def quantize(source: Path, path: Path, batches: Iterable[np.ndarray]) -> Int8Report:
@@ -72,10 +74,11 @@ def quantize(source: Path, path: Path, batches: Iterable[np.ndarray]) -> Int8Rep
     content = found.SerializeToString()
     with written_whole(path) as file:
         file.write(content)
-    convolutions = [node for node in found.graph.node if node.op_type in ("Conv", "Gemm")]
-    quantised = sum(is_quantised(found, node) for node in convolutions)
+    weighted = [node for node in found.graph.node if node.op_type in ("Conv", "Gemm") and not _COPIES.search(node.name)]
+    integers = {name for node in found.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    quantised = sum(node.input[1] in integers for node in weighted)
     sizes = {"bytes": len(content), "float_bytes": source.stat().st_size}
-    return Int8Report(path, quantised, len(convolutions) - quantised, images, **sizes)
+    return Int8Report(path, quantised, len(weighted) - quantised, images, **sizes)
 
 
 def kept_in_float(model: onnx.ModelProto, layers: Sequence[str], attention: Sequence[str]) -> list[str]:
@@ -100,11 +103,6 @@ def kept_in_float(model: onnx.ModelProto, layers: Sequence[str], attention: Sequ
         if any(inside(node.name, path) for path in attention)
         or any(inside(node.name, path) and not kernel(node, path) for path in layers)
     ]
-
-
-def is_quantised(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
-    """Tell whether the weights of a ``Conv`` or ``Gemm`` are 8-bit integers."""
-    return any(other.op_type == "DequantizeLinear" and node.input[1] in other.output for other in model.graph.node)
 
 
 def ranges_of(

@@ -22,6 +22,7 @@ from experiments.drawing import COLOURS, GREY, tidy
 from lightning_modules.cli.arguments import positive, whole
 from lightning_modules.cli.bench.plots import ticks
 from lightning_modules.cli.tables import Table
+from lightning_modules.errors import first_line
 from lightning_modules.layer_groups import layer_group
 from ops import ArgumentError
 
@@ -105,8 +106,7 @@ def _try(call: partial, label: str, size: int) -> None:
     try:
         call()
     except (AssertionError, RuntimeError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ArgumentError("--sizes", size, f"a size that {label} takes ({reason})") from error
+        raise ArgumentError("--sizes", size, f"a size that {label} takes ({first_line(error)})") from error
 
 
 def _size_rows(times: Times, first: str, batch: int, facts: Mapping[str, str]) -> list[dict[str, object]]:

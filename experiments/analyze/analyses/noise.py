@@ -52,7 +52,7 @@ def run(job: Job) -> None:
     if not first.dynamic:
         job.refuse_static(first)
     layer = getattr(job.options, "layer", None) or next(iter_dynamic(first.module))[0]
-    sigmas = (0.0, *sorted(getattr(job.options, "sigmas", SIGMAS[1:])))
+    sigmas = (0.0, *sorted({*getattr(job.options, "sigmas", SIGMAS[1:])}))
     found: dict[str, list[Response]] = {}
     for network in networks:
         x = torch.cat([x for x, _ in network.images])

@@ -12,7 +12,8 @@ from typing import Any, Literal
 from lightning_modules.cli.imports import read_config
 from lightning_modules.cli.jobs.settings import EPOCHS, setting, settings_of
 from lightning_modules.runs import CHECKPOINTS, find_checkpoint, read_checkpoint
-from lightning_modules.tasks import FIGURES, WATCHED, watched_in
+from lightning_modules.segmentation.settings import EvaluationSettings
+from lightning_modules.tasks import EVALUATION, FIGURES, WATCHED, watched_in
 
 TRAINED = ("train/loss", *(f"val/{key}" for key in WATCHED), "train/images_per_second")
 """Columns of ``metrics.csv`` that tell how a training goes; the first is written when an epoch has ended."""
@@ -104,7 +105,10 @@ class Training:
         return sorted(found, key=lambda path: int(path.name.removeprefix("version_")))
 
     def test_figures(self) -> dict[str, float]:
-        """Return the test figures of the last epoch, such as ``test/top1``; none where it has not come to its end."""
+        """Return the test figures of the last epoch, such as ``test/top1``; none where it has not come to its end.
+
+        What ``dyc test`` found in another way than the training evaluates, by mirrored images, say, does not count.
+        """
         for folder in reversed(self.versions()):
             if _epochs(folder) != self.epochs:
                 continue
@@ -114,6 +118,7 @@ class Training:
                     return figures
             for row in reversed(_rows(folder / "evaluations.csv")):
                 last = Path(row.get("checkpoint") or "").stem == "last" and row.get("epoch") == str(self.epochs)
+                last = last and (not row.get(EVALUATION) or row[EVALUATION] == _evaluation(folder))
                 figures = {f"test/{key}": value for key, value in _numbers(row, *FIGURES, "iou/").items()}
                 if last and row.get("split") == "test" and watched_in(figures, "test/"):
                     return figures
@@ -138,6 +143,11 @@ def epochs_in(path: Path) -> dict[int, dict[str, float]]:
 
 def _epochs(folder: Path) -> int:
     return int(setting(read_config(folder / "config.yaml"), "trainer.max_epochs", -1))
+
+
+def _evaluation(folder: Path) -> str:
+    """Say how a training evaluates images, as its ``evaluations.csv`` does."""
+    return str(EvaluationSettings(**(setting(read_config(folder / "config.yaml"), f"model.{EVALUATION}", None) or {})))
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -43,7 +43,8 @@ def _values(image: Image.Image) -> tuple[np.ndarray, list[int] | None]:
     values = np.asarray(image)
     if image.mode == "1":
         values = values.astype(np.uint8)
-    values = values // stretched
+    if stretched > 1:
+        values = values // stretched
     if image.mode == "I" and not 0 <= values.min() <= values.max() <= LARGEST:
         raise UnusableImage(f"with values from {values.min()} to {values.max()}", f"values from 0 to {LARGEST}")
     return values, image.getpalette() if image.mode == "P" else None

@@ -235,6 +235,10 @@ class SegmentationData(SplitData):
         """Name the images that :meth:`predict_dataloader` serves."""
         return self.names("test")
 
+    def predict_sizes(self) -> list[Size]:
+        """Return the height and width in pixels of these images' files, as they are shown."""
+        return self._surveyed.sizes(self.predict_items())
+
     def _transform(self, training: bool) -> Any:
         if not training:
             return evaluation_transform(self.image_size)

@@ -37,6 +37,10 @@ class Surveyed:
         """Return the facts of some images, by default of all, by the files of their masks."""
         return {self.masks[image]: self.facts[image] for image in (self.facts if images is None else images)}
 
+    def sizes(self, images: Iterable[str]) -> list[Size]:
+        """Return the height and width of some images."""
+        return [self.facts[image].size[::-1] for image in images]
+
     def one_size(self) -> Size | None:
         """Return the height and width of all images, or None if they differ."""
         sizes = {facts.size for facts in self.facts.values()}
