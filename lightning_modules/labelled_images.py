@@ -24,7 +24,9 @@ Batches = Iterator[tuple[np.ndarray, np.ndarray | None]]
 
 
 def data_of(checkpoint: Mapping[str, Any]) -> ImageData:
-    """Return the data set of a checkpoint, opened, without decoding the images that are read from files.
+    """Return the data set of a checkpoint, opened, without decoding images that are read from files.
+
+    Only where damaged images were left out before a share was held out, those of the training are decoded once.
 
     Raises:
         ArgumentError: The checkpoint does not say, or the data is not where it was.
@@ -34,9 +36,12 @@ def data_of(checkpoint: Mapping[str, Any]) -> ImageData:
         raise ArgumentError("ckpt_path", sentence="the checkpoint does not say which data it was trained on")
     known = inspect.signature(ImageData).parameters
     settings = {name: value for name, value in settings.items() if name in known}
-    data = ImageData(**{**settings, "in_memory": False, "skip_damaged": False, "num_workers": 0})
-    data.setup("fit")
-    data.hparams.skip_damaged = settings.get("skip_damaged", False)
+    skips, held_out = settings.get("skip_damaged", False), settings.get("val_fraction", 0) > 0
+    # Which images are held out depends on how many there are, after damaged ones were left out.
+    data = ImageData(**{**settings, "in_memory": False, "skip_damaged": skips and held_out, "num_workers": 0})
+    data.setup("validate")
+    data.load_state_dict(checkpoint.get("ImageData") or {})
+    data.hparams.skip_damaged = skips
     return data
 
 

@@ -54,3 +54,12 @@ def test_what_is_held_out_does_not_count(masks_folder, write_pair, segmentation_
     again.setup("test")
     assert again.names("val") == [held]
     assert torch.equal(again.class_weights(), before)
+
+
+@pytest.mark.parametrize("method", ["median_frequency", "enet"])
+def test_a_class_that_is_void_does_not_count(masks_folder, segmentation_data, method):
+    data = segmentation_data(masks_folder, num_classes=3, void=[2, 255])
+    data.setup("fit")
+    found = data.class_weights(method)
+    without = {"median_frequency": [1.0, 1.0, 0.0], "enet": [1 / math.log(1.52)] * 2 + [1 / math.log(1.02)]}
+    assert found.tolist() == pytest.approx(without[method])

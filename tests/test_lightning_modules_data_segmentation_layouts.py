@@ -1,5 +1,8 @@
 """Every data set is found where it is kept, and its masks become the numbers of classes."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -180,3 +183,61 @@ def test_the_known_sets():
         (128, 128, 128),
         (64, 0, 0),
     )
+
+
+def write_grey_png(path, values, bits):
+    """Write a grey PNG of fewer than 8 bits, which Pillow reads and does not write."""
+    height, width = values.shape
+    ones = (values[..., None] >> np.arange(bits - 1, -1, -1) & 1).astype(np.uint8).reshape(height, -1)
+    lines = b"".join(b"\0" + line.tobytes() for line in np.packbits(ones, axis=1))
+    chunks = {b"IHDR": struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0), b"IDAT": zlib.compress(lines)}
+    with path.open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for name, content in {**chunks, b"IEND": b""}.items():
+            file.write(struct.pack(">I", len(content)) + name + content)
+            file.write(struct.pack(">I", zlib.crc32(name + content)))
+
+
+@pytest.mark.parametrize(("bits", "kind"), [(1, "grey"), (2, "grey"), (4, "grey"), (2, "palette"), (4, "palette")])
+def test_masks_of_few_bits_have_the_values_of_their_file(masks_folder, segmentation_data, bits, kind):
+    columns = np.arange(15) % 2**bits  # 15 columns: the last byte of a line is not full
+    for path in masks_folder.glob("*/masks/*.png"):
+        Image.new("RGB", (15, 12)).save(path.parents[1] / "images" / path.name)
+        values = np.tile(columns, (12, 1)).astype(np.uint8)
+        if kind == "grey":
+            write_grey_png(path, values, bits)
+        else:
+            mask = Image.fromarray(values)
+            mask.putpalette([channel for colour in voc_colours(2**bits) for channel in colour])
+            mask.save(path, bits=bits)
+        with Image.open(path) as opened:
+            assert "grey" not in kind or bits == 1 or opened.tile[0][3] == f"L;{bits}"
+    data = segmentation_data(masks_folder, num_classes=2**bits)
+    data.setup("fit")
+    _, masks = next(iter(data.val_dataloader()))
+    assert masks[0, 0].tolist() == columns.tolist()
+
+
+def test_a_tiff_of_four_bits(masks_folder, segmentation_data):
+    tags = {256: (4, 16), 257: (4, 12), 258: (3, 4), 259: (3, 1), 262: (3, 1), 273: (4, 8), 277: (3, 1), 278: (4, 12)}
+    tags[279] = (4, 12 * 8)
+    pixels = bytes([0x01] * 8) * 12  # 0 and 1 in turn
+    place = struct.pack("<2sHI", b"II", 42, 8 + len(pixels))
+    entries = b"".join(
+        struct.pack("<HHI", tag, kind, 1) + struct.pack("<I", value) for tag, (kind, value) in tags.items()
+    )
+    for path in masks_folder.glob("*/masks/*.png"):
+        path.unlink()
+        path.with_suffix(".tif").write_bytes(place + pixels + struct.pack("<H", len(tags)) + entries + bytes(4))
+    data = segmentation_data(masks_folder)
+    data.setup("fit")
+    assert served(data)[1] == [0, 1] * 8
+
+
+def test_two_classes_of_one_name(masks_folder, segmentation_data, raises):
+    names = masks_folder / "classes.txt"
+    names.write_text("road\n\nsky\n road \n")
+    with raises("data.root", f"{str(names)!r}, whose lines 1 and 4 are both 'road'", "a name of its own for each"):
+        segmentation_data(masks_folder).setup("fit")
+    with raises("data.class_names", "names, of which numbers 2 and 3 are both 'b'", "a name of its own"):
+        segmentation_data(masks_folder, class_names=["a", "b", "b"]).setup("fit")

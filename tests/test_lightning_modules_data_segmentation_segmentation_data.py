@@ -163,3 +163,47 @@ def test_validation_stands_in_for_a_test(masks_folder, segmentation_data, raises
     (masks_folder / "val").rename(masks_folder.parent / "val")
     with raises("data.val_fraction", "0", "neither a val nor a test folder"):
         segmentation_data(masks_folder).setup("fit")
+
+
+def test_a_size_that_images_have_changes_nothing(masks_folder, segmentation_data):
+    tell_apart(masks_folder)
+
+    def read(**options):
+        data = segmentation_data(masks_folder, in_memory=True, **options)
+        data.setup("fit")
+        return data, fit(data, 1)
+
+    (_, first), (data, second) = read(), read(image_size=[12, 16])
+    assert isinstance(data.splits.train, ImageTensors)
+    for split in ("train", "val", "test"):
+        for (a, b), (c, d) in zip(getattr(first, split), getattr(second, split), strict=True):
+            assert torch.equal(a, c)
+            assert torch.equal(b, d)
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_masks_are_resized_to_the_nearest_label(masks_folder, write_pair, segmentation_data, in_memory):
+    for path in masks_folder.glob("*/images/*.png"):
+        write_pair(path, path.parents[1] / "masks" / path.name, (0, 1, 2, 255), size=(24, 32))
+    data = segmentation_data(masks_folder, image_size=(12, 16), in_memory=in_memory)
+    seen = fit(data, 1)
+    for images, masks in seen.val + seen.test:
+        assert images.shape[2:] == masks.shape[1:] == (12, 16)
+        assert masks[0, 0].tolist() == [0] * 4 + [1] * 4 + [2] * 4 + [255] * 4
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_what_lies_beyond_an_image_has_the_mean_colour_whatever_the_jitter(masks_folder, segmentation_data, in_memory):
+    for path in masks_folder.glob("*/images/*.png"):
+        Image.new("RGB", (16, 12), (200, 40, 90)).save(path)
+        Image.new("L", (16, 12), int(path.stem) % 2).save(path.parents[1] / "masks" / path.name)  # and no void inside
+    options = {"num_classes": 2, "crop_size": (24, 32), "scale": (1.0, 1.0), "colour_jitter": 0.9}
+    data = segmentation_data(masks_folder, in_memory=in_memory, **options)
+    seen = fit(data, 1)
+    inside = []
+    for images, masks in seen.train:
+        pixels = images.movedim(1, 3)
+        assert float(pixels[masks == 255].abs().max()) < 1 / 255 / 0.22  # a step of 255
+        inside += [pixels[i][masks[i] != 255].unique(dim=0) for i in range(len(masks))]
+    assert all(len(each) == 1 for each in inside)
+    assert len(torch.cat(inside).unique(dim=0)) == len(inside)  # each was changed on its own

@@ -99,3 +99,13 @@ def test_a_stage_reads_its_own_split(masks_folder, segmentation_data, read):
     unknown = segmentation_data(masks_folder)  # what the classes are, the training masks say
     unknown.setup("test")
     assert unknown.num_classes == 3
+
+
+@pytest.mark.parametrize(("stage", "expected"), [("test", ALL[:2]), ("fit", ALL)])
+def test_without_a_trainer_only_the_stage_that_is_set_up_is_read(
+    masks_folder, segmentation_data, read, stage, expected
+):
+    data = segmentation_data(masks_folder, num_classes=3)
+    data.prepare_data()
+    data.setup(stage)
+    assert masks(read) == expected

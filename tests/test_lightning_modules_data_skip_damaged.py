@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lightning_modules.data.image_files import Decoded
+from lightning_modules.data.splits import item_names
+from lightning_modules.labelled_images import data_of
+
 
 @pytest.fixture
 def damaged(tmp_path, write_classes):
@@ -122,3 +126,18 @@ def test_a_single_image(tmp_path, image_data, raises):
     got = f"got a single image, which cannot be read: '{tmp_path / '0.png'}', which is not an image, or is damaged"
     with raises("data.predict_folder", got, "images"):
         data.predict_dataloader()
+
+
+def test_the_images_of_an_export_are_those_that_were_held_out(damaged, image_data):
+    root, _ = damaged
+    data = image_data("folder", root / "train", skip_damaged=True, val_fraction=0.5, seed=3)
+    data.setup("fit")
+    again = data_of({"datamodule_hyper_parameters": dict(data.hparams)})
+    assert item_names(again.splits.val) == item_names(data.splits.val)
+
+
+def test_an_export_decodes_nothing_ahead_without_need(damaged, image_data, monkeypatch):
+    root, _ = damaged
+    settings = dict(image_data("folder", root, skip_damaged=True).hparams)
+    monkeypatch.setattr(Decoded, "decode", None)
+    assert data_of({"datamodule_hyper_parameters": settings}).hparams.skip_damaged

@@ -124,7 +124,8 @@ def open_images(
         opened: What was opened by its settings; taken from there, and added to: images take long to decode.
 
     Raises:
-        ArgumentError: An option is wrong, the data cannot be read, or its images with masks have several sizes.
+        ArgumentError: An option is wrong, the data cannot be read or has its classes in another order than the
+            checkpoint, or its images with masks have several sizes.
     """
     task = USUAL if checkpoint is None else task_of_checkpoint(checkpoint)
     kind = getattr(lightning_modules, TASKS[task].data)
@@ -143,4 +144,6 @@ def open_images(
             need = "one for all, such as '[180, 240]': the images have several sizes"
             raise ArgumentError("data.image_size", None, need)
         opened[key] = Images(data, options.images, options.seed, options.device)
+    if checkpoint is not None:
+        opened[key].data.load_state_dict(checkpoint.get(kind.__name__) or {})
     return opened[key]

@@ -114,9 +114,10 @@ def data_of(settings: dict[str, Any]) -> dict[str, Any]:
         size, classes = SIZES.get(dataset, 32), CLASSES.get(dataset, 10)
     else:
         _, size, classes = folder_of(settings)
+    size = setting(settings, "data.image_size", size)
     return {
         "batch": int(setting(settings, "data.batch_size", BATCH)),
-        "size": setting(settings, "data.image_size", size),
+        "size": size if isinstance(size, int) else tuple(size),
         "channels": 1 if dataset in GREY else 3,
         "classes": int(setting(settings, "model.num_classes", classes)),
     }

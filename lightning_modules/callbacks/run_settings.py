@@ -33,6 +33,7 @@ class RunSettings(Callback):
         found = {
             **pl_module.hparams,
             **data.hparams,
+            "seed": data.hparams_initial.get("seed"),  # as it was given: runs are compared by all but the run's seed
             "data_name": data.dataset_name,
             "parameters": counts.parameters,
             "macs": counts.macs,

@@ -6,7 +6,7 @@ from typing import Any
 from lightning_modules.checkpoint_format import check_needed
 from lightning_modules.cli.errors import first_of_all
 from lightning_modules.cli.imports import import_from_run
-from lightning_modules.cli.trained_settings import take_conversions, take_data_settings, take_evaluation
+from lightning_modules.cli.trained_settings import take_conversions, take_data_settings, take_evaluation, take_seed
 from lightning_modules.resume import check_optimizer
 from lightning_modules.runs import checkpoints_of, find_checkpoint, read_checkpoint
 from lightning_modules.tasks import task_of_checkpoint
@@ -25,7 +25,8 @@ def newest(runs: Path, name: str) -> str | None:
 def take_checkpoint(cli: Any) -> dict[str, Any] | None:
     """Return the checkpoint that a ``DycCLI``'s configuration names; put into that what has to come from it.
 
-    An evaluation takes all settings from the checkpoint that were not given, a training those of the network.
+    An evaluation takes all settings from the checkpoint that were not given, a training those of the network, and the
+    seed of the data.
 
     Raises:
         ArgumentError: An evaluation names none, or it is not one for this command, task or network.
@@ -51,6 +52,7 @@ def take_checkpoint(cli: Any) -> dict[str, Any] | None:
     take_conversions(model, cli.given.get("model"), trained)
     if command == "fit":
         check_optimizer(model["optimizer"], trained["optimizer"])
+        take_seed(config, cli.given.get("data"), checkpoint)
         return checkpoint
     for name in ("model_kwargs", "num_classes", "ema_decay", *cli.task.rebuilt):
         model[name] = trained.get(name, model[name])  # some are younger than the oldest checkpoints

@@ -1,8 +1,10 @@
 """What a command takes from a checkpoint about the network that it rebuilds, and about the images for it."""
 
+import sys
 from dataclasses import asdict
 from typing import Any
 
+from lightning_modules.cli.errors import first_of_all
 from lightning_modules.conversion_settings import GROUPS, check_fields, check_same, settings_of
 from ops import ArgumentError
 
@@ -71,7 +73,32 @@ def take_data_settings(config: Any, given: Any, checkpoint: dict[str, Any]) -> N
     given = given or {}
     trained = checkpoint.get("datamodule_hyper_parameters") or {}
     prepared = ("image_size", "mean", "std")
-    same = "dataset" not in given or given["dataset"] == trained.get("dataset")
+    same = _is_same_set(given, trained)
     for name, value in trained.items():
-        if name in config and name not in given and (same or name in prepared):
+        # A run's own configuration gives a seed of None: that of seed_everything, which may be another now.
+        left_open = name not in given or (name == "seed" and given[name] is None)
+        if name in config and left_open and (same or name in prepared):
             config[name] = value
+    if same and config.get("val_fraction") and config.get("seed") is None and first_of_all():
+        note = "of an older version, does not say by which seed data.val_fraction held out images"
+        print(f"note: the checkpoint, {note}; give the training's seed_everything as --data.seed", file=sys.stderr)
+
+
+def take_seed(config: Any, given: Any, checkpoint: dict[str, Any]) -> None:
+    """Let a training that goes on hold out the images that the checkpoint's training did, unless a seed is given.
+
+    Args:
+        config: All settings of the command by name, defaults included; changed.
+        given: Those of the data that the command line and its configuration files give.
+        checkpoint: The checkpoint.
+    """
+    given, trained = given or {}, checkpoint.get("datamodule_hyper_parameters") or {}
+    seed = trained.get("seed")
+    if seed is None or given.get("seed") is not None or not _is_same_set(given, trained):
+        return
+    if type(config["seed_everything"]) is not int or config["seed_everything"] != seed:  # the usual seed needs no words
+        config["data"]["seed"] = seed
+
+
+def _is_same_set(given: Any, trained: dict[str, Any]) -> bool:
+    return "dataset" not in given or given["dataset"] == trained.get("dataset")

@@ -164,6 +164,7 @@ class DycCLI(LightningCLI):
                 "trainer.max_epochs", epochs, f"more than {done}, the epochs that the checkpoint has behind it"
             )
         self.model.on_load_checkpoint(self.checkpoint)
+        self.datamodule.load_state_dict(self.checkpoint.get(type(self.datamodule).__name__, {}))
         position = f"step {self.checkpoint['global_step']:,}, {done} epochs finished"
         print(f"resuming from {self.config_init['fit']['ckpt_path']} ({position}); this run writes to {self.folder}")
 

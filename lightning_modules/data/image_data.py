@@ -62,6 +62,7 @@ class ImageData(SplitData):
             default the test split.
         reader_kwargs: Further arguments of timm's reader, such as ``input_key`` (``wds/``, ``hfds/``).
         seed: Seed of the validation hold-out and of the order of samples; by default that of ``seed_everything``, or 0.
+            A checkpoint keeps it, so that the same samples are held out whenever it is evaluated or trained on.
         in_memory: Decode all images once and keep them, as the sets that are known (``folder``, ``hfds/``). Without
             ``image_size``, they must be squares of one size; with it, they are resized and cropped to their middle.
         skip_damaged: Decode every image once before it is used, and leave out those that are damaged or of a kind
@@ -143,7 +144,7 @@ class ImageData(SplitData):
         self.class_names: list[str] | None = None
         # A checkpoint holds how the images were prepared, so that its network is evaluated on the same kind.
         self.save_hyperparameters()
-        self.hparams.update(mean=list(self.mean), std=list(self.std), crop_scale=list(crop_scale))
+        self.hparams.update(mean=list(self.mean), std=list(self.std), crop_scale=list(crop_scale), seed=self.seed)
 
     def prepare_data(self) -> None:
         """Download what is missing, and decode what is kept decoded, on one process only."""
@@ -178,10 +179,6 @@ class ImageData(SplitData):
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps in addition to the settings: the names of the classes."""
         return {"class_names": self.class_names}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the names of the classes from a checkpoint, where the data has none."""
-        self.class_names = self.class_names or state_dict["class_names"]
 
     def _open(self) -> Splits:
         if self.known is not None:

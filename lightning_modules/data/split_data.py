@@ -6,6 +6,7 @@ from typing import Any
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import IterableDataset
 
+from lightning_modules.data.class_names import check_class_names
 from lightning_modules.data.loaders import last_batch
 from lightning_modules.data.serving import own_samples
 from lightning_modules.data.splits import Splits
@@ -19,6 +20,7 @@ class SplitData(LightningDataModule):
     val_fraction: float
     batch_size: int
     drop_last: bool
+    class_names: list[str] | None
     splits: Splits | None
     _opened: Splits | None  # before a share is held out
 
@@ -46,6 +48,16 @@ class SplitData(LightningDataModule):
             return None  # shards fill every batch
         world_size = 1 if self.trainer is None else self.trainer.world_size
         return last_batch(own_samples(self.splits.train, world_size), self.batch_size, self.drop_last)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Check that the classes are those of a checkpoint, and take their names from there where the data has none.
+
+        Raises:
+            ArgumentError: The same classes have other numbers.
+        """
+        names = state_dict.get("class_names")
+        check_class_names(names, self.class_names)
+        self.class_names = self.class_names or names
 
     def train_dataloader(self) -> Any:
         """Serve shuffled, augmented training batches."""

@@ -1,6 +1,6 @@
 """The classes of a set of masks: their number, names and colours."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,8 @@ def settle_classes(
         ArgumentError: Nobody knows the classes, or what is said contradicts itself.
     """
     void = known.void if void is None else void
+    if names:
+        _check_names(names, range(1, len(names) + 1), "data.class_names", "names, of which numbers")
     names = list(names or known.colours) or _names_in(root / NAMES)
     if names is None and number is None:
         number = _count(facts, void)
@@ -72,10 +74,21 @@ def settle_classes(
 def _names_in(path: Path) -> list[str] | None:
     if not path.exists():
         return None
-    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+    names = {number: line.strip() for number, line in lines if line.strip()}
     if not names:
         raise ArgumentError("data.root", f"{str(path)!r}, which is empty", "the name of a class in each line")
-    return names
+    _check_names(names.values(), names, "data.root", f"{str(path)!r}, whose lines")
+    return list(names.values())
+
+
+def _check_names(names: Iterable[str], places: Iterable[int], argument: str, what: str) -> None:
+    """Raise an ArgumentError if two classes have one name: figures of both would be written under it."""
+    seen: dict[str, int] = {}
+    for place, name in zip(places, names):
+        first = seen.setdefault(name, place)
+        if first != place:
+            raise ArgumentError(argument, f"{what} {first} and {place} are both {name!r}", "a name of its own for each")
 
 
 def _count(facts: Mapping[str, Facts], void: tuple[int, ...]) -> int:

@@ -10,6 +10,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
+from lightning_modules.data.segmentation.batch_transform import jitter_colours
 from lightning_modules.data.segmentation.windows import Size, draw_windows
 
 
@@ -44,18 +45,21 @@ class Resize(v2.Transform):
 
 
 class RandomWindow(v2.Transform):
-    """Rescale images and masks by a random factor and crop them at a random place.
+    """Rescale images and masks by a random factor, crop them at a random place, and change the colours of images.
 
     Args:
         crop: Height and width of what is returned.
         scale: The smallest and the largest factor.
         colour: What lies beyond the image, ``(r, g, b)`` from 0 to 255.
         label: What lies beyond the mask.
+        jitter: How far colours are changed; what lies beyond the image keeps its own.
     """
 
-    def __init__(self, crop: Size, scale: tuple[float, float], colour: tuple[float, ...], label: int):
+    def __init__(
+        self, crop: Size, scale: tuple[float, float], colour: tuple[float, ...], label: int, jitter: float = 0.0
+    ):
         super().__init__()
-        self.crop, self.scale = crop, scale
+        self.crop, self.scale, self.jitter = crop, scale, jitter
         self.fill = {tv_tensors.Image: list(colour), tv_tensors.Mask: label}
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
@@ -70,6 +74,8 @@ class RandomWindow(v2.Transform):
         above, before = max(-top, 0), max(-left, 0)
         below, after = max(top + height - rows, 0), max(left + width - columns, 0)
         inside = F.crop(inpt, top + above, left + before, height - above - below, width - before - after)
+        if isinstance(inpt, tv_tensors.Image):
+            inside = tv_tensors.wrap(jitter_colours(inside[None], self.jitter)[0], like=inpt)
         if any((above, before, below, after)):
             inside = F.pad(inside, [before, above, after, below], fill=self.fill[type(inpt)])
         return resize(inside, self.crop)

@@ -32,6 +32,7 @@ def read_mask(file: Any) -> tuple[np.ndarray, list[int] | None]:
 def _values(image: Image.Image) -> tuple[np.ndarray, list[int] | None]:
     if image.format == "JPEG" or image.info.get("compression") in LOSSY:
         raise UnusableImage("which is a JPEG", "a PNG: to compress, JPEG changes values, and with them classes")
+    stretched = _stretched(image)
     image.load()
     if image.mode == "F":
         raise UnusableImage("whose values are floating-point numbers", COLOURED)
@@ -42,9 +43,21 @@ def _values(image: Image.Image) -> tuple[np.ndarray, list[int] | None]:
     values = np.asarray(image)
     if image.mode == "1":
         values = values.astype(np.uint8)
+    if stretched > 1:
+        values = values // stretched
     if image.mode == "I" and not 0 <= values.min() <= values.max() <= LARGEST:
         raise UnusableImage(f"with values from {values.min()} to {values.max()}", f"values from 0 to {LARGEST}")
     return values, image.getpalette() if image.mode == "P" else None
+
+
+def _stretched(image: Image.Image) -> int:
+    """Return by how much Pillow multiplies the values of an image that it has opened, and not yet read.
+
+    It makes greys of 8 bits from those of 2 and 4, so that the largest is white.
+    """
+    how = image.tile[0][3] if image.tile else None  # "L;4", or a tuple that starts so
+    packing = how[0] if isinstance(how, tuple) and how else how
+    return {"L;2": 255 // 3, "L;4": 255 // 15}.get(packing[:3], 1) if isinstance(packing, str) else 1
 
 
 def orientation(image: Image.Image) -> int:

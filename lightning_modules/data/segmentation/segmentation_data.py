@@ -68,8 +68,10 @@ class SegmentationData(SplitData):
             folder.
         palette: Colours of the classes in pictures, as red, green and blue from 0 to 255; by default those of the data
             set, or of a folder's masks.
-        num_workers: Processes that read images; by default one less than the CPU cores. None for sets in memory.
+        num_workers: Processes that read images; by default one less than the CPU cores. Sets in memory
+            need no processes.
         seed: Seed of the validation hold-out and of the order of samples; by default that of ``seed_everything``, or 0.
+            A checkpoint keeps it, so that the same samples are held out whenever it is evaluated or trained on.
         in_memory: Decode all images and masks once and keep them, as for ``camvid``. Their sizes must be the same,
             unless ``image_size`` is given.
 
@@ -139,16 +141,17 @@ class SegmentationData(SplitData):
         self._surveyed = Surveyed()
         self._ready: set[str] = set()
         self.save_hyperparameters()
-        self.hparams.update(mean=list(self.mean), std=list(self.std), scale=list(scale))
+        self.hparams.update(mean=list(self.mean), std=list(self.std), scale=list(scale), seed=self.seed)
         self.hparams.update({name: _listed(getattr(self, name)) for name in ("image_size", "crop_size")})
 
     def prepare_data(self) -> None:
         """Download what is missing, and check every image and mask, on one process only: others read what is kept."""
         if self.download:
             fetch(self.dataset, Path(self.root))
-        stage = "fit" if self.trainer is None else self.trainer.state.fn.value
         splits = open_splits(self.dataset, Path(self.root))
-        for name in splits.used_in(stage, self.val_fraction):
+        if self.trainer is None:  # then there is one process, whose setup checks what its stage needs
+            return
+        for name in splits.used_in(self.trainer.state.fn.value, self.val_fraction):
             survey(getattr(splits, name), name)
 
     def setup(self, stage: str) -> None:
@@ -208,9 +211,6 @@ class SegmentationData(SplitData):
         """Return what a checkpoint keeps in addition to the settings: names and colours of the classes."""
         return {"class_names": self.class_names, "palette": self.palette}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take nothing over: the data itself says what its classes are."""
-
     def names(self, split: str) -> list[str]:
         """Return the files of the images of a split, ``train``, ``val`` or ``test``, in order."""
         return item_names(getattr(self.splits, split))
@@ -225,7 +225,7 @@ class SegmentationData(SplitData):
             ArgumentError: The method is unknown.
         """
         self._surveyed.add(self._opened, {"train"})
-        return weigh_classes(self._surveyed.count_pixels(self.names("train"), self._classes.values), method)
+        return weigh_classes(self._surveyed.count_pixels(self.names("train"), self._classes), method)
 
     def predict_dataloader(self) -> Any:
         """Serve the test split in order."""
@@ -243,7 +243,8 @@ class SegmentationData(SplitData):
         if not training:
             return evaluation_transform(self.image_size)
         beyond = tuple(255 * value for value in self.mean)
-        return training_transform(RandomWindow(self.crop_size, self.scale, beyond, self.ignore_index), self.hflip)
+        window = RandomWindow(self.crop_size, self.scale, beyond, self.ignore_index, self.colour_jitter)
+        return training_transform(window, self.hflip)
 
     def _loader(self, data: Any, training: bool) -> Any:
         return build_loader(
@@ -260,14 +261,14 @@ class SegmentationData(SplitData):
         )
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor]:
-        """Augment and normalise whole uint8 batches on the device; those read image by image are already cropped."""
+        """Augment and normalise whole uint8 batches on the device; those read image by image are only normalised."""
         images, masks = batch
-        training = self.trainer is not None and self.trainer.training
-        if training:
+        augmented = self.trainer is not None and self.trainer.training and isinstance(self.splits.train, ImageTensors)
+        if augmented:
             images = jitter_colours(images, self.colour_jitter)
         mean, std = (torch.tensor(v, device=images.device) for v in (self.mean, self.std))
         images = normalize(images, mean, std)
-        if training and isinstance(self.splits.train, ImageTensors):
+        if augmented:
             images, masks = random_windows(
                 images, masks, self.crop_size, scale=self.scale, hflip=self.hflip, ignore_index=self.ignore_index
             )

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from lightning_modules.data.segmentation.classes import Classes
 from lightning_modules.data.segmentation.masked_images import MaskedImages
 from lightning_modules.data.segmentation.survey import Facts, survey
 from lightning_modules.data.segmentation.windows import Size
@@ -52,6 +53,7 @@ class Surveyed:
         sizes = (f"{name!r} of {first.size[0]} x {first.size[1]}", f"{other!r} of {second.size[0]} x {second.size[1]}")
         return f"images have several sizes in pixels, such as {' and '.join(sizes)}"
 
-    def count_pixels(self, images: Iterable[str], values: Iterable[int]) -> Tensor:
-        """Return how many pixels of each image have each of some values, ``(N, values)``, int64."""
+    def count_pixels(self, images: Iterable[str], classes: Classes) -> Tensor:
+        """Return how many pixels of each image have each class, ``(N, classes)``, int64; void has none."""
+        values = [None if value in classes.void else value for value in classes.values]
         return torch.tensor([[self.facts[image].counts.get(value, 0) for value in values] for image in images])
