@@ -48,8 +48,8 @@ class SemanticSegmenter(NetworkModule):
 
     Logs ``{train,val,test}/loss``, ``{val,test}/miou`` and ``/pixel_accuracy`` (shares from 0 to 1), and
     ``/iou/CLASS`` in ``dyc validate`` and in tests, not in validations during training. Pixels without a class are left
-    out. A class that is neither in the
-    masks of a split nor predicted there has no IoU, and ``miou`` is the mean of the others.
+    out. A class that is neither in the masks of a split nor predicted there has no IoU, and ``miou`` is the mean of the
+    others.
 
     Raises:
         ArgumentError: Unknown names, or a network that does not fit the data; before training starts.
