@@ -4,7 +4,6 @@
 images of any size.
 """
 
-import copy
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from dyc.dynamic_model import check_model, iter_dynamic
+from dyc.dynamic_model import check_model
 from dyc.export.divisions import store_ceilings
 from dyc.meta_device import check_input_size
 from dyc.whole_files import written_whole
@@ -124,11 +123,11 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 def _exported(network: nn.Module, image: tuple[int, int, int]) -> tuple[ExportedProgram, Program]:
     """Return the program of a network, for images of any size if that is right, else of one."""
     why_not = ""
-    for candidate, any_size in _ways(network):
+    for any_size in (True, False):
         dims = {0: Dim.AUTO, **({2: Dim.AUTO, 3: Dim.AUTO} if any_size else {})}
         try:
             # Two images: export takes a size of one for a constant.
-            program = torch.export.export(candidate, (_images(network, 2, image),), dynamic_shapes=(dims,))
+            program = torch.export.export(network, (_images(network, 2, image),), dynamic_shapes=(dims,))
             store_ceilings(program)
             fixed = _fixed(program, dims)
             if fixed:
@@ -145,20 +144,8 @@ def _exported(network: nn.Module, image: tuple[int, int, int]) -> tuple[Exported
             why_not = _reason(error)
         else:
             _check_operators(program)
-            return program, Program(difference, any_size, "" if any_size else why_not)
+            return program, Program(difference, any_size, why_not)
     raise AssertionError("the last turn returns or raises")
-
-
-def _ways(network: nn.Module) -> Iterator[tuple[nn.Module, bool]]:
-    """Yield what may be exported, with whether for images of any size: the first that is right is taken."""
-    yield network, True
-    if any(layer.mixing == "auto" for _, layer in iter_dynamic(network)):
-        # Which of both is cheaper may depend on the size of the images, and the program would then fix it.
-        fixed = copy.deepcopy(network)
-        for _, layer in iter_dynamic(fixed):
-            layer.mixing = "features" if layer.mixing == "auto" else layer.mixing
-        yield fixed, True
-    yield network, False
 
 
 def _fixed(program: ExportedProgram, dims: dict[int, object]) -> str:
