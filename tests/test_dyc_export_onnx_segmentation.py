@@ -77,7 +77,8 @@ def test_programs(tmp_path):
     ],
 )
 def test_all_backbones(tmp_path, backbone, where, head, form):
-    exported(network(head, backbone, where, output_stride=16), tmp_path / "a.onnx", form)
+    report = exported(network(head, backbone, where, output_stride=16), tmp_path / "a.onnx", form)
+    assert {layer.form for layer in report.layers} == {form}
 
 
 @pytest.mark.exhaustive
