@@ -21,8 +21,6 @@ from lightning_modules.cli import main
 from lightning_modules.cli.evaluations import (
     CHOSEN_ON_TEST,
     check_finite,
-    describe_checkpoint,
-    record_evaluation,
 )
 from lightning_modules.cli.quiet import quiet
 from ops import ArgumentError
@@ -237,34 +235,6 @@ def test_a_network_that_was_chosen_on_the_images_of_its_test_says_so(tmp_path, w
         ("test", "others"),
     ]
     assert {row["images"] for row in found} == {str(len(list((tmp_path / "others" / "test").rglob("*.png"))))}
-
-
-def test_a_checkpoint_that_is_in_no_run_is_recorded_beside_it_if_that_can_be_written(tmp_path):
-    facts = {"split": "test", "checkpoint": "x.ckpt", "top1": 0.5}
-    assert record_evaluation(tmp_path / "x.ckpt", facts) == f"written to {tmp_path / 'evaluations.csv'}"
-    assert rows(tmp_path / "evaluations.csv")[0]["top1"] == "0.5"
-    gone = tmp_path / "gone" / "x.ckpt"
-    assert (
-        record_evaluation(gone, facts)
-        == f"not written to {gone.parent / 'evaluations.csv'} (No such file or directory)"
-    )
-
-
-def test_what_a_table_of_evaluations_has_no_column_for_is_left_out_of_it(tmp_path):
-    facts = {"split": "test", "miou": 0.5}
-    record_evaluation(tmp_path / "x.ckpt", facts)
-    record_evaluation(tmp_path / "x.ckpt", {"split": "val", "iou/sky": 0.9, "miou": 0.6})
-    found = rows(tmp_path / "evaluations.csv")
-    assert [(row["split"], row["miou"], len(row)) for row in found] == [("test", "0.5", 3), ("val", "0.6", 3)]
-
-
-def test_a_checkpoint_chosen_by_something_else_says_by_what():
-    state = {"monitor": "val/loss", "best_model_path": "a/low.ckpt", "best_model_score": torch.tensor(0.25)}
-    checkpoint = {"hyper_parameters": {"model": "resnet18"}, "epoch": 4, "global_step": 90, "callbacks": {"x": state}}
-    assert describe_checkpoint(Path("b/low.ckpt"), checkpoint).endswith("of epoch 5, step 90; the best by val/loss")
-    assert describe_checkpoint(Path("b/last.ckpt"), checkpoint).endswith("resnet18 of epoch 5, step 90")
-    checkpoint["hyper_parameters"] |= {"dynamic": {"attention": "dy", "where": "blocks"}, "selective": {}}
-    assert "resnet18 (dy, blocks) (selective) of epoch" in describe_checkpoint(Path("b/last.ckpt"), checkpoint)
 
 
 def test_an_evaluation_and_an_epoch_report_say_what_is_made_of_the_network(tmp_path):
