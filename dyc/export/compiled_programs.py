@@ -54,14 +54,27 @@ def save_aoti(
         package = Path(folder) / f"network{SUFFIX}"
 
         def build(program: ExportedProgram) -> Callable[[Tensor], Tensor]:
-            from torch._inductor import aoti_compile_and_package, aoti_load_package  # takes seconds to import
-
-            aoti_compile_and_package(program, package_path=str(package), inductor_configs=dict(options))
-            return aoti_load_package(str(package))
+            _compile(program, package, options)
+            return torch._inductor.aoti_load_package(str(package))
 
         written = exported(network, image, build, _in_any_layout)
         write(path, package.read_bytes())
     return written
+
+
+def _compile(program: ExportedProgram, package: Path, options: dict[str, Any]) -> None:
+    """Compile a program; what it is made of, all weights among it, is not left in the cache of compiled code."""
+    from torch._inductor import aoti_compile_and_package  # takes seconds to import
+    from torch._inductor.utils import fresh_cache
+
+    failure = None
+    with fresh_cache(dir=str(package.parent)):
+        try:
+            aoti_compile_and_package(program, package_path=str(package), inductor_configs=dict(options))
+        except Exception as error:  # raised below, as the cache would say that it is kept, which it is not
+            failure = error
+    if failure is not None:
+        raise failure
 
 
 class _InOneLayout(nn.Module):
