@@ -1,5 +1,7 @@
 """Programs that AOTInductor compiles: the network's outputs, in a process that knows nothing of this package."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from support.without_the_package import outside
@@ -53,24 +55,44 @@ def test_without_this_package(tmp_path, raises, monkeypatch):
         predicting(images[:, :1].numpy())
 
 
-def test_attributes_of_operators_are_constant(tmp_path, monkeypatch):
+def compiles(monkeypatch, compile):
+    """Let a function stand for AOTInductor, and return the list of programs that it is called with."""
     programs = []
 
-    def compile(program, package_path, inductor_configs):
+    def stand_in(program, package_path, inductor_configs):
         programs.append(program)
-        raise RuntimeError("no time")
+        Path(package_path).write_bytes(b"compiled")
+        compile(program)
 
-    monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", compile)
-    with pytest.raises(ValueError, match=r"cannot be exported for a batch of any size \(no time\)"):
-        save_aoti(network(), tmp_path / "a.pt2", image=(3, 16, 16))
-    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", stand_in)
+    monkeypatch.setattr(torch._inductor, "aoti_load_package", lambda path: programs[-1].module())
+    return programs
+
+
+def test_attributes_of_operators_are_constant(tmp_path, monkeypatch):
+    programs = compiles(monkeypatch, lambda program: None)
+    depthwise = dyc.DynamicConv2d(4, 4, 3, padding=1, groups=4, attention="dyc")
+    net = nn.Sequential(depthwise, dyc.DynamicConv2d(4, 6, 1, attention="eam")).eval()
+    written = save_aoti(net, tmp_path / "a.pt2", image=(4, 8, 8))
+    assert written.any_size, written.why_not
+    assert (tmp_path / "a.pt2").read_bytes() == b"compiled"
+    (program,) = programs
+    calls = [(str(node.target), node.args) for node in program.graph.nodes if node.op == "call_function"]
+    assert len(calls) > 10
+    groups = [arguments[6] for name, arguments in calls if name == "aten.conv2d.default" and len(arguments) > 6]
+    assert all(isinstance(number, int) for number in groups)
+    assert [name for name, _ in calls if "adaptive" in name] == []  # AOTInductor fixes height and width of such pooling
+
+
+def test_a_network_that_cannot_be_compiled(tmp_path, raises, monkeypatch):
+    def fail(program):
+        raise RuntimeError("C++ compile error\n\nof many lines")
+
+    programs = compiles(monkeypatch, fail)
+    with raises("network", "cannot be exported for a batch of any size (C++ compile error)"):
+        save_aoti(nn.Conv2d(3, 4, 3), tmp_path / "a.pt2", image=(3, 8, 8))
     assert len(programs) == 2  # for images of any size, then of one
-    for program in programs:
-        calls = [(str(node.target), node.args) for node in program.graph.nodes if node.op == "call_function"]
-        groups = [arguments[6] for name, arguments in calls if name == "aten.conv2d.default" and len(arguments) > 6]
-        assert all(isinstance(number, int) for number in groups)
-        # Of other pooling, AOTInductor fixes height and width.
-        assert [arguments[1] for name, arguments in calls if "adaptive" in name] == [[1, 1]]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_network_elsewhere(tmp_path, raises):
