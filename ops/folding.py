@@ -46,4 +46,6 @@ def _as_product(x: Tensor, kernels: Tensor, window: Window, groups: int) -> Tens
     rows, columns = window.output_size(x.shape[2:], kernel)
     seen = F.unfold(x, kernel, window.dilation, window.padding, window.stride).unflatten(1, (groups, -1))
     y = kernels.flatten(2).unflatten(1, (groups, -1)) @ seen
-    return y.flatten(1, 2).unflatten(2, (rows, columns))
+    y = y.flatten(1, 2).unflatten(2, (rows, columns))
+    # The same sizes once more: the exporter writes the width as pixels // rows, which it cannot compare with others.
+    return y if torch.onnx.is_in_onnx_export() else y.expand(-1, -1, rows, columns)
