@@ -118,6 +118,7 @@ def fixing(dim):
     return build
 
 
+@torch.no_grad()
 def test_what_a_compiler_fixes(raises):
     written = programs.exported(plain(), (3, 8, 8), fixing(2))
     assert not written.any_size

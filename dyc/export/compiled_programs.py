@@ -47,7 +47,7 @@ def save_aoti(
     if devices:
         raise ArgumentError("network", f"one on {', '.join(sorted(devices))}", "one on cpu")
     _check_compiler()
-    options: dict[str, Any] = {"aot_inductor.check_lowerbound": False}  # which is 2, as two images are traced
+    options: dict[str, Any] = {"aot_inductor.check_lowerbound": False}  # of 2, as two images are traced
     if preparation is not None:
         options["aot_inductor.metadata"] = {"dyc.preparation": json.dumps(dict(preparation))}
     with TemporaryDirectory() as folder, torch.no_grad(), constant_attributes():
