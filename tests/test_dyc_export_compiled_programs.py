@@ -1,5 +1,6 @@
 """Programs that AOTInductor compiles: the network's outputs, in a process that knows nothing of this package."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from support.without_the_package import outside
 from torch import nn
 
 import dyc
+from dyc.export import compiled_programs
 from dyc.export.compiled_programs import save_aoti
 from lightning_modules.cli import main
 from lightning_modules.prediction.program_network import ProgramNetwork
@@ -53,6 +55,19 @@ def test_without_this_package(tmp_path, raises, monkeypatch):
     torch.testing.assert_close(torch.from_numpy(predicting(images.numpy())), net(images), rtol=1e-4, atol=1e-5)
     with raises("model", "which failed for a batch (1, 1, 16, 16)", "a network for such images"):
         predicting(images[:, :1].numpy())
+
+
+@pytest.mark.exhaustive  # AOTInductor writes C++ twice, which nobody compiles
+def test_a_batch_that_aotinductor_fixes_is_found(tmp_path, raises, monkeypatch):
+    """A package with as many groups as the traced batch needs returned NaN for one image."""
+    net = dyc.DynamicConv2d(6, 6, 3, padding=1, groups=6, attention="dy").eval()
+    monkeypatch.setattr(compiled_programs, "constant_attributes", nullcontext)
+    monkeypatch.setattr(torch._inductor, "aoti_load_package", lambda path: lambda images: pytest.fail("it was run"))
+    with (
+        torch._inductor.config.patch({"aot_inductor.package_cpp_only": True}),
+        raises("network", "cannot be exported for a batch of any size (it fixes the batch)"),
+    ):
+        save_aoti(net, tmp_path / "a.pt2", image=(6, 16, 16))
 
 
 def compiles(monkeypatch, compile):
