@@ -7,6 +7,7 @@ from ops.attended import attended_conv2d
 from ops.backends import BUILT_IN
 from ops.branch import GlobalBranch, branch_attention
 from ops.checks import autocasts, positive_int
+from ops.constant_attributes import constant_attributes, wants_constant_attributes
 from ops.dispatch.backend import Backend, Implementation, Preparation
 from ops.dispatch.plugins import load_entry_points
 from ops.dispatch.problem import Problem
@@ -49,6 +50,7 @@ __all__ = [
     "branch_attention",
     "check_backend_name",
     "check_mixing",
+    "constant_attributes",
     "depthwise_conv2d",
     "dynamic_conv2d",
     "explain",
@@ -66,6 +68,7 @@ __all__ = [
     "select_backend",
     "unknown_name",
     "use_backend",
+    "wants_constant_attributes",
 ]
 
 for _backend in BUILT_IN:

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ops.constant_attributes import wants_constant_attributes
 from ops.layout import in_format_of
 from ops.window import Window
 
@@ -16,7 +17,7 @@ def fold_batch(x: Tensor, kernels: Tensor, window: Window, groups: int) -> Tenso
     batch, out_channels = kernels.shape[:2]
     spare = 0
     if _is_variable(batch):
-        if groups == 1 or torch.onnx.is_in_onnx_export():  # ONNX has no groups that depend on the batch
+        if groups == 1 or wants_constant_attributes():  # the number of groups would depend on the batch
             return in_format_of(_as_product(x, kernels, window, groups), x)
         spare = 1
     planes = x.reshape(1, batch * x.shape[1], *x.shape[2:])
@@ -45,4 +46,6 @@ def _as_product(x: Tensor, kernels: Tensor, window: Window, groups: int) -> Tens
     rows, columns = window.output_size(x.shape[2:], kernel)
     seen = F.unfold(x, kernel, window.dilation, window.padding, window.stride).unflatten(1, (groups, -1))
     y = kernels.flatten(2).unflatten(1, (groups, -1)) @ seen
-    return y.flatten(1, 2).unflatten(2, (rows, columns))
+    y = y.flatten(1, 2).unflatten(2, (rows, columns))
+    # The same sizes once more: the exporter writes the width as pixels // rows, which it cannot compare with others.
+    return y if torch.onnx.is_in_onnx_export() else y.expand(-1, -1, rows, columns)

@@ -50,8 +50,18 @@ def cheaper_mixing(x: Tensor, weight: Tensor, window: Window, groups: int) -> st
     else:
         per_tap = 80
     rows, columns = window.output_size(x.shape[2:], weight.shape[3:])
-    pixels = rows * columns
+    pixels = _as_traced(rows * columns)
     return "features" if kernels * pixels * (taps + 32) < (pixels + per_tap) * taps else "kernels"
+
+
+def _as_traced(size: int) -> int:
+    """Return a size; while a program is exported, the number that it was traced with.
+
+    A comparison with a symbol would limit the program to the sizes for which it comes out the same.
+    """
+    if not torch.compiler.is_exporting() or torch.compiler.is_dynamo_compiling():
+        return size
+    return getattr(getattr(size, "node", None), "hint", None) or size
 
 
 def mix_kernels(weight: Tensor, attention: Tensor) -> Tensor:

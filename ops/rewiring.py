@@ -110,15 +110,13 @@ def rewire_eager(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor) -> Te
     spoil whole lines. Arithmetic is float32 at least, and no gradient is summed up in an order that changes from run
     to run.
     """
-    count, (batch, _, height, width) = slots.shape[0], x.shape
+    count = slots.shape[0]
     if count == 0:
         return x
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     planes, distances = _take(x, 1, sources).to(dtype), shift.to(dtype)
-    rows = planes.permute(1, 2, 0, 3).reshape(count, height, batch * width)
-    rows = _between(rows, distances[:, 1]).reshape(count, height, batch, width)
-    columns = rows.permute(0, 3, 2, 1).reshape(count, width, batch * height)
-    columns = _between(columns, distances[:, 0]).reshape(count, width, batch, height)
+    rows = _between(planes.permute(1, 2, 0, 3), distances[:, 1])
+    columns = _between(rows.permute(0, 3, 2, 1), distances[:, 0])
     moved = columns.permute(2, 0, 3, 1)
     last = is_channels_last(x)  # index_copy itself would return NCHW
     out = x.clone(memory_format=torch.channels_last if last else torch.contiguous_format)
@@ -126,16 +124,16 @@ def rewire_eager(x: Tensor, slots: Tensor, sources: Tensor, shift: Tensor) -> Te
 
 
 def _between(lines: Tensor, distance: Tensor) -> Tensor:
-    """Return ``(R, N, M)``: what lies in ``lines (R, N, M)`` at i + distance[r] for each of the N lines i."""
-    _, size, length = lines.shape
+    """Return ``(R, N, B, M)``: what lies in ``lines (R, N, B, M)`` at i + distance[r] for each of the N lines i."""
+    _, size, batch, length = lines.shape
     whole = distance.floor()
-    part = (distance - whole)[:, None, None]  # no number where the distance is none, whatever is read
+    part = (distance - whole)[:, None, None, None]  # no number where the distance is none, whatever is read
     places = torch.arange(size + 1, device=lines.device, dtype=distance.dtype) + whole.detach()[:, None]
     places = places.clamp(0, size - 1).nan_to_num(0.0).to(torch.int64)
     if torch.jit.is_scripting():
         read = _take_lines(lines, places)
-    elif torch.compiler.is_exporting():  # PyTorch 2.11 cannot merge dimensions where there is any number of samples
-        read = lines.gather(1, places[:, :, None].expand(-1, -1, length))
+    elif torch.compiler.is_exporting():  # merged with the pixels, a batch of any size would never be one sample
+        read = lines.gather(1, places[:, :, None, None].expand(-1, -1, batch, length))
     else:
         read = _take_lines(lines, places)
     near = read[:, :-1]
@@ -143,10 +141,11 @@ def _between(lines: Tensor, distance: Tensor) -> Tensor:
 
 
 def _take_lines(lines: Tensor, places: Tensor) -> Tensor:
-    """Return ``(R, P, M)``: for each r the lines of ``lines (R, N, M)`` at ``places (R, P)``."""
-    count, size, length = lines.shape
+    """Return ``(R, P, B, M)``: for each r the lines of ``lines (R, N, B, M)`` at ``places (R, P)``."""
+    count, size, batch, length = lines.shape
     flat = places + size * torch.arange(count, device=lines.device)[:, None]
-    return _take(lines.reshape(count * size, length), 0, flat.flatten()).reshape(count, places.shape[1], length)
+    read = _take(lines.reshape(count * size, batch * length), 0, flat.flatten())
+    return read.reshape(count, places.shape[1], batch, length)
 
 
 def _take(x: Tensor, dim: int, index: Tensor) -> Tensor:

@@ -1,53 +1,18 @@
 """Programs: the network's outputs at any batch and size, in a process that knows nothing of this package."""
 
-import json
 import os
-import sys
 
 import pytest
 import timm
 import torch
 from support.fewer_blocks import leave_out_blocks
-from support.processes import run
+from support.without_the_package import outside
 from timm.layers import AvgPool2dSame
 from torch import nn
 
 import dyc
 from dyc.export import programs
 from dyc.export.programs import save_pt2
-
-OUTSIDE = """
-import json, sys, torch
-
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("dyc", "ops", "lightning_modules", "experiments", "timm"):
-            raise ModuleNotFoundError(name)
-
-sys.meta_path.insert(0, Refuse())
-program, cases = sys.argv[1:]
-run = torch.export.load(program).module()
-found = []
-with torch.no_grad():
-    for images, want in torch.load(cases, weights_only=True):
-        found.append(float((run(images) - want).abs().max() / want.abs().max()))
-print(json.dumps(found))
-"""
-
-
-def outside(program, network, image, folder, any_size=True) -> list[float]:
-    """Return how far outputs are from the network's in a process that cannot import this package."""
-    channels, height, width = image
-    sizes = [(batch, *image) for batch in (1, 3, 8)]
-    if any_size:
-        sizes.append((2, channels, height + 8, width + 24))
-    images = [torch.randn(size) for size in sizes]
-    with torch.no_grad():
-        torch.save([(x, network(x)) for x in images], folder / "cases.pt")
-    # -I: neither the current folder nor PYTHONPATH is looked through.
-    done = run([sys.executable, "-I", "-c", OUTSIDE, program, folder / "cases.pt"], cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def layer() -> nn.Module:
@@ -138,6 +103,28 @@ def test_a_file_that_cannot_be_written(tmp_path, raises, monkeypatch):
     monkeypatch.setattr(programs, "written_whole", fail)
     with raises("path", "No space left on device", "with enough space"):
         save_pt2(plain(), tmp_path / "plain.pt2", image=(3, 8, 8))
+
+
+def fixing(dim):
+    """Return a compiler that takes one size of the images for a constant, as AOTInductor does in silence."""
+
+    def build(program):
+        (name,) = program.graph_signature.user_inputs
+        images = next(node.meta["val"] for node in program.graph.nodes if node.name == name)
+        if not isinstance(images.shape[dim], int):
+            int(images.shape[dim])
+        return program.module()
+
+    return build
+
+
+@torch.no_grad()
+def test_what_a_compiler_fixes(raises):
+    written = programs.exported(plain(), (3, 8, 8), fixing(2))
+    assert not written.any_size
+    assert written.why_not == "it fixes the height"
+    with raises("network", "cannot be exported for a batch of any size (it fixes the batch)"):
+        programs.exported(plain(), (3, 8, 8), fixing(0))
 
 
 def test_operators_of_this_package_are_refused(tmp_path, raises):

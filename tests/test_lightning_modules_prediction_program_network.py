@@ -1,6 +1,8 @@
 """``dyc predict`` with a program of ``torch.export``: prepared as the file says, with the network's probabilities."""
 
 import json
+import os
+import zipfile
 
 import numpy as np
 import pytest
@@ -43,6 +45,26 @@ def test_images_are_predicted(program, capsys, model):
         want = dict(zip(("ant", "bee"), softmax(logits)[0]))
         found = {each["class"]: each["probability"] for each in row["predictions"]}
         assert found == pytest.approx(want, abs=1e-4)
+
+
+def test_a_compiled_program(program, monkeypatch, capsys):
+    class Compiled:
+        def get_metadata(self):
+            return {"dyc.preparation": json.dumps(FIELDS)}
+
+        def __call__(self, images):
+            assert os.environ["AOTI_RUNTIME_CHECK_INPUTS"] == "1"
+            return program(images)
+
+    monkeypatch.setenv("AOTI_RUNTIME_CHECK_INPUTS", "0")  # so that it is as before afterwards
+    monkeypatch.setattr(torch._inductor, "aoti_load_package", lambda path: Compiled())
+    with zipfile.ZipFile("b.pt2", "w") as archive:
+        archive.writestr("b/data/aotinductor/model/network.so", b"")
+    said = []
+    for name in ("a.pt2", "b.pt2"):
+        assert main(["predict", name, "images", "--format=jsonl"]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1] != ""
 
 
 def test_mistakes_are_one_line(program, capsys):

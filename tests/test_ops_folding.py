@@ -81,3 +81,23 @@ def test_no_groups_of_the_batch_for_onnx(shape, monkeypatch):
     for batch in (0, 1, 5):
         arguments = tensors(shape, batch)
         torch.testing.assert_close(program.module()(*arguments), operator(*arguments))
+
+
+def test_no_groups_of_the_batch_for_compilers():
+    with ops.constant_attributes():
+        operator, program = exported("depthwise")
+    assert convolutions(program) == []
+    for batch in (0, 1, 5):
+        arguments = tensors("depthwise", batch)
+        torch.testing.assert_close(program.module()(*arguments), operator(*arguments))
+    assert convolutions(exported("depthwise")[1]) != []
+
+
+def test_the_width_does_not_depend_on_the_height():
+    """As a quotient of pixels and height, it could not be compared with the width of other features."""
+    sizes = {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO}
+    program = export(PerSample(1), tensors("dense", 4), dynamic_shapes=(sizes, {0: Dim.AUTO}), strict=False)
+    (y,) = (node.args[0][0].meta["val"] for node in program.graph.nodes if node.op == "output")
+    symbols = [size.node.expr.free_symbols for size in y.shape[2:]]
+    assert [len(each) for each in symbols] == [1, 1]
+    assert symbols[0] != symbols[1]

@@ -175,3 +175,23 @@ def test_auto_mixes_kernels_where_the_named_backend_mixes_no_features():
     tensors, geometry = arguments((64, 16, 1, 1), 2, 1)
     y = ops.dynamic_conv2d(*tensors[:3], backend="dense_alone", **geometry)  # no bias, which PyTorch would add
     assert torch.equal(y, torch.zeros(2, 16, 1, 1))
+
+
+def test_a_program_is_not_limited_to_sizes_of_the_same_choice():
+    class Mixed(torch.nn.Module):
+        def forward(self, x, weight, attention):
+            return ops.dynamic_conv2d(x, weight, attention)
+
+    def arguments(batch, size):
+        return torch.randn(batch, 64, size, size), torch.randn(2, 8, 64, 1, 1), torch.rand(batch, 2)
+
+    window = ops.Window()
+    choices = [mixing_module.cheaper_mixing(*arguments(2, size)[:2], window, 1) for size in (3, 9)]
+    assert choices == ["features", "kernels"]
+    auto = torch.export.Dim.AUTO
+    program = torch.export.export(
+        Mixed(), arguments(2, 3), dynamic_shapes=({0: auto, 2: auto, 3: auto}, None, {0: auto}), strict=False
+    ).module()
+    for batch, size in ((2, 3), (1, 3), (3, 9)):
+        given = arguments(batch, size)
+        torch.testing.assert_close(program(*given), Mixed()(*given), rtol=1e-4, atol=1e-4)

@@ -68,6 +68,23 @@ def test_script_and_export_hold_operators_of_pytorch():
     torch.testing.assert_close(traced(*arguments), want)
 
 
+def test_a_program_for_any_batch_and_size():
+    class Halved(torch.nn.Module):
+        def forward(self, x, slots, sources, shift):
+            halves = torch.nn.functional.unfold(x, 3, stride=2, padding=1)[:, ::9]
+            size = [(n + 1) // 2 for n in x.shape[2:]]
+            return ops.rewire_channels(halves.unflatten(2, size), slots, sources, shift, backend="eager")
+
+    def arguments(batch, *size):
+        return torch.randn(batch, 20, *size), *draw()[1:3], torch.rand(6, 2)
+
+    sizes = {0: torch.export.Dim.AUTO, 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
+    program = torch.export.export(Halved(), arguments(2, 16, 16), dynamic_shapes=(sizes, None, None, None)).module()
+    for size in ((1, 16, 16), (3, 16, 16), (2, 20, 28)):
+        given = arguments(*size)
+        torch.testing.assert_close(program(*given), Halved()(*given))
+
+
 @pytest.mark.parametrize("backend", [*BACKENDS, "auto"])
 def test_compiles_whole_for_any_number_of_slots(backend):
     torch.compiler.reset()

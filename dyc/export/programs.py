@@ -75,37 +75,47 @@ def save_pt2(
         ArgumentError: The network cannot be exported with a batch of any size, its program needs operators of this
             package, or their outputs differ by more than 1e-4 of the largest; or the file cannot be written.
     """
-    path = _checked(network, path, image)
+    path = check_arguments(network, path, image)
     said = None if preparation is None else {"dyc.preparation": json.dumps(dict(preparation))}
-    with _evaluating(network), torch.no_grad():
-        program, written = _exported(network, image)
-        file = io.BytesIO()
+    file = io.BytesIO()
+
+    def build(program: ExportedProgram) -> Callable[[Tensor], Tensor]:
+        file.seek(0)
+        file.truncate()
         torch.export.save(program, file, extra_files=said)
         file.seek(0)
-        difference = _difference(torch.export.load(file).module(), network, image, written.any_size)
-    with _file_errors(path), written_whole(path) as target:
-        target.write(file.getbuffer())
-    return Program(difference, written.any_size, written.why_not)
+        return torch.export.load(file).module()
+
+    with torch.no_grad():
+        written = exported(network, image, build)
+    write(path, file.getbuffer())
+    return written
 
 
-def _checked(network: nn.Module, path: str | Path, image: tuple[int, int, int]) -> Path:
+def write(path: Path, contents: bytes | memoryview) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        ArgumentError: It cannot be written.
+    """
+    try:
+        with written_whole(path) as target:
+            target.write(contents)
+    except OSError as error:
+        got = f"{str(path)!r} ({error.strerror or error})"
+        raise ArgumentError("path", got, "a file that can be written, with enough space") from error
+
+
+def check_arguments(network: nn.Module, path: str | Path, image: tuple[int, int, int]) -> Path:
+    """Return the path to write a program to; raise before minutes are spent."""
     check_model(network)
     check_input_size(image)
     path = Path(path)
     if path.suffix != SUFFIX:
         raise ArgumentError("path", repr(str(path)), f"a file name that ends with {SUFFIX}")
-    if not path.parent.is_dir():  # known before minutes are spent
+    if not path.parent.is_dir():
         raise ArgumentError("path", f"{str(path)!r}, whose folder does not exist", "a file in a folder that exists")
     return path
-
-
-@contextmanager
-def _file_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        got = f"{str(path)!r} ({error.strerror or error})"
-        raise ArgumentError("path", got, "a file that can be written, with enough space") from error
 
 
 @contextmanager
@@ -120,40 +130,64 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _exported(network: nn.Module, image: tuple[int, int, int]) -> tuple[ExportedProgram, Program]:
-    """Return the program of a network, for images of any size if that is right, else of one."""
+def exported(
+    network: nn.Module,
+    image: tuple[int, int, int],
+    build: Callable[[ExportedProgram], Callable[[Tensor], Tensor]],
+    traced_as: Callable[[nn.Module, Tensor], tuple[nn.Module, Tensor]] = lambda network, images: (network, images),
+) -> Program:
+    """Export a network for images of any size if that is right, else of one.
+
+    Args:
+        network: The network; it is traced as it evaluates.
+        image: Size ``(C, H, W)`` of one image in pixels.
+        build: Makes of the traced program what is written, and returns how that is called. It may be called twice;
+            the second program counts.
+        traced_as: Returns what is traced, and with which images.
+
+    Raises:
+        ArgumentError: Neither can be exported with a batch of any size, or outputs differ too much.
+    """
     why_not = ""
-    for any_size in (True, False):
-        dims = {0: Dim.AUTO, **({2: Dim.AUTO, 3: Dim.AUTO} if any_size else {})}
-        try:
-            # Two images: export takes a size of one for a constant.
-            program = torch.export.export(network, (_images(network, 2, image),), dynamic_shapes=(dims,))
-            store_ceilings(program)
-            fixed = _fixed(program, dims)
-            if fixed:
-                raise RuntimeError(f"it fixes the {fixed}")
-            difference = _difference(program.module(), network, image, any_size)
-        except ArgumentError as error:
-            if not any_size:
-                raise
-            why_not = str(error).partition(": ")[2]
-        except Exception as error:  # torch.export and the networks that it runs raise many types
-            if not any_size:
-                sentence = f"cannot be exported for a batch of any size ({_reason(error)})"
-                raise ArgumentError("network", sentence=sentence) from error
-            why_not = _reason(error)
-        else:
-            _check_operators(program)
-            return program, Program(difference, any_size, why_not)
+    with _evaluating(network):
+        for any_size in (True, False):
+            dims = {0: Dim.AUTO, **({2: Dim.AUTO, 3: Dim.AUTO} if any_size else {})}
+            try:
+                # Two images: export takes a size of one for a constant.
+                traced, images = traced_as(network, _images(network, 2, image))
+                program = torch.export.export(traced, (images,), dynamic_shapes=(dims,))
+                store_ceilings(program)
+                _check_free(program, dims)
+                run = program.module()  # which checks strides
+                _difference(lambda given, run=run: run(traced_as(network, given)[1]), network, image, any_size)
+                _check_operators(program)
+                built = build(program)
+                _check_free(program, dims)  # compilers fix sizes, too, and what they made must not even be run then
+                difference = _difference(built, network, image, any_size)
+            except ArgumentError as error:
+                if not any_size:
+                    raise
+                why_not = str(error).partition(": ")[2]
+            except Exception as error:  # torch.export, compilers, and the networks that they run raise many types
+                if not any_size:
+                    sentence = f"cannot be exported for a batch of any size ({_reason(error)})"
+                    raise ArgumentError("network", sentence=sentence) from error
+                why_not = _reason(error)
+            else:
+                return Program(difference, any_size, why_not)
     raise AssertionError("the last turn returns or raises")
 
 
-def _fixed(program: ExportedProgram, dims: dict[int, object]) -> str:
-    """Return which of the sizes that should vary do not, in words."""
+def _check_free(program: ExportedProgram, dims: dict[int, object]) -> None:
+    """Raise if a size that should vary has one value."""
+    from torch.fx.experimental.symbolic_shapes import has_static_value  # slow to import; the exporter has done it
+
     name = program.graph_signature.user_inputs[0]
     node = next(node for node in program.graph.nodes if node.name == name)
     names = {0: "batch", 2: "height", 3: "width"}
-    return " and ".join(names[dim] for dim in dims if isinstance(node.meta["val"].shape[dim], int))
+    fixed = [names[dim] for dim in dims if has_static_value(node.meta["val"].shape[dim])]
+    if fixed:
+        raise RuntimeError(f"it fixes the {' and '.join(fixed)}")
 
 
 def _check_operators(program: ExportedProgram) -> None:

@@ -84,7 +84,7 @@ def export_parser() -> Parser:
         metavar="CHECKPOINT_OR_MODEL",
         help="a checkpoint file, or last or best for that of the run --name; or a name of timm's, or local-dir:FOLDER",
     )
-    result.add_argument("--format", default="onnx", help="onnx (default), pt2 or weights")
+    result.add_argument("--format", default="onnx", help="onnx (default), pt2, aoti or weights")
     result.add_argument(
         "--output",
         type=Path,

@@ -13,7 +13,7 @@ from dyc.layers.adaptive_pool import adaptive_pool
 from dyc.layers.attention import Attention, mirror_
 from dyc.layers.channel_reduction import build_selection
 from dyc.layers.kinds import register_attention
-from ops import positive_int, unknown_name
+from ops import positive_int, unknown_name, wants_constant_attributes
 
 POOLS = ("avg", "max")
 NORMALIZERS = ("softmax", "sigmoid")
@@ -102,9 +102,9 @@ class EfficientAttention(Attention):
         if torch.jit.is_scripting():  # noqa: SIM108 (TorchScript would compile both sides of an expression)
             any_size = False
         else:
-            any_size = torch.onnx.is_in_onnx_export()
+            any_size = wants_constant_attributes()
         if any_size:
-            pooled = self._pooled_for_onnx(chosen)
+            pooled = self._pooled_for_any_size(chosen)
         elif self.pool == "max":
             pooled = F.adaptive_max_pool2d(chosen, self.pool_size)
         else:
@@ -112,7 +112,7 @@ class EfficientAttention(Attention):
         return self.fc2(torch.relu(self.fc1(pooled.flatten(1))))
 
     @torch.jit.unused
-    def _pooled_for_onnx(self, x: Tensor) -> Tensor:
+    def _pooled_for_any_size(self, x: Tensor) -> Tensor:
         return adaptive_pool(x, self.pool_size, self.pool)
 
     def forward(self, x: Tensor) -> Tensor:
