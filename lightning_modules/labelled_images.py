@@ -79,7 +79,7 @@ def images_of_files(paths: Sequence[str], count: int, prepare: Preparation, seed
     """Yield batches of image files, drawn by the seed, without labels; those that cannot be read are left out."""
     order = torch.randperm(len(paths), generator=torch.Generator().manual_seed(seed)).tolist()
     found = (read_input(paths[i], prepare) for i in order)
-    readable = islice((each for each in found if not isinstance(each, str)), count)
+    readable = islice((each.pixels for each in found if not isinstance(each, str)), count)
     while batch := list(islice(readable, BATCH)):
         yield np.stack(batch), None
 

@@ -152,7 +152,16 @@ MISTAKES = [
     (["property.onnx", "images"], "model: got 'property.onnx' whose property dyc.preparation cannot be read ("),
     (["value.onnx", "images"], "preparation: 'value.onnx': std: got [1, 1, -1]; need 3 positive numbers"),
     (["names.onnx", "images"], "class_names: got 2 names; need 3, the outputs of 'names.onnx'"),
-    (["pixels.onnx", "images"], "model: got outputs of shape (4, 3, 8, 8) for 4 images; need a classifier"),
+    (
+        ["pixels.onnx", "images"],
+        "--output: got 'new.csv'; need a folder for the masks, with shares.csv or, by --format",
+    ),
+    (["pixels.onnx", "images", "--top=3"], "--top: has no meaning for a network that classifies every pixel"),
+    (["pixels.onnx", "images", "--output=no/masks"], "--output: got 'no/masks', whose folder does not exist; need a"),
+    (
+        ["maps.onnx", "images", "--output=masks"],
+        "model: got outputs of shape (4, 1, 8, 8) for 4 images; need logits of",
+    ),
     (["flat.onnx", "images"], "model: got 'flat.onnx' with the inputs images tensor(float)"),
     (["net.onnx", "images", "--input_size=3,9,9"], "--input_size: got [3, 9, 9]; need [3, 8, 8], the size that"),
     (["net.onnx", "images", "--input_size=3x9"], "--input_size: got '3x9'; need whole numbers with commas"),
@@ -174,6 +183,7 @@ def test_mistakes_are_one_line(folder, predict, argv, message):
     write_onnx(folder / "value.onnx", {**PREPARATION, "std": [1, 1, -1]})
     write_onnx(folder / "names.onnx", {**PREPARATION, "class_names": ["a", "b"]})
     write_onnx(folder / "pixels.onnx", pooled=False)
+    write_onnx(folder / "maps.onnx", pooled=False, outputs=1)
     write_onnx(folder / "flat.onnx", size=("batch", 3, 8))
     before = sorted(folder.iterdir())
     status, rows, said = predict(*argv, *([] if "--output" in str(argv) else ["--output=new.csv"]))

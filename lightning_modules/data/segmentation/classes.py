@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning_modules.data.segmentation.catalog import Colour, KnownMasks, voc_colours
+from lightning_modules.data.segmentation.catalog import KnownMasks, voc_colours
+from lightning_modules.data.segmentation.palette import Colour
 from lightning_modules.data.segmentation.survey import Facts
 from ops import ArgumentError
 
