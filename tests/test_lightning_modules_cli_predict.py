@@ -282,6 +282,10 @@ def test_an_onnx_file_needs_numpy_pillow_and_onnxruntime_alone(folder):
     done = run([sys.executable, "-c", ALONE, "predict", "net.onnx", "images", "--top=1"], env=env)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "[]"), done.stderr
     assert "images/a.png,light,0.866" in done.stdout
+    write_onnx(folder / "pixels.onnx", {**PREPARATION, "palette": [[0, 0, 0]] * 3}, pooled=False)
+    done = run([sys.executable, "-c", ALONE, "predict", "pixels.onnx", "images"], env=env)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "[]"), done.stderr
+    assert "images/a.png,a.png,0.000000,0.000000,1.000000," in Path("masks/shares.csv").read_text()
     done = run([sys.executable, "-c", ALONE, "predict", "last.ckpt", "images"], env=env)
     assert done.returncode == 2
     assert done.stderr.startswith("dyc predict: error: torch is not installed")

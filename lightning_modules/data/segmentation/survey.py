@@ -23,7 +23,7 @@ from lightning_modules.data.parallel import for_each
 from lightning_modules.data.segmentation.masked_images import MaskedImages
 from ops import ArgumentError
 
-FORMAT = 2
+FORMAT = 3
 """Number of the way in which files are read and their facts are written."""
 MIRRORED_OR_TURNED_ROUND = (2, 3, 4)
 """Orientations of EXIF that leave height and width as they are."""
