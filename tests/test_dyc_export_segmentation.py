@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from huggingface_hub import ModelCard as Card
 from support.saved_weights import again, assert_same_outputs, used
 
 import dyc
+from dyc.export.model_card import ModelCard
 from dyc.export.weights import save_weights
 from dyc.segmentation import create_backbone, create_segmentation
 from dyc.segmentation.backbone import whole
@@ -51,6 +53,20 @@ def test_it_is_built_again(tmp_path, name, where, options):
     save_weights(loaded, tmp_path / "twice")
     config, twice = (json.loads((tmp_path / f / "config.json").read_text()) for f in ("saved", "twice"))
     assert twice == config
+
+
+def test_the_model_card(tmp_path):
+    metrics = {"test/loss": 0.5, "test/miou": 0.25, "test/pixel_accuracy": 0.75, "test/iou/stop": 0.125}
+    card = ModelCard(dataset="signs", metrics=metrics)
+    save_weights(network(), tmp_path / "saved", preparation=PREPARATION, card=card)
+    said = Card.load(tmp_path / "saved/README.md").data
+    assert (said.pipeline_tag, said.metrics) == ("image-segmentation", ["mean_iou", "accuracy"])
+    results = {result.metric_name: (result.task_type, result.metric_value) for result in said.eval_results}
+    kind = "image-segmentation"
+    assert results == {"test/miou": (kind, 0.25), "test/pixel_accuracy": (kind, 0.75)}
+    text = (tmp_path / "saved/README.md").read_text()
+    for row in ("| backbone | test_resnet |", "| head | fcn |", "| output stride | 16 |", "| test/iou/stop | 0.125 |"):
+        assert row in text
 
 
 def test_another_number_of_classes_and_of_channels(tmp_path):
