@@ -157,6 +157,10 @@ MISTAKES = [
         "--output: got 'new.csv'; need a folder for the masks, with shares.csv or, by --format",
     ),
     (["pixels.onnx", "images", "--top=3"], "--top: has no meaning for a network that classifies every pixel"),
+    (
+        ["pixels.onnx", "images", "--crop_pct=0.9"],
+        "--crop_pct: has no meaning for a network that classifies every pixel",
+    ),
     (["pixels.onnx", "images", "--output=no/masks"], "--output: got 'no/masks', whose folder does not exist; need a"),
     (
         ["maps.onnx", "images", "--output=masks"],

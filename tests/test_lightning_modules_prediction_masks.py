@@ -16,7 +16,7 @@ from lightning_modules.prediction.masks import most_probable
 from lightning_modules.prediction.onnx_network import OnnxNetwork
 
 PALETTE = [[0, 0, 0], [250, 0, 0], [0, 0, 250]]
-SEGMENTING = {**PREPARATION, "crop_mode": "squash", "palette": PALETTE}  # dark, middle, light
+SEGMENTING = {**PREPARATION, "crop_pct": 0.5, "palette": PALETTE}  # dark, middle, light; nothing is cropped
 GREYS = {"a/1.png": 0, "b/1.png": 255, "2.jpg": 128}
 
 

@@ -39,6 +39,10 @@ LARGEST_BATCH, PIXELS = 32, 2**20
 """Images per batch, and pixels of those of a batch that is segmented, as each pixel has logits of its own."""
 
 
+WHOLE = {"crop_mode": "squash", "crop_pct": 1.0}
+"""How images are prepared for segmentation, whatever the file says: each pixel of theirs gets a class."""
+
+
 def main(argv: Sequence[str]) -> int:
     """Run ``dyc predict ...``, and return the exit status; ``argv`` starts with the command's name."""
     if of_a_data_set(argv[1:]):
@@ -62,8 +66,9 @@ def _settle_output(options: argparse.Namespace, segments: bool) -> None:
     """Settle place and format of what is written, and raise unless it can be made."""
     end = "" if options.output is None else options.output.suffix.lower().removeprefix(".")
     if segments:
-        if options.top is not None:
-            raise ArgumentError("--top", sentence="has no meaning for a network that classifies every pixel")
+        for name in ("top", "crop_pct"):
+            if getattr(options, name) is not None:
+                raise ArgumentError(f"--{name}", sentence="has no meaning for a network that classifies every pixel")
         if end in FORMATS:
             need = f"a folder for the masks, with {SHARES}.csv or, by --format, {SHARES}.jsonl in it"
             raise ArgumentError("--output", repr(str(options.output)), need)
@@ -93,7 +98,8 @@ def _predict(options: argparse.Namespace) -> int:
     _settle_output(options, segments)
     given = {name: getattr(options, name) for name in ("input_size", "mean", "std", "interpolation", "crop_pct")}
     given |= {"class_names": _class_names(options.class_names), "resize": True if options.input_size else None}
-    prepare = complete_preparation(network.preparation, given, network.path)
+    found = {**network.preparation, **(WHOLE if segments else {})}
+    prepare = complete_preparation(found, given, network.path)
     network.check_size(prepare.input_size)
     batch_size = _batch_size(options.batch_size, network, prepare if segments else None)
     names_of = partial(_names, prepare.class_names, path=network.path)
