@@ -70,7 +70,8 @@ def save_weights(
         >>> timm.create_model(f"local-dir:{folder}", pretrained=True).num_classes
         10
     """
-    from safetensors.torch import save_file  # timm needs it, too
+    from safetensors import SafetensorError  # timm needs it, too
+    from safetensors.torch import save_file
 
     folder = _new_folder(folder)
     describe = _segmentation(model) if isinstance(model, SegmentationNetwork) else _classification(model)
@@ -84,8 +85,8 @@ def save_weights(
             config = describe(unfinished / CONFIG, preparation or {})
             (unfinished / CARD).write_text(_card(model, config, card), encoding="utf-8")
             return _checked(model, tensors, unfinished, config["pretrained_cfg"]["input_size"])
-    except OSError as error:
-        got = f"{str(folder)!r} ({error.strerror or error})"
+    except (OSError, SafetensorError) as error:  # safetensors raises its own type where the disk is full
+        got = f"{str(folder)!r} ({getattr(error, 'strerror', None) or error})"
         raise ArgumentError("folder", got, "a folder that can be written, with enough space") from error
 
 
