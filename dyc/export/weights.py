@@ -84,6 +84,7 @@ def save_weights(
             save_file(tensors, unfinished / WEIGHTS, metadata={"format": "pt"})
             config = describe(unfinished / CONFIG, preparation or {})
             (unfinished / CARD).write_text(_card(model, config, card), encoding="utf-8")
+            (unfinished / WEIGHTS).chmod((unfinished / CARD).stat().st_mode)  # safetensors hides it from other users
             return _checked(model, tensors, unfinished, config["pretrained_cfg"]["input_size"])
     except (OSError, SafetensorError) as error:  # safetensors raises its own type where the disk is full
         got = f"{str(folder)!r} ({getattr(error, 'strerror', None) or error})"
