@@ -1,6 +1,7 @@
 """The classes of image files, by an ONNX file: what is written, what is said, how it ends."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -11,11 +12,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from support.full_disk import full_after
 from support.onnx_file import PREPARATION, write_onnx
 from support.processes import run
 
 from lightning_modules.cli import main
 from lightning_modules.cli.predict_parser import is_exported, of_a_data_set
+from lightning_modules.disk import ADVICE
 from lightning_modules.prediction.onnx_network import OnnxNetwork
 
 ROOT = Path(__file__).parents[1]
@@ -231,6 +234,16 @@ def test_a_signal_keeps_what_was_written(folder, monkeypatch, capsys, number, en
     assert len(Path("out.csv").read_text().splitlines()) == 1 + 3
     assert capsys.readouterr().err == "stopped; 3 of 12 images are written\n"
     assert signal.getsignal(signal.SIGTERM) == handler
+
+
+@pytest.mark.parametrize("size", [0, 250])
+def test_a_full_disk_is_one_line_that_names_the_file(folder, predict, size):
+    with full_after(size):
+        status, _, said = predict("net.onnx", "images", "--batch_size=2", "--output=out.csv")
+    assert status == 2
+    done = "stopped; 2 of 4 images are written\n" if size else ""
+    assert said == f"{done}dyc predict: error: File too large for 'out.csv'; {ADVICE[errno.EFBIG]}\n"
+    assert Path("out.csv").exists() == bool(size)  # without a row it is in the way of no second try
 
 
 def test_names_of_files_that_are_not_utf8(folder, predict, write_image):

@@ -1,6 +1,7 @@
 """The masks of image files: what is written, under which names, of which size."""
 
 import csv
+import errno
 import json
 import os
 import signal
@@ -9,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.full_disk import full_after
 from support.onnx_file import PREPARATION, write_onnx
 
 from lightning_modules.cli import main
+from lightning_modules.disk import ADVICE
 from lightning_modules.prediction.masks import most_probable
 from lightning_modules.prediction.onnx_network import OnnxNetwork
 
@@ -86,11 +89,27 @@ def test_json_lines_and_a_folder_of_its_own(folder):
 
 def test_nothing_is_overwritten(folder, capsys):
     (folder / "masks").mkdir()
+    (folder / "masks" / "mine.txt").touch()
     assert main(["predict", "net.onnx", "images"]) == 2
     assert (
         capsys.readouterr().err == "dyc predict: error: --output: got 'masks'; need a folder that does not exist yet\n"
     )
-    assert not list((folder / "masks").iterdir())
+    assert [path.name for path in (folder / "masks").iterdir()] == ["mine.txt"]
+
+
+def test_an_empty_folder_is_taken(folder):
+    (folder / "masks").mkdir()
+    assert main(["predict", "net.onnx", "images"]) == 0
+    assert len(rows("masks/shares.csv")) == len(GREYS)
+
+
+@pytest.mark.parametrize(("size", "name"), [(60, "masks/2.png"), (40, "masks/shares.csv")])
+def test_a_full_disk_is_one_line_that_names_the_file(folder, capsys, size, name):
+    with full_after(size):
+        assert main(["predict", "net.onnx", "images", "--batch_size=1"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == f"dyc predict: error: File too large for '{name}'; {ADVICE[errno.EFBIG]}"
+    assert not list((folder / "masks").glob("*.png"))  # no half mask
 
 
 def test_masks_of_images_that_differ_in_their_extension_alone(folder, write_image):

@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _check_output(options: argparse.Namespace, suffix: str) -> None:
-    check_new_file("--output", options.output)
+    check_new_file("--output", options.output, "file" if suffix else "folder")
     if suffix and options.output.suffix != suffix:
         need = f"a file name that ends with {suffix}, as --format is {options.format}"
         raise ArgumentError("--output", repr(str(options.output)), need)

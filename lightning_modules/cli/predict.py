@@ -30,6 +30,7 @@ from lightning_modules.cli.predict_parser import (
     of_a_data_set,
     predict_parser,
 )
+from lightning_modules.disk import naming
 from lightning_modules.errors import ArgumentError
 
 UNREAD = 3
@@ -53,7 +54,8 @@ def main(argv: Sequence[str]) -> int:
     if options.ckpt_path is not None:
         options.images = [*([] if options.model is None else [options.model]), *options.images]
         options.model = options.ckpt_path
-    check_new_file("--output", options.output)
+    there = options.output is not None and options.output.is_dir()
+    check_new_file("--output", options.output, "folder" if there else "file")
     if not options.images:
         need = "MODEL and IMAGES: folders, image files, lists of paths (.txt), or - for a list on stdin"
         if options.model is not None and not is_exported(options.model):
@@ -81,6 +83,7 @@ def _settle_output(options: argparse.Namespace, segments: bool) -> None:
     if options.format not in FORMATS:
         need = f"a name that ends with .{' or .'.join(FORMATS)}, or --format"
         raise ArgumentError("--output", repr(str(options.output)), need)
+    check_new_file("--output", options.output)
 
 
 def _predict(options: argparse.Namespace) -> int:
@@ -209,24 +212,28 @@ def _opened(path: Path | None, format: str) -> Iterator[TextIO]:
             sys.stdout.reconfigure(errors="surrogateescape")
         yield sys.stdout
         return
-    with path.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with naming(path):
+        file = path.open("x", encoding="utf-8", errors="surrogateescape", newline="")
         try:
-            yield file
+            with file:
+                yield file
         finally:
-            if file.tell() == 0:  # the first batch failed; a next try finds no file in its way
+            if path.stat().st_size == 0:  # the first batch failed; a next try finds no file in its way
                 path.unlink()
 
 
 @contextmanager
 def _folder(path: Path, format: str) -> Iterator[TextIO]:
-    """Make the folder of masks, and open the table in it."""
-    path.mkdir()
+    """Make the folder of masks, unless it is there and empty, and open the table in it."""
+    made = not path.exists()
+    path.mkdir(exist_ok=True)
     try:
         with _opened(path / f"{SHARES}.{format}", format) as file:
             yield file
     finally:
-        with suppress(OSError):  # which is left where something was written
-            path.rmdir()
+        if made:
+            with suppress(OSError):  # which is left where something was written
+                path.rmdir()
 
 
 @contextmanager

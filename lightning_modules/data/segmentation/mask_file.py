@@ -33,7 +33,7 @@ def read_mask(file: Any) -> tuple[np.ndarray, list[int] | None]:
         UnusableImage: The file is damaged, or holds no numbers of classes.
         OSError: The file cannot be read, whatever it holds.
     """
-    return read_with(file, _values)
+    return read_with(file, _values, "a whole mask")
 
 
 def _values(image: Image.Image) -> tuple[np.ndarray, list[int] | None]:

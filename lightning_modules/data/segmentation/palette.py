@@ -1,6 +1,7 @@
 """Masks as files that show the colours of their classes; NumPy and Pillow are enough."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -34,5 +35,10 @@ def save_mask(path: Path, mask: np.ndarray, size: tuple[int, int], colours: Sequ
     if colours:
         shown = [*colours, *[WHITE] * (256 - len(colours))]
         image.putpalette([channel for colour in shown for channel in colour])  # which makes it one of indices
-    with naming(path):
-        image.save(path)
+    try:
+        with naming(path):
+            image.save(path)
+    except OSError:
+        with suppress(OSError):  # half a mask
+            path.unlink()
+        raise
