@@ -156,9 +156,7 @@ def _reductions(model: nn.Module, own: int) -> Iterator[tuple[str, int]]:
             shell(empty_image(shell, (channels, size, size)))
     except (AssertionError, RuntimeError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        sentence = (
-            f"the network does not run at {size} x {size} pixels, which tells what to dilate ({reason}); take {own}, "
-        )
-        sentence += "its own, with dynamic_img_size=True for images of other sizes where it has that argument"
+        sentence = f"the network does not run at {size} x {size} pixels, which tells what to dilate ({reason})"
+        sentence += f"; take {own}, its own, and dynamic_img_size=True where it has that argument"
         raise ArgumentError("output_stride", sentence=sentence) from error
     yield from found.items()
