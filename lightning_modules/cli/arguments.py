@@ -147,7 +147,7 @@ def check_new_file(argument: str, path: Path | None, kind: str = "file") -> None
     """Raise unless a file, or what ``kind`` says, can be made at the path; a folder may be there if it is empty."""
     if path is None:
         return
-    if "folder" in kind and path.is_dir() and not any(path.iterdir()) and os.access(path, os.W_OK):
+    if kind == "folder" and path.is_dir() and not any(path.iterdir()) and os.access(path, os.W_OK):
         return
     if path.exists():
         raise ArgumentError(argument, repr(str(path)), f"a {kind} that does not exist yet")
