@@ -26,6 +26,7 @@ from dyc.layers import (
     SelectiveConv2d,
     register_attention,
 )
+from dyc.segmentation import described  # noqa: F401  (registers what a folder of weights names)
 from dyc.selective import (
     apply_rewiring,
     compact,

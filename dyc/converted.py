@@ -73,17 +73,30 @@ def dyc_converted(
     if not isinstance(base, str):
         need = "the name of a network, as config.json has it: create this one by timm.create_model('local-dir:FOLDER')"
         raise ArgumentError("base", base, need)
-    steps = _known_steps(conversions)
+    _known_steps(conversions)
 
     def build(**options: Any) -> nn.Module:
-        model = timm.create_model(base, **options)
-        for step in steps:
-            settings = {name: value for name, value in step.items() if name != "kind"}
-            _CONVERSIONS[step["kind"]](model, **settings)
-        return model
+        return convert_again(timm.create_model(base, **options), conversions)
 
-    model = build_model_with_cfg(build, NAME, pretrained, pretrained_filter_fn=_fitting, **kwargs)
+    model = build_model_with_cfg(build, NAME, pretrained, pretrained_filter_fn=fitting, **kwargs)
     return _features(model, out_indices) if features_only else model
+
+
+def description_of(steps: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the description of conversions, as :func:`dyc.conversion.history.kept_conversions` returns them."""
+    return {"format": FORMAT, "steps": steps}
+
+
+def convert_again(model: nn.Module, conversions: Mapping[str, Any] | None) -> nn.Module:
+    """Do the conversions of a description, in place, and return the model; its weights are to be loaded then.
+
+    Raises:
+        ArgumentError: The description is of a newer version of this package.
+    """
+    for step in [] if conversions is None else _known_steps(conversions):
+        settings = {name: value for name, value in step.items() if name != "kind"}
+        _CONVERSIONS[step["kind"]](model, **settings)
+    return model
 
 
 def _known_steps(conversions: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -100,7 +113,7 @@ def _known_steps(conversions: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     return conversions["steps"]
 
 
-def _fitting(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+def fitting(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """Return weights for a network; refuse what timm would fail on without saying why."""
     own = model.state_dict()
     first = (model.pretrained_cfg or {}).get("first_conv")

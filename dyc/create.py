@@ -10,6 +10,7 @@ from torch import nn
 from dyc.conversion.convert import make_dynamic
 from dyc.conversion.where import Where
 from dyc.layers.kinds import AttentionFactory
+from dyc.models.own_classifier import keep_own_classifier
 from dyc.selective.checkpoints import checkpoint_filter_fn
 from dyc.selective.convert import make_selective
 from dyc.weights_file import weights_file
@@ -39,7 +40,8 @@ def create_dynamic(
             ``attention_kwargs``, ``backend`` and ``unsupported``.
         pretrained: Begin with timm's weights of the static network; with ``init="copy"`` the outputs are then its own.
         checkpoint_path: File of weights, or folder as :func:`dyc.export.weights.save_weights` writes it, of the static
-            network or of the dynamic one; loaded last, so that static weights are copied whatever ``init`` is.
+            network or of the dynamic one; loaded last, so that static weights are copied whatever ``init`` is. Where it
+            is of another number of classes, the classifier is not loaded, and a warning says so.
         kwargs: What else ``timm.create_model`` takes, such as ``num_classes``, ``in_chans`` or ``features_only``.
 
     Returns:
@@ -84,7 +86,8 @@ def create_selective(
         name: Name of the network as ``timm.create_model`` takes it, with or without a tag.
         where: As :func:`make_selective`, like ``reallocate`` and ``unsupported``.
         pretrained: Begin with timm's weights of the static network; the outputs are then its own.
-        checkpoint_path: File or folder of weights, of the static network or of the selective one.
+        checkpoint_path: File or folder of weights, of the static network or of the selective one; where it is of
+            another number of classes, the classifier is not loaded, and a warning says so.
         kwargs: What else ``timm.create_model`` takes, such as ``num_classes``; ``drop_rate`` is that of the classifier.
 
     Returns:
@@ -119,6 +122,7 @@ def _loaded(model: nn.Module, checkpoint_path: str | Path | None) -> nn.Module:
     path = weights_file(checkpoint_path)
     if not path.is_file():  # timm would say nothing
         raise ArgumentError("checkpoint_path", f"{str(path)!r}, which does not exist", "a file of weights")
+    other_classes = keep_own_classifier(model)
     try:
         load_checkpoint(model, str(path), filter_fn=checkpoint_filter_fn)
     except ArgumentError:
@@ -128,10 +132,12 @@ def _loaded(model: nn.Module, checkpoint_path: str | Path | None) -> nn.Module:
             raise _unreadable(path, error) from error
         first = next((line.strip() for line in str(error).splitlines()[1:] if line.strip()), "")
         name = model.pretrained_cfg["architecture"]
-        need = f"weights of {name}, made in the same way and with as many classes"
+        need = f"weights of {name}, made in the same way"
         raise ArgumentError("checkpoint_path", f"{str(path)!r} ({first})", need) from error
     except Exception as error:  # zip, pickle and safetensors errors have no common type
         raise _unreadable(path, error) from error
+    finally:
+        other_classes.remove()
     return model
 
 

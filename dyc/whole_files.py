@@ -19,17 +19,18 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing; whoever reads meanwhile, or after a failure, finds the file that was there before.
 
     Raises:
-        OSError: The file cannot be written.
+        OSError: The file cannot be written; names it.
     """
     unfinished = _beside(path)
     try:
-        with unfinished.open("wb") as file:
-            with suppress(OSError):  # of a file system that knows no locks
-                _lock(file)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        with _naming(path, unfinished):
+            with unfinished.open("wb") as file:
+                with suppress(OSError):  # of a file system that knows no locks
+                    _lock(file)
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -42,17 +43,18 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
         path: A folder that does not exist, or is empty.
 
     Raises:
-        OSError: It cannot be written, or is not empty.
+        OSError: It cannot be written, or is not empty; names it or a file in it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = _beside(path)
-    unfinished.mkdir()
     try:
-        yield unfinished
-        for file in unfinished.iterdir():
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
-        unfinished.replace(path)
+        with _naming(path, unfinished):
+            unfinished.mkdir()
+            yield unfinished
+            for file in unfinished.iterdir():
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
+            unfinished.replace(path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -74,6 +76,17 @@ def _lock(file: BinaryIO) -> None:
         OSError: Another process has it.
     """
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def _naming(path: Path, unfinished: Path) -> Iterator[None]:
+    """Let an error of the disk name what is to be written: that of a write names nothing, or what is unfinished."""
+    try:
+        yield
+    except OSError as error:
+        named = path if error.filename is None else error.filename
+        error.filename = str(named).replace(str(unfinished), str(path))
+        raise
 
 
 def _beside(path: Path) -> Path:

@@ -42,11 +42,12 @@ def disk_error(error: OSError) -> str:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an error of the disk name its file: that of a write names none, or that of an unfinished file."""
+    """Let an error of the disk name its file where it names none, as that of a write does."""
     try:
         yield
     except OSError as error:
-        error.filename = str(path)
+        if error.filename is None:
+            error.filename = str(path)
         raise
 
 

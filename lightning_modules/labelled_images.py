@@ -14,19 +14,25 @@ from lightning_modules.data.image_data import ImageData
 from lightning_modules.data.image_files import to_8_bits
 from lightning_modules.data.image_tensors import ImageTensors
 from lightning_modules.data.preparation import Preparation
+from lightning_modules.data.segmentation.segmentation_data import SegmentationData
 from lightning_modules.prediction.pipeline import read_input
+from lightning_modules.tasks import TASKS, task_of_checkpoint
 from ops import ArgumentError
 
 BATCH = 16
 
+PIXELS = 2**22
+"""Pixels of a batch of larger images."""
+
 Batches = Iterator[tuple[np.ndarray, np.ndarray | None]]
-"""Images ``(B, C, H, W)`` and their labels ``(B,)``, or None."""
+"""Images ``(B, C, H, W)`` and their labels ``(B,)`` or masks ``(B, H, W)``, or None."""
 
 
-def data_of(checkpoint: Mapping[str, Any]) -> ImageData:
+def data_of(checkpoint: Mapping[str, Any]) -> ImageData | SegmentationData:
     """Return the data set of a checkpoint, opened, without decoding images that are read from files.
 
-    Only where damaged images were left out before a share was held out, those of the training are decoded once.
+    Only where damaged images were left out before a share was held out, those of the training are decoded once. The
+    masks of the validation split are checked, as before an evaluation.
 
     Raises:
         ArgumentError: The checkpoint does not say, or the data is not where it was.
@@ -34,8 +40,14 @@ def data_of(checkpoint: Mapping[str, Any]) -> ImageData:
     settings = checkpoint.get("datamodule_hyper_parameters")
     if not settings:
         raise ArgumentError("ckpt_path", sentence="the checkpoint does not say which data it was trained on")
-    known = inspect.signature(ImageData).parameters
+    kind = {"ImageData": ImageData, "SegmentationData": SegmentationData}[TASKS[task_of_checkpoint(checkpoint)].data]
+    known = inspect.signature(kind).parameters
     settings = {name: value for name, value in settings.items() if name in known}
+    if kind is SegmentationData:
+        data = SegmentationData(**{**settings, "in_memory": False, "num_workers": 0})
+        data.setup("validate")
+        data.load_state_dict(checkpoint.get("SegmentationData") or {})
+        return data
     skips, held_out = settings.get("skip_damaged", False), settings.get("val_fraction", 0) > 0
     # Which images are held out depends on how many there are, after damaged ones were left out.
     data = ImageData(**{**settings, "in_memory": False, "skip_damaged": skips and held_out, "num_workers": 0})
@@ -45,7 +57,9 @@ def data_of(checkpoint: Mapping[str, Any]) -> ImageData:
     return data
 
 
-def some_images(data: ImageData, split: str, count: int, prepare: Preparation, seed: int = 0) -> Batches:
+def some_images(
+    data: ImageData | SegmentationData, split: str, count: int, prepare: Preparation, seed: int = 0
+) -> Batches:
     """Yield batches of a split, ``train`` or ``val``: drawn by the seed, or the first ones of shards.
 
     Args:
@@ -61,9 +75,9 @@ def some_images(data: ImageData, split: str, count: int, prepare: Preparation, s
         return
     order = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(seed))[:count]
     if isinstance(chosen, ImageTensors):
-        chosen = list(zip(chosen.images[order].numpy(), chosen.labels[order].tolist()))
+        chosen = list(zip(chosen.images[order].numpy(), chosen.labels[order].numpy()))
         order = torch.arange(len(chosen))
-    yield from _batches(_readable(chosen, order.tolist(), data.hparams.skip_damaged), prepare)
+    yield from _batches(_readable(chosen, order.tolist(), data.hparams.get("skip_damaged", False)), prepare)
 
 
 def _readable(samples: Any, order: Sequence[int], skips_damaged: bool) -> Iterator[tuple[Any, int]]:
@@ -79,9 +93,15 @@ def images_of_files(paths: Sequence[str], count: int, prepare: Preparation, seed
     """Yield batches of image files, drawn by the seed, without labels; those that cannot be read are left out."""
     order = torch.randperm(len(paths), generator=torch.Generator().manual_seed(seed)).tolist()
     found = (read_input(paths[i], prepare) for i in order)
-    readable = islice((each for each in found if not isinstance(each, str)), count)
-    while batch := list(islice(readable, BATCH)):
+    readable = islice((each.pixels for each in found if not isinstance(each, str)), count)
+    while batch := list(islice(readable, _batch_size(prepare))):
         yield np.stack(batch), None
+
+
+def _batch_size(prepare: Preparation) -> int:
+    """Return how many images are run at once: one where their sizes differ, and fewer large ones."""
+    _, height, width = prepare.input_size
+    return max(1, min(BATCH, PIXELS // (height * width))) if prepare.resize else 1
 
 
 def _batches(samples: Iterator[tuple[Any, int]], prepare: Preparation) -> Batches:
@@ -90,6 +110,11 @@ def _batches(samples: Iterator[tuple[Any, int]], prepare: Preparation) -> Batche
             image = Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
         return prepare(to_8_bits(image, prepare.mode))
 
-    while batch := [(prepared(image), label) for image, label in islice(samples, BATCH)]:
-        images, labels = zip(*batch)
-        yield np.stack(images), np.array(labels)
+    def of_size(label: Any, size: tuple[int, ...]) -> Any:
+        if np.ndim(label) == 0 or label.shape == size:
+            return label
+        return np.asarray(Image.fromarray(label).resize(size[::-1], Image.Resampling.NEAREST))
+
+    while batch := [(prepared(image), label) for image, label in islice(samples, _batch_size(prepare))]:
+        images = [image for image, _ in batch]
+        yield np.stack(images), np.array([of_size(label, image.shape[1:]) for image, label in batch])

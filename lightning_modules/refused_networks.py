@@ -18,7 +18,9 @@ def refused(name: str, model_kwargs: dict[str, Any], pretrained: bool, error: Ex
         return ArgumentError("model.model_kwargs.checkpoint_path", f"{path!r} ({_reason(error)})", "a file of weights")
     if path and isinstance(error, RuntimeError) and "loading state_dict" in str(error):
         first = next((line.strip() for line in str(error).splitlines()[1:] if line.strip()), _reason(error))
-        need = f"weights of {name} with as many classes; model.pretrained true adapts the classifier, this does not"
+        need = f"weights of {name}"
+        if "size mismatch" in first:
+            need += " with as many classes; model.pretrained true adapts the classifier, this does not"
         return ArgumentError("model.model_kwargs.checkpoint_path", f"{str(path)!r} ({first})", need)
     if pretrained and isinstance(error, OSError | RuntimeError | ValueError):
         need = f"weights of {name} that can be fetched: check the network connection, or leave it false"

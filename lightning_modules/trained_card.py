@@ -47,8 +47,9 @@ def _recipe(hparams: Mapping[str, Any], data: Mapping[str, Any], checkpoint: Map
     found: dict[str, Any] = {"epochs": epochs_behind(checkpoint)} if "loops" in checkpoint else {}
     for group in ("optimizer", "schedule", "regularization"):
         found |= {f"{group}.{name}": value for name, value in (hparams.get(group) or {}).items()}
-    found |= {"ema_decay": hparams.get("ema_decay"), "pretrained": hparams.get("pretrained")}
-    augmentation = ("batch_size", "image_size", "crop_padding", "hflip", "auto_augment", "erase_prob")
+    found |= {name: hparams.get(name) for name in ("ema_decay", "pretrained", "class_weights")}
+    augmentation = ("batch_size", "image_size", "crop_padding", "crop_size", "scale", "hflip")
+    augmentation += ("colour_jitter", "auto_augment", "erase_prob")
     found |= {name: data.get(name) for name in augmentation}
     return {name: value for name, value in found.items() if value not in (None, False, {}, [], "")}
 

@@ -43,6 +43,7 @@ def _of_masked_images(data: Mapping[str, Any], checkpoint: Mapping[str, Any]) ->
             "interpolation": "bilinear",
             "crop_pct": 1.0,
             "crop_mode": "squash",
+            **({} if data.get("image_size") else {"resize": False}),
         }
     classes = checkpoint.get("SegmentationData") or {}
     names, palette = classes.get("class_names"), classes.get("palette")

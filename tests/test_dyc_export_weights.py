@@ -6,11 +6,11 @@ import os
 import pytest
 import timm
 import torch
+from safetensors import SafetensorError
 from support.saved_weights import PREPARATION, RESNET, again, assert_same_outputs, dynamic, selective
 from torch import nn
 
 import dyc
-from dyc.export import weights
 from dyc.export.weights import save_weights
 
 
@@ -145,6 +145,7 @@ class TestRefusals:
             save_weights(dynamic(), tmp_path / "file")
         (tmp_path / "empty").mkdir()
         save_weights(dynamic(), tmp_path / "empty")
+        assert len({path.stat().st_mode for path in (tmp_path / "empty").iterdir()}) == 1  # others may read all or none
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
     def test_a_folder_that_cannot_be_written(self, tmp_path, raises):
@@ -152,11 +153,19 @@ class TestRefusals:
         with raises("folder", "Permission denied", "a folder that can be written"):
             save_weights(dynamic(), tmp_path / "saved")
 
-    def test_a_full_disk_leaves_nothing(self, tmp_path, raises, monkeypatch):
-        def fail(*args):
-            raise OSError(28, "No space left on device")
+    @pytest.mark.parametrize(
+        ("place", "error"),
+        [
+            ("dyc.export.weights._card", OSError(28, "No space left on device")),  # of the last file
+            # As safetensors words it: it has no OSError.
+            ("safetensors.torch.save_file", SafetensorError("I/O error: No space left on device (os error 28)")),
+        ],
+    )
+    def test_a_full_disk_leaves_nothing(self, tmp_path, raises, monkeypatch, place, error):
+        def fail(*args, **kwargs):
+            raise error
 
-        monkeypatch.setattr(weights, "_card", fail)  # the last file
+        monkeypatch.setattr(place, fail)
         with raises("folder", "No space left on device", "with enough space"):
             save_weights(dynamic(), tmp_path / "saved")
         assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 from support.saved_weights import PREPARATION, RESNET, again, assert_same_outputs, dynamic
+from torch import nn
 
 import dyc
 from dyc.export.weights import save_weights
@@ -71,5 +72,59 @@ def test_a_file_for_a_registered_network(tmp_path):
         "dyc_mobilenetv2_cifar", pretrained=True, pretrained_cfg_overlay=overlay, num_classes=3
     ).eval()
     assert torch.equal(other.forward_features(x), model.forward_features(x))
-    with pytest.raises(RuntimeError, match=r"size mismatch for classifier\.weight"):  # as any of timm's networks
-        timm.create_model("dyc_mobilenetv2_cifar", num_classes=3, checkpoint_path=file)
+
+
+@pytest.fixture
+def of_4_classes(tmp_path):
+    """Return a registered network and its file of weights."""
+    model = timm.create_model("dyc_mobilenetv2_cifar", num_classes=4).eval()
+    save_weights(model, tmp_path / "saved")
+    return model, str(weights_file(tmp_path / "saved"))
+
+
+def test_a_file_for_a_registered_network_with_other_classes(of_4_classes, recwarn):
+    model, file = of_4_classes
+    x = torch.randn(2, 3, 32, 32)
+    with pytest.warns(UserWarning, match="weights are of 4 classes, the network has 3: its classifier 'classifier' is"):
+        other = timm.create_model("dyc_mobilenetv2_cifar", num_classes=3, checkpoint_path=file).eval()
+    assert other(x).shape == (2, 3)
+    assert torch.equal(other.forward_features(x), model.forward_features(x))
+    recwarn.clear()
+    none = timm.create_model("dyc_mobilenetv2_cifar", num_classes=0, checkpoint_path=file).eval()
+    assert torch.equal(none(x), model.forward_head(model.forward_features(x), pre_logits=True))
+    features = timm.create_model("dyc_mobilenetv2_cifar", num_classes=3, features_only=True, checkpoint_path=file)
+    want = model.forward_intermediates(x, intermediates_only=True)
+    assert all(torch.equal(*pair) for pair in zip(features.eval()(x), want, strict=True))
+    assert not recwarn.list
+
+
+def test_only_the_number_of_classes_may_differ(of_4_classes):
+    model, _ = of_4_classes
+    other = timm.create_model("dyc_mobilenetv2_cifar", num_classes=3)
+    state = model.state_dict()
+    changes = {
+        "size mismatch for classifier.weight": {"classifier.weight": torch.zeros(4, 7)},
+        "size mismatch for conv_stem.weight": {"conv_stem.weight": torch.zeros(1)},
+        "Unexpected key": {"classifier.more": torch.zeros(4)},
+    }
+    for message, change in changes.items():
+        with pytest.raises(RuntimeError, match=message):
+            other.load_state_dict(state | change)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        other.load_state_dict({name: value for name, value in state.items() if name != "classifier.bias"})
+    larger = nn.ModuleDict({"net": other})  # such as a training, which would go on with an untrained classifier
+    with pytest.raises(RuntimeError, match=r"size mismatch for net\.classifier\.weight"):
+        larger.load_state_dict(nn.ModuleDict({"net": model}).state_dict())
+
+
+@pytest.mark.parametrize("create", [dyc.create_dynamic, dyc.create_selective])
+def test_a_file_for_a_converted_network_with_other_classes(tmp_path, create):
+    options = {"where": "blocks"} if create is dyc.create_dynamic else {}
+    model = create(RESNET, num_classes=4, **options).eval()
+    save_weights(model, tmp_path / "saved")
+    x = torch.randn(2, 3, 64, 64)
+    with pytest.warns(UserWarning, match="weights are of 4 classes, the network has 3"):
+        other = create(RESNET, num_classes=3, checkpoint_path=tmp_path / "saved", **options).eval()
+    assert torch.equal(other.forward_features(x), model.forward_features(x))
+    with pytest.raises(RuntimeError, match=r"size mismatch for fc\.weight"):  # as PyTorch does, once it is created
+        other.load_state_dict(model.state_dict())

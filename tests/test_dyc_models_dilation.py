@@ -54,6 +54,13 @@ def test_what_a_network_does_not_take_is_said():
         timm.create_model("densenet40", output_stride=32)
     with pytest.raises(ArgumentError, match=r"8 is not reached: 'patch_embed.proj' goes from 1 to 16 at once"):
         dilate(timm.create_model("test_vit"), 8)
+    with torch.device("meta"):
+        fixed = timm.create_model("vit_tiny_patch16_224")
+        by_patches = timm.create_model("swin_tiny_patch4_window7_224", dynamic_img_size=True)
+    with pytest.raises(ArgumentError, match=r"not run at 128 x 128 .*; take 16, its own, and dynamic_img_size=True"):
+        dilate(fixed, 8)
+    with pytest.raises(ArgumentError, match="from 4 to 32 go layers that are neither convolutions nor pools; take 32"):
+        dilate(by_patches, 16)
     with pytest.raises(ArgumentError, match="output_stride: got 0; need at least 1"):
         timm.create_model("dynet_mobile_100", output_stride=0)
 

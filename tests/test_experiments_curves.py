@@ -26,7 +26,7 @@ def test_what_is_not_known_is_empty_and_a_training_is_kept_once(tmp_path):
 def test_a_damaged_file_is_named_with_its_line_and_left_alone(tmp_path):
     append("p", epochs_of("t/r", "0", "quick", VALUES), tmp_path)
     path = tmp_path / "curves/p.csv"
-    path.write_text(path.read_text() + "t/r,1,quick,first,,,,,\n")
+    path.write_text(path.read_text() + "t/r,1,quick,first,,,,,,\n")
     before = path.read_text()
     for call in (
         lambda: curves.read("p", tmp_path),
@@ -35,6 +35,41 @@ def test_a_damaged_file_is_named_with_its_line_and_left_alone(tmp_path):
         with pytest.raises(ArgumentError, match=r"p\.csv, line 4: could not convert"):
             call()
     assert path.read_text() == before
+
+
+OLDER = """row,seed,protocol,epoch,train_loss,val_top1,temperature,entropy,images_per_second
+segmentation/camvid/static,0,quick,1,1.5,0.25,,,6
+table1/gone,0,quick,1,1.5,0.5,30,0.9,7
+"""
+
+
+def test_an_older_file_with_the_miou_among_the_accuracies_is_read_and_added_to(tmp_path):
+    path = tmp_path / "curves/own.csv"
+    path.parent.mkdir()
+    path.write_text(OLDER)
+    first = Epoch("segmentation/camvid/static", "0", "quick", "1", "1.5", val_miou="0.25", images_per_second="6")
+    other = Epoch("table1/gone", "0", "quick", "1", "1.5", "0.5", "", "30", "0.9", "7")
+    assert curves.read("own", tmp_path) == [first, other]
+    assert path.read_text() == OLDER
+    new = epochs_of("segmentation/camvid/dyc", "0", "quick", {"val/miou": {1: 0.375}})
+    assert new == [Epoch("segmentation/camvid/dyc", "0", "quick", "1", val_miou="0.375")]
+    append("own", new, tmp_path)
+    assert path.read_text().splitlines() == [
+        "row,seed,protocol,epoch,train_loss,val_top1,val_miou,temperature,entropy,images_per_second",
+        "segmentation/camvid/static,0,quick,1,1.5,,0.25,,,6",
+        "table1/gone,0,quick,1,1.5,0.5,,30,0.9,7",
+        "segmentation/camvid/dyc,0,quick,1,,,0.375,,,",
+    ]
+    assert curves.read("own", tmp_path) == [first, other, *new]
+
+
+def test_an_older_file_that_is_damaged_is_left_alone(tmp_path):
+    path = tmp_path / "curves/own.csv"
+    path.parent.mkdir()
+    path.write_text(OLDER + "t/r,1,quick,1,,,,,,\n")
+    with pytest.raises(ArgumentError, match=r"own\.csv, line 4: 10 cells, not 9"):
+        append("own", epochs_of("t/r", "2", "quick", VALUES), tmp_path)
+    assert path.read_text().endswith("t/r,1,quick,1,,,,,,\n")
 
 
 def test_a_finished_training_leaves_figures_size_and_curves_of_all_its_parts(tmp_path):

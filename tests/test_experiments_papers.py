@@ -198,6 +198,12 @@ def test_claims_are_what_the_papers_print(claim):
     assert claim.text.endswith(".")
 
 
+def test_the_claims_of_dynet_s_segmentation_are_there():
+    claims = {claim.name: claim for claim in papers()["dynet"].claims}
+    assert claims["segmentation_operations"].factor == 0.3333
+    assert claims["segmentation_miou"].figure == "mIoU"
+
+
 def test_claims_have_names_of_their_own():
     assert len({claim.name for claim in CLAIMS}) == len(CLAIMS) >= 25
 

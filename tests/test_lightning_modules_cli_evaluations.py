@@ -24,12 +24,20 @@ def test_a_checkpoint_that_is_in_no_run_is_recorded_beside_it_if_that_can_be_wri
     )
 
 
-def test_what_a_table_of_evaluations_has_no_column_for_is_left_out_of_it(tmp_path):
-    facts = {"split": "test", "miou": 0.5}
-    record_evaluation(tmp_path / "x.ckpt", facts)
-    record_evaluation(tmp_path / "x.ckpt", {"split": "val", "iou/sky": 0.9, "miou": 0.6})
-    found = rows(tmp_path / "evaluations.csv")
-    assert [(row["split"], row["miou"], len(row)) for row in found] == [("test", "0.5", 3), ("val", "0.6", 3)]
+def test_what_a_table_of_evaluations_has_no_column_for_gets_one(tmp_path):
+    path, said = tmp_path / "evaluations.csv", f"written to {tmp_path / 'evaluations.csv'}"
+    path.write_bytes('time,split,data,miou\r\nt1,val,"a, ü",0.5\r\n'.encode() + b"t2,test,\xff,0.4\r\n")
+    assert (
+        record_evaluation(tmp_path / "x.ckpt", {"split": "val", "evaluation": "flip", "miou": 0.6, "iou/a": 1}) == said
+    )
+    assert record_evaluation(tmp_path / "x.ckpt", {"split": "test", "miou": 0.7}) == said
+    first, old, other, new, last = path.read_bytes().splitlines()
+    assert first == b"time,split,evaluation,data,miou,iou/a"
+    assert old.decode() == 't1,val,,"a, ü",0.5,'
+    assert other == b"t2,test,,\xff,0.4,"
+    assert new.endswith(b",val,flip,,0.6,1")
+    assert last.endswith(b",test,,,0.7,")
+    assert sorted(tmp_path.iterdir()) == [path]
 
 
 def test_a_checkpoint_chosen_by_something_else_says_by_what():

@@ -150,6 +150,16 @@ def test_wrong_arguments(tmp_path, monkeypatch, capsys, argv, message):
     assert not list(tmp_path.iterdir())
 
 
+def test_weights_go_into_an_empty_folder_and_into_no_other(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    argv = ["export", "test_resnet", "--format", "weights", "--output", "a"]
+    assert main(argv) in (0, None)
+    assert (tmp_path / "a/model.safetensors").is_file()
+    assert main(argv) == 2
+    assert "--output: got 'a'; need a folder that does not exist yet" in capsys.readouterr().err
+
+
 def test_a_missing_extra_is_one_line(tmp_path, monkeypatch, capsys):
     from dyc.export import onnx_format
 

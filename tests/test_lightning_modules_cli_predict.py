@@ -1,6 +1,7 @@
 """The classes of image files, by an ONNX file: what is written, what is said, how it ends."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -11,11 +12,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from support.full_disk import full_after
 from support.onnx_file import PREPARATION, write_onnx
 from support.processes import run
 
 from lightning_modules.cli import main
 from lightning_modules.cli.predict_parser import is_exported, of_a_data_set
+from lightning_modules.disk import ADVICE
 from lightning_modules.prediction.onnx_network import OnnxNetwork
 
 ROOT = Path(__file__).parents[1]
@@ -152,7 +155,20 @@ MISTAKES = [
     (["property.onnx", "images"], "model: got 'property.onnx' whose property dyc.preparation cannot be read ("),
     (["value.onnx", "images"], "preparation: 'value.onnx': std: got [1, 1, -1]; need 3 positive numbers"),
     (["names.onnx", "images"], "class_names: got 2 names; need 3, the outputs of 'names.onnx'"),
-    (["pixels.onnx", "images"], "model: got outputs of shape (4, 3, 8, 8) for 4 images; need a classifier"),
+    (
+        ["pixels.onnx", "images"],
+        "--output: got 'new.csv'; need a folder for the masks, with shares.csv or, by --format",
+    ),
+    (["pixels.onnx", "images", "--top=3"], "--top: has no meaning for a network that classifies every pixel"),
+    (
+        ["pixels.onnx", "images", "--crop_pct=0.9"],
+        "--crop_pct: has no meaning for a network that classifies every pixel",
+    ),
+    (["pixels.onnx", "images", "--output=no/masks"], "--output: got 'no/masks', whose folder does not exist; need a"),
+    (
+        ["maps.onnx", "images", "--output=masks"],
+        "model: got outputs of shape (4, 1, 8, 8) for 4 images; need logits of",
+    ),
     (["flat.onnx", "images"], "model: got 'flat.onnx' with the inputs images tensor(float)"),
     (["net.onnx", "images", "--input_size=3,9,9"], "--input_size: got [3, 9, 9]; need [3, 8, 8], the size that"),
     (["net.onnx", "images", "--input_size=3x9"], "--input_size: got '3x9'; need whole numbers with commas"),
@@ -174,6 +190,7 @@ def test_mistakes_are_one_line(folder, predict, argv, message):
     write_onnx(folder / "value.onnx", {**PREPARATION, "std": [1, 1, -1]})
     write_onnx(folder / "names.onnx", {**PREPARATION, "class_names": ["a", "b"]})
     write_onnx(folder / "pixels.onnx", pooled=False)
+    write_onnx(folder / "maps.onnx", pooled=False, outputs=1)
     write_onnx(folder / "flat.onnx", size=("batch", 3, 8))
     before = sorted(folder.iterdir())
     status, rows, said = predict(*argv, *([] if "--output" in str(argv) else ["--output=new.csv"]))
@@ -217,6 +234,16 @@ def test_a_signal_keeps_what_was_written(folder, monkeypatch, capsys, number, en
     assert len(Path("out.csv").read_text().splitlines()) == 1 + 3
     assert capsys.readouterr().err == "stopped; 3 of 12 images are written\n"
     assert signal.getsignal(signal.SIGTERM) == handler
+
+
+@pytest.mark.parametrize("size", [0, 250])
+def test_a_full_disk_is_one_line_that_names_the_file(folder, predict, size):
+    with full_after(size):
+        status, _, said = predict("net.onnx", "images", "--batch_size=2", "--output=out.csv")
+    assert status == 2
+    done = "stopped; 2 of 4 images are written\n" if size else ""
+    assert said == f"{done}dyc predict: error: File too large for 'out.csv'; {ADVICE[errno.EFBIG]}\n"
+    assert Path("out.csv").exists() == bool(size)  # without a row it is in the way of no second try
 
 
 def test_names_of_files_that_are_not_utf8(folder, predict, write_image):
@@ -272,6 +299,10 @@ def test_an_onnx_file_needs_numpy_pillow_and_onnxruntime_alone(folder):
     done = run([sys.executable, "-c", ALONE, "predict", "net.onnx", "images", "--top=1"], env=env)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "[]"), done.stderr
     assert "images/a.png,light,0.866" in done.stdout
+    write_onnx(folder / "pixels.onnx", {**PREPARATION, "palette": [[0, 0, 0]] * 3}, pooled=False)
+    done = run([sys.executable, "-c", ALONE, "predict", "pixels.onnx", "images"], env=env)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "[]"), done.stderr
+    assert "images/a.png,a.png,0.000000,0.000000,1.000000," in Path("masks/shares.csv").read_text()
     done = run([sys.executable, "-c", ALONE, "predict", "last.ckpt", "images"], env=env)
     assert done.returncode == 2
     assert done.stderr.startswith("dyc predict: error: torch is not installed")

@@ -45,8 +45,16 @@ def test_it_is_the_transform_that_evaluates(size, options, mode):
         np.testing.assert_array_equal(found, expected)
 
 
+def test_an_image_that_is_not_resized_keeps_its_size():
+    image = noise(37, 21, "RGB")
+    found = Preparation((3, 8, 8), (0.0,) * 3, (1.0,) * 3, crop_mode="squash", resize=False)(image)
+    np.testing.assert_array_equal(found, np.asarray(image, np.float32).transpose(2, 0, 1) / 255)
+
+
 def test_json_and_back():
-    prepare = Preparation((1, 8, 9), (0.1,), (0.2,), "bicubic", 0.95, "squash", ("a", "b"))
+    prepare = Preparation(
+        (1, 8, 9), (0.1,), (0.2,), "bicubic", 0.95, "squash", ("a", "b"), ((1, 2, 3), (4, 5, 6)), resize=False
+    )
     found = json.loads(prepare.to_json())
     assert found == {
         "input_size": [1, 8, 9],
@@ -56,6 +64,8 @@ def test_json_and_back():
         "crop_pct": 0.95,
         "crop_mode": "squash",
         "class_names": ["a", "b"],
+        "palette": [[1, 2, 3], [4, 5, 6]],
+        "resize": False,
     }
     assert fields_in_json(json.dumps({**found, "version": 2})) == found
     assert complete_preparation(found, {"mean": [0.5], "std": None}, "x").mean == [0.5]
@@ -74,6 +84,7 @@ def test_json_and_back():
         ({"interpolation": "bilinaer"}, r"interpolation: got 'bilinaer' \(did you mean 'bilinear'"),
         ({"crop_pct": 0}, "crop_pct: got 0"),
         ({"crop_mode": "middle"}, "crop_mode: got 'middle'"),
+        ({"palette": [[0, 0, 256]]}, r"palette: got \[0, 0, 256\]; need three numbers from 0 to 255 for each class"),
         ({"mean": 3}, ""),
     ],
 )

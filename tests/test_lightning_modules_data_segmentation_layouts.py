@@ -10,6 +10,7 @@ from PIL import Image
 from torchvision.datasets import Cityscapes, VOCSegmentation
 
 from lightning_modules.data.segmentation.catalog import KNOWN, voc_colours
+from lightning_modules.data.segmentation.mask_file import read_mask
 
 
 @pytest.fixture(autouse=True)
@@ -218,17 +219,45 @@ def test_masks_of_few_bits_have_the_values_of_their_file(masks_folder, segmentat
     assert masks[0, 0].tolist() == columns.tolist()
 
 
+def tiff(values: np.ndarray, bits: int, photometric: int) -> bytes:
+    """Return an uncompressed TIFF of one channel whose samples are these values, whatever is shown of them."""
+    height, width = values.shape
+    if bits == 16:
+        pixels = values.astype("<u2").tobytes()
+    else:
+        planes = np.unpackbits(values.astype(np.uint8)[..., None], axis=2)[..., 8 - bits :]
+        pixels = np.packbits(planes.reshape(height, -1), axis=1).tobytes()
+    tags = {256: (4, width), 257: (4, height), 258: (3, bits), 259: (3, 1), 262: (3, photometric), 273: (4, 8)}
+    tags |= {277: (3, 1), 278: (4, height), 279: (4, len(pixels))}
+    entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, (kind, value) in tags.items())
+    start = struct.pack("<2sHI", b"II", 42, 8 + len(pixels))
+    return start + pixels + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize("photometric", [0, 1], ids=["white_is_zero", "black_is_zero"])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_a_tiff_has_the_values_that_are_stored(tmp_path, bits, photometric):
+    values = np.arange(12 * 16, dtype=np.int64).reshape(12, 16) * 331 % 2**bits
+    (tmp_path / "mask.tif").write_bytes(tiff(values, bits, photometric))
+    found, palette = read_mask(tmp_path / "mask.tif")
+    assert palette is None
+    np.testing.assert_array_equal(found, values)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits"])
+def test_a_compressed_tiff_whose_zero_is_white(tmp_path, compression):
+    values = np.tile(np.arange(16, dtype=np.uint8), (12, 1))
+    # Pillow stores what looks like the image: the largest value less each of these.
+    Image.fromarray(255 - values).save(tmp_path / "8.tif", tiffinfo={262: 0}, compression=compression)
+    np.testing.assert_array_equal(read_mask(tmp_path / "8.tif")[0], values)
+    Image.fromarray(values % 2 == 0).save(tmp_path / "1.tif", tiffinfo={262: 0}, compression=compression)
+    np.testing.assert_array_equal(read_mask(tmp_path / "1.tif")[0], values % 2)
+
+
 def test_a_tiff_of_four_bits(masks_folder, segmentation_data):
-    tags = {256: (4, 16), 257: (4, 12), 258: (3, 4), 259: (3, 1), 262: (3, 1), 273: (4, 8), 277: (3, 1), 278: (4, 12)}
-    tags[279] = (4, 12 * 8)
-    pixels = bytes([0x01] * 8) * 12  # 0 and 1 in turn
-    place = struct.pack("<2sHI", b"II", 42, 8 + len(pixels))
-    entries = b"".join(
-        struct.pack("<HHI", tag, kind, 1) + struct.pack("<I", value) for tag, (kind, value) in tags.items()
-    )
     for path in masks_folder.glob("*/masks/*.png"):
         path.unlink()
-        path.with_suffix(".tif").write_bytes(place + pixels + struct.pack("<H", len(tags)) + entries + bytes(4))
+        path.with_suffix(".tif").write_bytes(tiff(np.tile([0, 1], (12, 8)), 4, 0))
     data = segmentation_data(masks_folder)
     data.setup("fit")
     assert served(data)[1] == [0, 1] * 8

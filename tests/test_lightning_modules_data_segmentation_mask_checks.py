@@ -43,8 +43,8 @@ BAD_MASKS = {
         "numbers of classes",
     ),
     "negative": (lambda p: Image.fromarray(column(-3, np.int32)).save(p, "tiff"), "values from -3 to 0", "0 to 65535"),
-    "damaged": (lambda p: p.write_bytes(p.read_bytes()[:50]), "which is damaged", "images only"),
-    "no_image": (lambda p: p.write_bytes(b"text"), "which is not an image", "images only"),
+    "damaged": (lambda p: p.write_bytes(p.read_bytes()[:50]), "which is damaged", "a whole mask"),
+    "no_image": (lambda p: p.write_bytes(b"text"), "which is not an image", "a whole mask"),
     "turned": (lambda p: save_turned(p, 3), "which its EXIF turns or mirrors", "without EXIF"),
 }
 
@@ -117,12 +117,25 @@ def test_16_bit_images_are_read_as_elsewhere(masks_folder, segmentation_data):
 def test_how_many_more(masks_folder, segmentation_data, raises):
     for i in range(3):
         Image.fromarray(column(7)).save(masks_folder / f"train/masks/{i}.png")
-    with raises("data.root", "(12 of 192 pixels) (and 2 more such masks)", "0 to 2 for 3 classes, or 255 for void"):
+    masks = [f"{masks_folder}/train/masks/{i}.png" for i in range(3)]
+    more = f"(and 2 more masks with such values: {masks[1]!r}, {masks[2]!r})"
+    with raises(
+        "data.root", f"{masks[0]!r} with the value 7 (12 of 192 pixels) {more}", "0 to 2 for 3 classes, or 255"
+    ):
         setup(segmentation_data, masks_folder, num_classes=3)
     for i in range(3):
         Image.new("RGB", (16, 12)).save(masks_folder / f"train/masks/{i}.png")
-    with raises("data.root", "(and 2 more such files)", "numbers of classes"):
+    more = f"(and 2 more files that cannot be used: {masks[1]!r}, {masks[2]!r})"
+    with raises("data.root", more, "numbers of classes"):
         setup(segmentation_data, masks_folder, num_classes=3)
+
+
+def test_ten_are_named(masks_folder, write_pair, segmentation_data, raises):
+    for i in range(12):
+        write_pair(masks_folder / f"train/images/{i:02}.png", masks_folder / f"train/masks/{i:02}.png", (0, 7))
+    for part in ("00.png' with the value 7", "(and 11 more masks with such values: ", "09.png', ...)"):
+        with raises("data.root", part, "0 to 2 for 3 classes"):
+            setup(segmentation_data, masks_folder, num_classes=3)
 
 
 def test_partners(masks_folder, segmentation_data, raises):
@@ -193,8 +206,14 @@ def test_the_colour_of_void_does_not_matter(masks_folder, write_pair, segmentati
 
 
 def test_classes_are_not_guessed_from_gaps(masks_folder, write_pair, segmentation_data, raises):
-    write_pair(masks_folder / "train/images/0.png", masks_folder / "train/masks/0.png", (0, 200))
-    with raises("data.num_classes", "the values 0, 1, 2, 200", "classes.txt"):
+    write_pair(masks_folder / "train/images/3.png", masks_folder / "train/masks/3.png", (0, 9, 200))
+    where = f"the values 0, 1, 2, 9, 200, of which '{masks_folder}/train/masks/3.png' has 9"
+    with raises("data.num_classes", where, "classes.txt"):
+        setup(segmentation_data, masks_folder)
+    for path in masks_folder.glob("train/images/*.png"):
+        write_pair(path, path.parents[1] / "masks" / path.name, (255,))
+    where = f"the values of void only, such as '{masks_folder}/train/masks/0.png'"
+    with raises("data.num_classes", where, "classes.txt"):
         setup(segmentation_data, masks_folder)
 
 

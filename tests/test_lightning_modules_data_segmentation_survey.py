@@ -62,7 +62,7 @@ def test_masks_are_read_once(masks_folder, write_pair, segmentation_data, read, 
 def test_an_error_is_not_kept(masks_folder, segmentation_data, raises, read):
     (masks_folder / "train/masks/1.png").write_bytes(b"")
     for _ in range(2):
-        with raises("data.root", "1.png', which is not an image", "images only"):
+        with raises("data.root", "1.png', which is not an image", "a whole mask"):
             segmentation_data(masks_folder).setup("fit")
         assert "train/masks/1.png" in masks(read)
 

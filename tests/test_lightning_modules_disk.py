@@ -4,11 +4,10 @@ import csv
 import errno
 import io
 import os
-import resource
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+from support.full_disk import full_after
 
 from experiments import kept_rows
 from experiments.compare.table import new_file as new_table
@@ -21,17 +20,6 @@ from lightning_modules.cli.evaluations import record_evaluation
 from lightning_modules.csv_log import WholeCSVLogger
 from lightning_modules.disk import ADVICE, append_whole, disk_error, naming, new_file
 from ops import ArgumentError
-
-
-@contextmanager
-def full_after(size: int):
-    """Let no file grow beyond a size: as a full disk does, writing ends in the middle of a row."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def full_disk(*_, **__):
@@ -154,3 +142,8 @@ def test_each_error_says_what_to_do(number):
         raise OSError(number, os.strerror(number))
     line = user_error(error.value)
     assert line == f"{os.strerror(number)} for 'x.csv'; {ADVICE[number]}"
+
+
+def test_what_already_has_a_name_keeps_it():
+    with pytest.raises(OSError, match=r"mask\.png"), naming("shares.csv"), naming("mask.png"):
+        full_disk()

@@ -139,6 +139,12 @@ def test_settings_in_a_table(settings, text):
     ("settings", "message"),
     [
         ({"window": [8, 8, 8]}, r"model.evaluation.window: got \[8, 8, 8\]; need one or two whole numbers"),
+        ({"window": math.nan}, "model.evaluation.window: got nan; need one or two whole numbers"),
+        ({"window": [8, math.inf]}, r"model.evaluation.window: got \[8, inf\]; need one or two whole numbers"),
+        ({"overlap": math.nan}, "model.evaluation.overlap: got nan; need a share"),
+        ({"overlap": math.inf}, "model.evaluation.overlap: got inf; need a share"),
+        ({"scales": [1.0, math.nan]}, "model.evaluation.scales: got .*; need one positive factor or more"),
+        ({"scales": [math.inf]}, "model.evaluation.scales: got .*; need one positive factor or more"),
         ({"overlap": 1.0}, "model.evaluation.overlap: got 1.0; need a share"),
         ({"scales": []}, "model.evaluation.scales: got .*; need one positive factor or more"),
     ],

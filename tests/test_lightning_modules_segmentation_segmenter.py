@@ -91,6 +91,7 @@ def test_a_checkpoint_rebuilds_the_network(data, tmp_path):
         ({"output_stride": 0}, r"model.output_stride: got 0; need at least 1"),
         ({"output_stride": 64}, r"model.output_stride: got 64; need .*32"),
         ({"model": "test_vit"}, r"model.output_stride: 8 is not reached"),
+        ({"auxiliary_weight": math.nan}, r"model.auxiliary_weight: got nan; need at least 0"),
         ({"auxiliary_weight": -1.0}, r"model.auxiliary_weight: got -1.0; need at least 0"),
         ({"model_kwargs": {"drop": 1}}, r"model.model_kwargs: got 'drop'"),
         (
@@ -109,6 +110,8 @@ def test_what_cannot_be_used_is_said_in_one_line(settings, message):
 def test_weights_that_are_not_one_per_class(data):
     with pytest.raises(ArgumentError, match=r"model.class_weights: got \[1.0\]; need 4 numbers"):
         fit(SemanticSegmenter("test_resnet", class_weights=[1.0]), data)
+    with pytest.raises(ArgumentError, match=r"model.class_weights: got .*nan.*; need 4 numbers"):
+        fit(SemanticSegmenter("test_resnet", class_weights=[1.0, math.nan, 1.0, 1.0]), data)
     with pytest.raises(ArgumentError, match=r"model.class_weights: got 'median'.*median_frequency"):
         fit(SemanticSegmenter("test_resnet", class_weights="median"), data)
 

@@ -38,6 +38,7 @@ def test_of_a_segmentation_it_has_the_colours_of_the_classes(image_size, size):
         "crop_mode": "squash",
         "class_names": ["a", "b"],
         "palette": [[0, 0, 0], [9, 8, 7]],
+        **({} if image_size else {"resize": False}),  # images of several sizes are taken as they are
     }
     assert preparation_of(task) == {}
 

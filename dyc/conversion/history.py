@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from ops import ArgumentError
+
 _NOTES = "dyc_conversions"
 
 LOST = "lost"
@@ -33,6 +35,21 @@ def conversions(model: nn.Module) -> list[dict[str, Any]]:
     of = _architecture(model)
     notes = (dict(each) for each in getattr(model, _NOTES, ()))
     return [each for each in notes if each.pop("of") == of]
+
+
+def kept_conversions(model: nn.Module) -> list[dict[str, Any]]:
+    """Return the conversions of a network, all of which a file can hold.
+
+    Raises:
+        ArgumentError: One was made with a function.
+    """
+    steps = conversions(model)
+    for step in steps:
+        if step.get(LOST):
+            lost, kind = " and ".join(step[LOST]), step["kind"]
+            sentence = f"was made {kind} with a function as {lost}, which no file holds; give it a registered name"
+            raise ArgumentError("model", sentence=sentence)
+    return steps
 
 
 def _plain(value: Any) -> bool:

@@ -15,6 +15,9 @@ _LICENSES = (
 )
 """The licences that the Hub knows by a name of its own; any other is named in words."""
 
+CLASSIFICATION, SEGMENTATION = "image-classification", "image-segmentation"
+"""What the Hub calls the tasks."""
+
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
@@ -43,7 +46,14 @@ class ModelCard:
     description: str = ""
 
 
-def card_text(card: ModelCard, facts: Mapping[str, str], *, imports_dyc: bool, tags: tuple[str, ...] = ()) -> str:
+def card_text(
+    card: ModelCard,
+    facts: Mapping[str, str],
+    *,
+    imports_dyc: bool,
+    tags: tuple[str, ...] = (),
+    task: str = CLASSIFICATION,
+) -> str:
     """Return the text of ``README.md``.
 
     Args:
@@ -51,6 +61,7 @@ def card_text(card: ModelCard, facts: Mapping[str, str], *, imports_dyc: bool, t
         facts: What the network shows, such as its number of parameters, by name; the first is its architecture.
         imports_dyc: Whether ``import dyc`` must come before the network can be created.
         tags: What the network is.
+        task: :data:`CLASSIFICATION` or :data:`SEGMENTATION`.
     """
     title = card.title or next(iter(facts.values()))
     imports = "import dyc  # registers the network with timm\n" if imports_dyc else ""
@@ -72,7 +83,7 @@ def card_text(card: ModelCard, facts: Mapping[str, str], *, imports_dyc: bool, t
         "## Licence",
         card.license or "Not stated.",
     ]
-    return f"---\n{_front_matter(card, title, tags)}\n---\n\n" + "\n\n".join(filter(None, sections)) + "\n"
+    return f"---\n{_front_matter(card, title, tags, task)}\n---\n\n" + "\n\n".join(filter(None, sections)) + "\n"
 
 
 def _where_dyc_is(needed: bool) -> str:
@@ -86,31 +97,38 @@ def _table(rows: Mapping[str, Any]) -> str:
     return "\n".join(["| | |", "|---|---|", *(f"| {shown(name)} | {shown(value)} |" for name, value in rows.items())])
 
 
-def _front_matter(card: ModelCard, title: str, tags: tuple[str, ...]) -> str:
+def _metric(name: str) -> str | None:
+    """Return what the Hub calls a result; None for losses and figures of single classes."""
+    if "iou/" in name:  # test/iou/CLASS, whatever the class is called
+        return None
+    return "mean_iou" if "miou" in name else "accuracy" if "top" in name or "acc" in name else None
+
+
+def _front_matter(card: ModelCard, title: str, tags: tuple[str, ...], task: str) -> str:
     from huggingface_hub import EvalResult, ModelCardData  # timm needs it, too
 
     known = card.license.lower() in _LICENSES.split()
     data = card.hub_dataset or card.dataset
-    accuracies = {name: value for name, value in card.metrics.items() if "top" in name or "acc" in name}
+    shares = {name: (kind, value) for name, value in card.metrics.items() if (kind := _metric(name))}
     results = [
         EvalResult(
-            task_type="image-classification",
+            task_type=task,
             dataset_type=card.hub_dataset or "other",
             dataset_name=data,
-            metric_type="accuracy",
+            metric_type=kind,
             metric_name=name,
             metric_value=value,
         )
-        for name, value in accuracies.items()
+        for name, (kind, value) in shares.items()
     ]
     return ModelCardData(
         license=(card.license.lower() if known else "other") if card.license else None,
         license_name=None if known or not card.license else _slug(card.license),
         library_name="timm",
-        pipeline_tag="image-classification",
-        tags=list(dict.fromkeys(("image-classification", "timm", *tags, *card.tags))),
+        pipeline_tag=task,
+        tags=list(dict.fromkeys((task, "timm", *tags, *card.tags))),
         datasets=[card.hub_dataset] if _HUB_ID.fullmatch(card.hub_dataset) else None,
-        metrics=["accuracy"] if accuracies else None,
+        metrics=list(dict.fromkeys(kind for kind, _ in shares.values())) or None,
         eval_results=results if results and data else None,
         model_name=title,
     ).to_yaml()

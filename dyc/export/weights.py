@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ from timm.models._hub import save_config_for_hf
 from torch import Tensor, nn
 
 from dyc import converted
-from dyc.conversion.history import LOST, conversions
+from dyc.conversion.history import kept_conversions
 from dyc.counting.profile import profile
 from dyc.dynamic_model import check_model, iter_dynamic
-from dyc.export.model_card import ModelCard, card_text
+from dyc.export.model_card import CLASSIFICATION, SEGMENTATION, ModelCard, card_text
+from dyc.export.segmentation import segmentation_config
+from dyc.segmentation import SegmentationNetwork
 from dyc.selective.rewire_network import iter_selective
 from dyc.weights_file import WEIGHTS
 from dyc.whole_files import folder_written_whole
@@ -39,15 +41,18 @@ def save_weights(
 
     The folder has ``config.json``, ``model.safetensors`` and ``README.md``, a model card, and can be uploaded to the
     Hugging Face Hub as it is. Networks of timm and of this package are created by their own names. One that was made
-    dynamic, selective or compact is created as ``dyc_converted``, which ``import dyc`` registers. No file runs code
-    when it is read. The folder is written whole or not at all.
+    dynamic, selective or compact is created as ``dyc_converted``, and one that classifies every pixel as
+    ``dyc_segmentation``, which ``import dyc`` registers. No file runs code when it is read. The folder is written whole
+    or not at all.
 
     Args:
-        model: A network that ``timm.create_model`` made, whatever dyc made of it then; it is not changed.
+        model: A network that ``timm.create_model`` or :func:`dyc.segmentation.create_segmentation` made, whatever dyc
+            made of it then; it is not changed.
         folder: The folder, which does not exist or is empty.
         preparation: How images are prepared: ``input_size`` ``[C, H, W]``, ``mean``, ``std``, ``interpolation``,
             ``crop_pct``, ``crop_mode`` and ``class_names``; what is left out or None is what timm says of the network.
-            A ``crop_pct`` that is given as None means 0.875.
+            A ``crop_pct`` that is given as None means 0.875. For a network that classifies every pixel, also
+            ``palette`` and ``resize``, which it then has in its attribute ``preparation``.
         card: What the model card says about data, training, results and licence.
 
     Returns:
@@ -65,10 +70,11 @@ def save_weights(
         >>> timm.create_model(f"local-dir:{folder}", pretrained=True).num_classes
         10
     """
-    from safetensors.torch import save_file  # timm needs it, too
+    from safetensors import SafetensorError  # timm needs it, too
+    from safetensors.torch import save_file
 
     folder = _new_folder(folder)
-    architecture, arguments = _source(model)
+    describe = _segmentation(model) if isinstance(model, SegmentationNetwork) else _classification(model)
     try:
         with folder_written_whole(folder) as unfinished:
             # One copy of each tensor: the format takes neither other strides nor shared storage.
@@ -76,11 +82,12 @@ def save_weights(
                 name: value.detach().to("cpu", copy=True).contiguous() for name, value in model.state_dict().items()
             }
             save_file(tensors, unfinished / WEIGHTS, metadata={"format": "pt"})
-            config = _save_config(model, unfinished / CONFIG, architecture, arguments, preparation or {})
-            (unfinished / CARD).write_text(_card(model, architecture, config, card), encoding="utf-8")
+            config = describe(unfinished / CONFIG, preparation or {})
+            (unfinished / CARD).write_text(_card(model, config, card), encoding="utf-8")
+            (unfinished / WEIGHTS).chmod((unfinished / CARD).stat().st_mode)  # safetensors hides it from other users
             return _checked(model, tensors, unfinished, config["pretrained_cfg"]["input_size"])
-    except OSError as error:
-        got = f"{str(folder)!r} ({error.strerror or error})"
+    except (OSError, SafetensorError) as error:  # safetensors raises its own type where the disk is full
+        got = f"{str(folder)!r} ({getattr(error, 'strerror', None) or error})"
         raise ArgumentError("folder", got, "a folder that can be written, with enough space") from error
 
 
@@ -93,6 +100,23 @@ def _new_folder(folder: str | Path) -> Path:
     return folder
 
 
+def _segmentation(model: SegmentationNetwork) -> Callable[[Path, Mapping[str, Any]], dict[str, Any]]:
+    """Return what writes the configuration of a network that classifies every pixel, and returns it."""
+
+    def write(path: Path, preparation: Mapping[str, Any]) -> dict[str, Any]:
+        config = segmentation_config(model, preparation)
+        path.write_text(json.dumps(config, indent=2), encoding="utf-8")
+        return config
+
+    return write
+
+
+def _classification(model: nn.Module) -> Callable[[Path, Mapping[str, Any]], dict[str, Any]]:
+    """Return what writes the configuration of a classifier, and returns it."""
+    architecture, arguments = _source(model)
+    return lambda path, preparation: _save_config(model, path, architecture, arguments, preparation)
+
+
 def _source(model: nn.Module) -> tuple[str, dict[str, Any]]:
     """Return the name that timm creates the network by, and arguments beside those that it has noted itself."""
     check_model(model)
@@ -100,19 +124,14 @@ def _source(model: nn.Module) -> tuple[str, dict[str, Any]]:
     if not architecture or not hasattr(model, "num_classes") or not hasattr(model, "num_features"):
         need = "a whole network that timm.create_model made, so that timm can make it again"
         raise ArgumentError("model", f"a {type(model).__name__} that no name stands for", need)
-    steps = conversions(model)
-    for step in steps:
-        if step.get(LOST):
-            lost, kind = " and ".join(step[LOST]), step["kind"]
-            sentence = f"was made {kind} with a function as {lost}, which no file holds; give it a registered name"
-            raise ArgumentError("model", sentence=sentence)
+    steps = kept_conversions(model)
     if not steps:
         return architecture, {}
     base = architecture
     if architecture == converted.NAME:  # it was read from a folder, and converted further
         known = model._model_args
         base, steps = known["base"], [*known["conversions"]["steps"], *steps]
-    return converted.NAME, {"base": base, "conversions": {"format": converted.FORMAT, "steps": steps}}
+    return converted.NAME, {"base": base, "conversions": converted.description_of(steps)}
 
 
 def _save_config(
@@ -135,17 +154,21 @@ def _save_config(
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _card(model: nn.Module, architecture: str, config: dict[str, Any], card: ModelCard) -> str:
+def _card(model: nn.Module, config: dict[str, Any], card: ModelCard) -> str:
     size = tuple(config["pretrained_cfg"]["input_size"])
-    facts = {"architecture": config.get("model_args", {}).get("base", architecture)}
-    tags = []
+    architecture, arguments = config["architecture"], config.get("model_args", {})
+    facts, tags, task = {"architecture": arguments.get("base", architecture)}, [], CLASSIFICATION
+    if isinstance(model, SegmentationNetwork):
+        facts = {"backbone": arguments["backbone"], "head": arguments["head"]}
+        facts |= {"output stride": f"{arguments['output_stride']}", "outputs": "logits of each pixel"}
+        task = SEGMENTATION
     if dynamic := len(list(iter_dynamic(model))):
         facts["dynamic convolutions"] = f"{dynamic}"
         tags += ["dyc", "dynamic-convolution"]
     if selective := len(list(iter_selective(model))):
         facts["selective convolutions"] = f"{selective}"
         tags += ["dyc", "selectconv"]
-    steps = config.get("model_args", {}).get("conversions", {}).get("steps", [])
+    steps = arguments.get("conversions", {}).get("steps", [])
     if any(step["kind"] == "compact" for step in steps):
         facts["compact"] = "its closed channels are removed"
         tags += ["dyc", "selectconv"]
@@ -157,7 +180,8 @@ def _card(model: nn.Module, architecture: str, config: dict[str, Any], card: Mod
     facts["images"] = " x ".join(map(str, size))
     facts["classes"] = f"{model.num_classes}"
     module = timm.model_entrypoint(architecture).__module__
-    return card_text(card, facts, imports_dyc=not module.startswith("timm."), tags=tuple(dict.fromkeys(tags)))
+    imports_dyc = not module.startswith("timm.")
+    return card_text(card, facts, imports_dyc=imports_dyc, tags=tuple(dict.fromkeys(tags)), task=task)
 
 
 @torch.no_grad()

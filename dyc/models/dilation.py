@@ -86,9 +86,14 @@ def dilate(model: nn.Module, output_stride: int) -> nn.Module:
         raise ArgumentError("output_stride", output_stride, f"at most {own}, the network's own")
     if output_stride == own:
         return model
-    for name, reduction in _reductions(model, own):
+    reductions = dict(_reductions(model, own))
+    reached = max((reduction * _steps(model.get_submodule(name)) for name, reduction in reductions.items()), default=1)
+    if reached < own:
+        what = f"from {reached} to {own} go layers that are neither convolutions nor pools"
+        raise ArgumentError("output_stride", sentence=f"{output_stride} is not reached: {what}; take {own}, its own")
+    for name, reduction in reductions.items():
         module = model.get_submodule(name)
-        steps = max(module.stride) if isinstance(module.stride, tuple) else module.stride
+        steps = _steps(module)
         if steps > 1 and reduction < output_stride < reduction * steps:
             sentence = f"{output_stride} is not reached: {name!r} goes from {reduction} to {reduction * steps} at once"
             raise ArgumentError("output_stride", sentence=sentence)
@@ -97,6 +102,10 @@ def dilate(model: nn.Module, output_stride: int) -> nn.Module:
     for level in model.feature_info:
         level["reduction"] = min(int(level["reduction"]), output_stride)
     return model
+
+
+def _steps(module: nn.Module) -> int:
+    return max(module.stride) if isinstance(module.stride, tuple) else module.stride
 
 
 def _dilate(model: nn.Module, name: str, factor: int, keeps: bool) -> None:
@@ -148,5 +157,6 @@ def _reductions(model: nn.Module, own: int) -> Iterator[tuple[str, int]]:
     except (AssertionError, RuntimeError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         sentence = f"the network does not run at {size} x {size} pixels, which tells what to dilate ({reason})"
+        sentence += f"; take {own}, its own, and dynamic_img_size=True where it has that argument"
         raise ArgumentError("output_stride", sentence=sentence) from error
     yield from found.items()

@@ -11,6 +11,7 @@ from torch import nn
 from dyc.models.arguments import Argument, offers
 from dyc.models.dilation import with_output_stride
 from dyc.models.feature_weights import named_tensors, take_whole_weights
+from dyc.models.own_classifier import keep_own_classifier
 from dyc.selective.checkpoints import checkpoint_filter_fn
 
 Builder = Callable[..., nn.Module]
@@ -127,6 +128,8 @@ def _entry_point(name: str, build: Builder, feature_cfg: dict) -> Builder:
         )
         if kwargs.get("features_only"):
             take_whole_weights(model, whole)
+        else:
+            keep_own_classifier(model)
         return model
 
     entry.builder = build  # which knows what arguments there are

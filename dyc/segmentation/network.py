@@ -1,6 +1,7 @@
 """Networks that classify every pixel: a dilated backbone and a head of torchvision's."""
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,6 +10,9 @@ from torchvision.models.segmentation.fcn import FCNHead
 
 from dyc.segmentation.backbone import create_backbone
 from ops import unknown_name
+
+ARCHITECTURE = "dyc_segmentation"
+"""The name by which timm creates a network from a folder, see :mod:`dyc.segmentation.described`."""
 
 HEADS: dict[str, Callable[[int, int], nn.Module]] = {"fcn": FCNHead, "deeplabv3": DeepLabHead}
 """By name, what makes a head of the channels of its input and the number of classes."""
@@ -46,6 +50,8 @@ class SegmentationNetwork(nn.Module):
             raise unknown_name("head", head, HEADS)
         before, last = backbone.feature_info.channels()[-2:]
         self.num_classes = num_classes
+        self.pretrained_cfg: dict[str, Any] = {"architecture": ARCHITECTURE}  # what is made of it is noted by this name
+        self.preparation: dict[str, Any] = {}  # of images: what timm's description has no place for
         self.feature_info = backbone.feature_info.info  # the strides by which callers check the size of images
         self.backbone = backbone
         self.classifier = HEADS[head](last, num_classes)

@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from experiments.compare.groups import Group
 from experiments.compare.plots import STYLES, draw_curves
 from experiments.compare.run import Run
-from experiments.curves import Epoch, metrics_of
+from experiments.curves import METRICS, Epoch
 from experiments.drawing import COLOURS, PAGE, inline_svg, size_axis, tidy
 from experiments.papers.entries import Figure, Row, Table
 from experiments.report.measured import All
@@ -170,7 +170,7 @@ def _curves(table: Table, epochs: Sequence[Epoch]) -> Iterator[tuple[str, Pictur
         for row in rows:
             own = [each for each in epochs if f"{table.path.partition('/')[0]}/{each.row}" == row.measured_as]
             for protocol in dict.fromkeys(each.protocol for each in own):
-                runs = _runs([each for each in own if each.protocol == protocol], watched)
+                runs = _runs([each for each in own if each.protocol == protocol])
                 groups.append(Group(f"{row.name.rpartition('/')[2]}, {protocol}", runs))
         if not groups:
             continue
@@ -191,12 +191,12 @@ def _lines(groups: Sequence[Group]) -> list[Line2D]:
     ]
 
 
-def _runs(epochs: Sequence[Epoch], watched: str) -> list[Run]:
+def _runs(epochs: Sequence[Epoch]) -> list[Run]:
     runs = []
     for seed in dict.fromkeys(each.seed for each in epochs):
         curves: dict[str, dict[int, float]] = {}
         for each in epochs:
-            for column, metric in metrics_of(watched).items():
+            for column, metric in METRICS.items():
                 if each.seed == seed and getattr(each, column):
                     curves.setdefault(metric, {})[int(each.epoch)] = float(getattr(each, column))
         runs.append(Run(seed, {"seed_everything": seed}, curves, {}, "finished"))

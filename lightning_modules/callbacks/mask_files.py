@@ -5,14 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from lightning.pytorch import LightningModule, Trainer
-from PIL import Image
 
 from lightning_modules.callbacks.prediction_writer import PredictionWriter
+from lightning_modules.data.segmentation.palette import save_mask
 from lightning_modules.disk import naming
-
-WHITE = (255, 255, 255)
 
 
 class MaskFiles(PredictionWriter):
@@ -48,16 +45,10 @@ class MaskFiles(PredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Write the masks of one batch ``(B, H, W)``."""
-        colours = list(trainer.datamodule.palette or ())
-        palette = [channel for colour in [*colours, *[WHITE] * (256 - len(colours))] for channel in colour]
-        for mask in prediction.to("cpu").numpy().astype(np.uint8):
+        for mask in prediction.to("cpu").numpy():
             self.not_finite += bool((mask == pl_module.ignore_index).any())
             height, width = self._sizes[self.written]
-            image = Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)
-            if colours:
-                image.putpalette(palette)  # which makes it one of indices
             path = self.path / f"{self._names[self.written]}.png"
-            with naming(path):
-                image.save(path)
+            save_mask(path, mask, (width, height), trainer.datamodule.palette or ())
             self.written += 1
         self.stop_if_told(trainer)

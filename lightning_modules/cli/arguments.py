@@ -143,13 +143,17 @@ def ending(*suffixes: str) -> Callable[[str], Path]:
     return check
 
 
-def check_new_file(argument: str, path: Path | None) -> None:
-    """Raise unless a file can be made at the path."""
+def check_new_file(argument: str, path: Path | None, kind: str = "file") -> None:
+    """Raise unless a file, or what ``kind`` says, can be made at the path; a folder may be there if it is empty."""
     if path is None:
         return
+    if kind == "folder" and path.is_dir() and not any(path.iterdir()) and os.access(path, os.W_OK):
+        return
     if path.exists():
-        raise ArgumentError(argument, repr(str(path)), "a file that does not exist yet")
+        raise ArgumentError(argument, repr(str(path)), f"a {kind} that does not exist yet")
     if not path.parent.is_dir():
-        raise ArgumentError(argument, f"{str(path)!r}, whose folder does not exist", "a file in a folder that exists")
+        raise ArgumentError(
+            argument, f"{str(path)!r}, whose folder does not exist", f"a {kind} in a folder that exists"
+        )
     if not os.access(path.parent, os.W_OK):
-        raise ArgumentError(argument, f"{str(path)!r}, whose folder is read-only", "a file in a folder of yours")
+        raise ArgumentError(argument, f"{str(path)!r}, whose folder is read-only", f"a {kind} in a folder of yours")

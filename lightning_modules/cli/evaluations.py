@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dyc.whole_files import written_whole
 from lightning_modules.cli.tables import Table
-from lightning_modules.disk import append_whole
+from lightning_modules.disk import append_whole, naming
 from lightning_modules.network_source import title_of
 from lightning_modules.runs import CHECKPOINTS
 from lightning_modules.tasks import EVALUATION, FIGURES, SHARES
@@ -89,19 +90,24 @@ def _chosen_on_test(cli: Any, path: Path) -> bool:
 def record_evaluation(checkpoint: Path, facts: Mapping[str, object]) -> str:
     """Add a row to ``evaluations.csv`` of the run that a checkpoint is of; return a line that says where.
 
+    What the table has no column for gets one, which is empty in the rows before.
+
     Args:
         checkpoint: The checkpoint; the file lies in its run's folder, or beside it if it is in none.
         facts: Values of :data:`COLUMNS`, the time left out, and the figures of the task, after how it evaluates images
-            if there are several ways. What an older file has no column for is left out of it.
+            if there are several ways.
     """
     parent = checkpoint.parent
     path = (parent.parent if parent.name == CHECKPOINTS else parent) / "evaluations.csv"
     try:
         text = io.StringIO(newline="")
-        columns = _columns(path)
-        writer = csv.DictWriter(text, columns or ["time", *facts], restval="", extrasaction="ignore")
-        if not columns:
+        before, wanted = _columns(path), ["time", *facts]
+        columns = _with(before, wanted) if before else wanted
+        writer = csv.DictWriter(text, columns, restval="")
+        if not before:
             writer.writeheader()
+        elif columns != before:
+            _widen(path, before, columns)
         writer.writerow({"time": time.strftime("%Y-%m-%d %H:%M:%S"), **facts})
         append_whole(path, text.getvalue())
     except OSError as error:  # a checkpoint of someone else, say: the figures stand above
@@ -115,6 +121,35 @@ def _columns(path: Path) -> list[str]:
         return []
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         return next(csv.reader(file), [])
+
+
+def _with(columns: list[str], wanted: list[str]) -> list[str]:
+    """Return columns with those of the wanted ones that they lack, each after the one that it follows there.
+
+    Example:
+        >>> _with(["time", "split", "miou"], ["time", "split", "evaluation", "miou"])
+        ['time', 'split', 'evaluation', 'miou']
+    """
+    found, place = list(columns), 0
+    for name in wanted:
+        if name not in found:
+            found.insert(place, name)
+        place = found.index(name) + 1
+    return found
+
+
+def _widen(path: Path, before: list[str], columns: list[str]) -> None:
+    """Write a table again, whole, with more columns, which are empty in its rows."""
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        rows = [row for row in csv.reader(file) if row]
+    for place, name in enumerate(columns):
+        if name not in before:
+            for number, row in enumerate(rows):
+                row.insert(place, "" if number else name)
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    with naming(path), written_whole(path) as file:
+        file.write(text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def report_evaluation(cli: Any, split: str) -> None:

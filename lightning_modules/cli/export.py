@@ -24,7 +24,7 @@ from lightning_modules.cli.quiet import quiet
 from lightning_modules.cli.tables import Table
 from lightning_modules.create_network import build_network, check_model_name
 from lightning_modules.runs import find_checkpoint, read_checkpoint
-from lightning_modules.tasks import TASKS, USUAL, task_of_checkpoint
+from lightning_modules.tasks import TASKS, task_of_checkpoint
 from lightning_modules.trained_card import card_of
 from lightning_modules.trained_preparation import preparation_of
 from ops import ArgumentError
@@ -46,6 +46,7 @@ def main(argv: Sequence[str]) -> None:
         (network, preparation), card, checkpoint = _named(options), ModelCard(**licence), None
     if options.image_size is not None:
         preparation["input_size"] = [preparation["input_size"][0], *[options.image_size] * 2]
+        preparation.pop("resize", None)  # of images that are taken as they are
     if options.compact:
         if not any(True for _ in iter_selective(network)):
             raise ArgumentError("--compact", sentence=f"{options.network} has no selective layers; leave it out")
@@ -68,7 +69,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _check_output(options: argparse.Namespace, suffix: str) -> None:
-    check_new_file("--output", options.output)
+    check_new_file("--output", options.output, "file" if suffix else "folder")
     if suffix and options.output.suffix != suffix:
         need = f"a file name that ends with {suffix}, as --format is {options.format}"
         raise ArgumentError("--output", repr(str(options.output)), need)
@@ -99,24 +100,12 @@ def _trained(
     checkpoint = read_checkpoint(path)
     if not imported:
         import_from_run(path, options.runs, checkpoint.get("imports", []))
-    task = task_of_checkpoint(checkpoint)
-    if task != USUAL:
-        _check_task(options, task)
-    module = getattr(lightning_modules, TASKS[task].module)
+    module = getattr(lightning_modules, TASKS[task_of_checkpoint(checkpoint)].module)
     trained = module.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     network = trained.evaluated.eval()
     preparation = _preparation(network) | {"class_names": None} | preparation_of(checkpoint)
     preparation["input_size"] = [trained.in_chans, *preparation["input_size"][1:]]
     return network, preparation, card_of(path, checkpoint, **said), checkpoint
-
-
-def _check_task(options: argparse.Namespace, task: str) -> None:
-    """Raise unless the network of a task other than classification can be written as asked."""
-    if options.int8:
-        raise ArgumentError("--int8", f"a checkpoint of {task}", f"one of {USUAL}; leave --int8 out")
-    if options.format == "weights":
-        got = f"weights, for a network of {task}, which timm has no name for"
-        raise ArgumentError("--format", got, "onnx or pt2")
 
 
 def _named(options: argparse.Namespace) -> tuple[nn.Module, dict[str, Any]]:
@@ -156,6 +145,7 @@ def _preparation(network: nn.Module) -> dict[str, Any]:
         "crop_pct": config["crop_pct"],
         "crop_mode": config["crop_mode"],
         "class_names": list(names) if names else None,
+        **getattr(network, "preparation", {}),
     }
 
 

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
 
 from dyc.export import ExportReport, Format, Request, quantize_onnx
 from lightning_modules.cli.parsers import CALIBRATION_IMAGES, EVALUATED_IMAGES
@@ -15,8 +16,12 @@ from lightning_modules.cli.tables import Table
 from lightning_modules.data.preparation import complete_preparation
 from lightning_modules.labelled_images import Batches, data_of, images_of_files, some_images
 from lightning_modules.prediction.inputs import named_images
+from lightning_modules.prediction.masks import most_probable
 from lightning_modules.prediction.onnx_network import OnnxNetwork
+from lightning_modules.segmentation.scores import PixelScores
 from ops import ArgumentError
+
+NOTHING_LEFT = "no image was left to compare on"
 
 
 class RealImages:
@@ -95,6 +100,34 @@ def export_int8(format: Format, request: Request, images: RealImages) -> tuple[E
 
 def _compared(single: Path, path: Path, images: RealImages) -> Table | str:
     networks = {"float32": OnnxNetwork(str(single)), "int8": OnnxNetwork(str(path))}
+    return (_compared_pixels if networks["int8"].segments else _compared_images)(networks, images)
+
+
+def _compared_pixels(networks: dict[str, OnnxNetwork], images: RealImages) -> Table | str:
+    """Return the mIoU of both files, and the share of pixels that they give the same class."""
+    scores: dict[str, PixelScores] = {}
+    same = pixels = count = 0
+    for batch, masks in images.to_compare():
+        logits = {name: network(batch) for name, network in networks.items()}
+        classes = {name: most_probable(each) for name, each in logits.items()}
+        same += int((classes["float32"] == classes["int8"]).sum())
+        pixels, count = pixels + classes["int8"].size, count + len(batch)
+        for name, each in logits.items() if masks is not None else ():
+            found = scores.setdefault(name, PixelScores(each.shape[1]))
+            found.update(torch.from_numpy(each), torch.from_numpy(masks).long(), images.data.ignore_index)
+    if not count:
+        return NOTHING_LEFT
+    head = ["file", "mIoU", "pixel accuracy", "same class of a pixel as float32"]
+    table = Table(head, 1, title=f"{images.name}, {count:,} images")
+    for name in networks:
+        found = scores[name].compute() if scores else {}
+        figures = [f"{float(found[key]):.2%}" if found else "-" for key in ("miou", "pixel_accuracy")]
+        table.rows.append([name, *figures, f"{(pixels if name == 'float32' else same) / pixels:.2%}"])
+    return table
+
+
+def _compared_images(networks: dict[str, OnnxNetwork], images: RealImages) -> Table | str:
+    """Return the accuracy of both files, and the share of images that they give the same class."""
     right, same, count, labelled = dict.fromkeys(networks, 0), 0, 0, images.data is not None
     for batch, labels in images.to_compare():
         found = {name: network(batch).argmax(1) for name, network in networks.items()}
@@ -103,7 +136,7 @@ def _compared(single: Path, path: Path, images: RealImages) -> Table | str:
         for name in networks if labels is not None else ():
             right[name] += int((found[name] == labels).sum())
     if not count:
-        return "no image was left to compare on"
+        return NOTHING_LEFT
     table = Table(["file", "top-1", "same class as float32"], 1, title=f"{images.name}, {count:,} images")
     for name in networks:
         agreement = f"{(count if name == 'float32' else same) / count:.2%}"

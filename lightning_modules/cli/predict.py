@@ -1,4 +1,4 @@
-"""``dyc predict``: the most probable classes of image files, by a checkpoint or by what ``dyc export`` has written.
+"""``dyc predict``: the classes of image files or of their pixels, by a checkpoint or by what ``dyc export`` wrote.
 
 For an ONNX file, nothing is imported but NumPy, Pillow and onnxruntime. Without image files, the images are those of
 the data set, and the command is one of Lightning's.
@@ -10,8 +10,8 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,16 +21,27 @@ from lightning_modules.cli.imports import import_given
 from lightning_modules.cli.predict_parser import (
     FORMATS,
     LOCAL,
+    MASKS,
+    SHARES,
+    TOP,
     is_exported,
     is_onnx,
     is_program,
     of_a_data_set,
     predict_parser,
 )
+from lightning_modules.disk import naming
 from lightning_modules.errors import ArgumentError
 
 UNREAD = 3
-"""The exit status if images have no class: they cannot be read, or their probabilities are not finite."""
+"""The exit status if images have no class: they cannot be read, or what the network computes is not finite."""
+
+LARGEST_BATCH, PIXELS = 32, 2**20
+"""Images per batch, and pixels of those of a batch that is segmented, as each pixel has logits of its own."""
+
+
+WHOLE = {"crop_mode": "squash", "crop_pct": 1.0}
+"""How images are prepared for segmentation, whatever the file says: each pixel of theirs gets a class."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -43,7 +54,8 @@ def main(argv: Sequence[str]) -> int:
     if options.ckpt_path is not None:
         options.images = [*([] if options.model is None else [options.model]), *options.images]
         options.model = options.ckpt_path
-    _check_output(options)
+    there = options.output is not None and options.output.is_dir()
+    check_new_file("--output", options.output, "folder" if there else "file")
     if not options.images:
         need = "MODEL and IMAGES: folders, image files, lists of paths (.txt), or - for a list on stdin"
         if options.model is not None and not is_exported(options.model):
@@ -52,36 +64,61 @@ def main(argv: Sequence[str]) -> int:
     return _predict(options)
 
 
-def _check_output(options: argparse.Namespace) -> None:
-    """Settle the format, and raise unless the output can be made."""
-    check_new_file("--output", options.output)
+def _settle_output(options: argparse.Namespace, segments: bool) -> None:
+    """Settle place and format of what is written, and raise unless it can be made."""
+    end = "" if options.output is None else options.output.suffix.lower().removeprefix(".")
+    if segments:
+        for name in ("top", "crop_pct"):
+            if getattr(options, name) is not None:
+                raise ArgumentError(f"--{name}", sentence="has no meaning for a network that classifies every pixel")
+        if end in FORMATS:
+            need = f"a folder for the masks, with {SHARES}.csv or, by --format, {SHARES}.jsonl in it"
+            raise ArgumentError("--output", repr(str(options.output)), need)
+        options.output, options.format = options.output or Path(MASKS), options.format or FORMATS[0]
+        check_new_file("--output", options.output, "folder")
+        return
+    options.top = options.top or TOP
     if options.format is None:
-        options.format = "csv" if options.output is None else options.output.suffix.lower().removeprefix(".")
+        options.format = end if options.output is not None else FORMATS[0]
     if options.format not in FORMATS:
         need = f"a name that ends with .{' or .'.join(FORMATS)}, or --format"
         raise ArgumentError("--output", repr(str(options.output)), need)
+    check_new_file("--output", options.output)
 
 
 def _predict(options: argparse.Namespace) -> int:
     # With NumPy and Pillow, which --help need not wait for.
     from lightning_modules.data.preparation import complete_preparation
     from lightning_modules.prediction.inputs import named_images
-    from lightning_modules.prediction.pipeline import predict_images
+    from lightning_modules.prediction.masks import MaskFolder, segmented
+    from lightning_modules.prediction.pipeline import predict_images, probabilities
     from lightning_modules.prediction.progress import Progress
+    from lightning_modules.prediction.table import ClassTable
 
     paths = named_images(options.images)
     network = _network(options)
+    segments = network.segments or "palette" in network.preparation
+    _settle_output(options, segments)
     given = {name: getattr(options, name) for name in ("input_size", "mean", "std", "interpolation", "crop_pct")}
-    given["class_names"] = _class_names(options.class_names)
-    prepare = complete_preparation(network.preparation, given, network.path)
+    given |= {"class_names": _class_names(options.class_names), "resize": True if options.input_size else None}
+    found = {**network.preparation, **(WHOLE if segments else {})}
+    prepare = complete_preparation(found, given, network.path)
     network.check_size(prepare.input_size)
-    batch_size = _batch_size(options.batch_size, network)
-    with _ended_by_sigterm(), _opened(options.output) as file:
+    batch_size = _batch_size(options.batch_size, network, prepare if segments else None)
+    names_of = partial(_names, prepare.class_names, path=network.path)
+
+    def run(images: Any) -> Any:
+        return (segmented if segments else probabilities)(network(images), len(images))
+
+    with _ended_by_sigterm(), (_folder if segments else _opened)(options.output, options.format) as file:
+        if segments:
+            written = MaskFolder(options.output, file, options.format, paths, prepare.palette or (), names_of)
+        else:
+            written = ClassTable(file, options.format, options.top, names_of)
         progress = Progress(len(paths), line=not file.isatty())
         try:
-            with closing(predict_images(paths, prepare, network, batch_size, options.workers)) as batches:
-                names_of = partial(_names, prepare.class_names, path=network.path)
-                without = _write(batches, file, options, names_of, progress)
+            with closing(predict_images(paths, prepare, run, batch_size, options.workers)) as batches:
+                without = _write(batches, written, progress)
         except BrokenPipeError:  # whoever read the rows has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
@@ -91,47 +128,36 @@ def _predict(options: argparse.Namespace) -> int:
             raise
     text = f"{progress.done:,} images in {progress.seconds:.1f} s, {progress.rate:,.1f} images/s"
     text += "".join(f"; {count:,} of them {why}" for why, count in without.items())
-    progress.say(text if options.output is None else f"{text}; predictions: {options.output}")
+    what = "masks" if segments else "predictions"
+    progress.say(text if options.output is None else f"{text}; {what}: {options.output}")
     return UNREAD if without else 0
 
 
-def _write(
-    batches: Iterable[Sequence[Any]],
-    file: TextIO,
-    options: argparse.Namespace,
-    names_of: Callable[[int], list[str]],
-    progress: Any,
-) -> Counter[str]:
-    """Write the rows, and count the images without a class by the reason.
+def _write(batches: Iterable[Sequence[Any]], written: Any, progress: Any) -> Counter[str]:
+    """Write what was found for each image, and count the images without a class by the reason.
 
     Args:
-        batches: What was predicted.
-        file: Where to.
-        options: Their format and the number of classes per image.
-        names_of: Returns the names of so many classes.
+        batches: What was found.
+        written: Where to, a ``ClassTable`` or ``MaskFolder``.
         progress: Is told of every batch and of images that cannot be read.
     """
-    from lightning_modules.prediction.table import NOT_FINITE, ROWS, rank
-
-    table, without = None, Counter()
+    without, begun = Counter(), False
     for batch in batches:
-        if table is None:  # all but the last batch have an image that was read
-            names = names_of(next((len(each.probabilities) for each in batch if not each.error), 0))
-            table = ROWS[options.format](file, min(options.top, len(names) or options.top))
-        for path, probabilities, error in batch:
-            ranked = None if error else rank(probabilities, names, options.top)
-            table.write(path, ranked, error or NOT_FINITE)
-            if error:
-                progress.say(f"not read: {path}: {error}")
-            if ranked is None:
-                without["could not be read" if error else f"have no class, as {NOT_FINITE}"] += 1
-        file.flush()
+        if not begun:  # all but the last batch have an image that was read
+            written.begin(next((image.found for image in batch if not image.error), None))
+            begun = True
+        for image in batch:
+            if image.error:
+                progress.say(f"not read: {image.path}: {image.error}")
+            if not written.write(image):
+                without["could not be read" if image.error else written.lacks] += 1
+        written.flush()
         progress.advance(len(batch))
     return without
 
 
 def _network(options: argparse.Namespace) -> Any:
-    """Load the network; it is called with a batch, and knows ``path``, ``preparation`` and ``batch_size``."""
+    """Load the network; called with a batch, it knows ``path``, ``preparation``, ``batch_size`` and ``segments``."""
     if is_onnx(options.model):
         from lightning_modules.prediction.onnx_network import OnnxNetwork
 
@@ -150,11 +176,16 @@ def _network(options: argparse.Namespace) -> Any:
     return CheckpointNetwork(options.model, options.runs, options.name, imported, options.threads, options.device)
 
 
-def _batch_size(given: int | None, network: Any) -> int:
+def _batch_size(given: int | None, network: Any, prepare: Any) -> int:
+    """Return the images per batch; ``prepare`` says how they are prepared for segmentation, and is None otherwise."""
     fixed = network.batch_size
     if None not in (given, fixed) and given != fixed:
         raise ArgumentError("--batch_size", given, f"{fixed}, for which {network.path!r} was made")
-    return fixed or given or 32
+    usual = LARGEST_BATCH
+    if prepare is not None:
+        _, height, width = prepare.input_size
+        usual = max(1, min(usual, PIXELS // (height * width))) if prepare.resize else 1
+    return fixed or given or usual
 
 
 def _class_names(path: Path | None) -> list[str] | None:
@@ -174,19 +205,35 @@ def _names(known: Sequence[str] | None, count: int, path: str) -> list[str]:
 
 
 @contextmanager
-def _opened(path: Path | None) -> Iterator[TextIO]:
+def _opened(path: Path | None, format: str) -> Iterator[TextIO]:
     """Open the output, which may name files that are not UTF-8, as Linux allows."""
     if path is None:
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="surrogateescape")
         yield sys.stdout
         return
-    with path.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with naming(path):
+        file = path.open("x", encoding="utf-8", errors="surrogateescape", newline="")
         try:
-            yield file
+            with file:
+                yield file
         finally:
-            if file.tell() == 0:  # the first batch failed; a next try finds no file in its way
+            if path.stat().st_size == 0:  # the first batch failed; a next try finds no file in its way
                 path.unlink()
+
+
+@contextmanager
+def _folder(path: Path, format: str) -> Iterator[TextIO]:
+    """Make the folder of masks, unless it is there and empty, and open the table in it."""
+    made = not path.exists()
+    path.mkdir(exist_ok=True)
+    try:
+        with _opened(path / f"{SHARES}.{format}", format) as file:
+            yield file
+    finally:
+        if made:
+            with suppress(OSError):  # which is left where something was written
+                path.rmdir()
 
 
 @contextmanager

@@ -8,6 +8,13 @@ from lightning_modules.cli.arguments import Parser, add_run, one_of, positive, w
 from lightning_modules.cli.imports import add_import
 
 FORMATS = ("csv", "jsonl")
+
+MASKS, SHARES = "masks", "shares"
+"""Where masks are written by default, and the name of the table beside them, without its end."""
+
+TOP = 5
+"""Classes per image that are written by default."""
+
 ONNX, PROGRAM = ".onnx", ".pt2"
 
 LOCAL = "local-dir:"
@@ -32,7 +39,8 @@ def predict_parser() -> Parser:
         prog="dyc predict",
         usage="dyc predict MODEL IMAGES... [options]\n"
         "       dyc predict --ckpt_path last|best|FILE [options]     the test split of the checkpoint's data set",
-        description="Name the most probable classes of images, by a checkpoint or by what dyc export has written.",
+        description="Name the most probable classes of images, or write masks with the class of each pixel, by a "
+        "checkpoint or by what dyc export has written.",
         epilog="Exit status: 0; 2 for an error, such as a folder without images; 3 if some images could not be read, "
         "which are named on stderr, while the others are predicted. Without IMAGES, the options are those of "
         "`dyc test --help`, and the predictions are written into the folder of a run.",
@@ -55,13 +63,17 @@ def predict_parser() -> Parser:
     result.add_argument(
         "--output",
         type=Path,
-        metavar="FILE",
-        help="a new file, .csv or .jsonl (default: printed)",
+        metavar="FILE_OR_FOLDER",
+        help=f"a new file, .csv or .jsonl (default: printed); of a segmentation network, a new folder of masks and the "
+        f"table {SHARES}.csv (default: {MASKS})",
     )
     result.add_argument("--format", type=one_of(FORMATS), help="csv or jsonl (default: by the file's name, or csv)")
-    result.add_argument("--top", type=whole, default=5, metavar="N", help="classes per image (default: 5)")
+    result.add_argument("--top", type=whole, metavar="N", help=f"classes per image (default: {TOP})")
     result.add_argument(
-        "--batch_size", type=whole, metavar="N", help="images per batch (default: 32, or that of the exported file)"
+        "--batch_size",
+        type=whole,
+        metavar="N",
+        help="images per batch (default: 32, fewer of a segmentation network, or that of the exported file)",
     )
     result.add_argument(
         "--threads", type=whole, metavar="N", help="threads of the network (default: one for each core)"

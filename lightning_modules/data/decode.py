@@ -48,8 +48,17 @@ def read_image(file: Any, mode: str = "RGB") -> Image.Image:
     return read_with(file, lambda image: to_8_bits(image, mode))
 
 
-def read_with(file: Any, read: Callable[[Image.Image], Read]) -> Read:
-    """Open an image file and return what ``read`` makes of it; errors are those of :func:`read_image`."""
+def read_with(file: Any, read: Callable[[Image.Image], Read], need: str = "images only") -> Read:
+    """Open an image file and return what ``read`` makes of it.
+
+    Args:
+        file: A path, or a file opened for reading.
+        read: Called with the opened image.
+        need: What is needed in place of a damaged file.
+
+    Raises:
+        UnusableImage, MemoryError, OSError: As :func:`read_image`.
+    """
     try:
         with Image.open(file) as image:
             return read(image)
@@ -63,12 +72,12 @@ def read_with(file: Any, read: Callable[[Image.Image], Read]) -> Read:
         kind = {FLOATING: "floating-point numbers", SIGNED: "signed integers"}.get(_format_of_tiff(file))
         if kind is not None:  # floating-point numbers of 16 or 64 bits, say
             raise _unknown_range(kind) from error
-        raise UnusableImage("which is not an image, or is damaged", "images only") from error
+        raise UnusableImage("which is not an image, or is damaged", need) from error
     except Exception as error:  # Pillow raises many types for damaged files
         # A damaged file may also say that something lies ahead of its first byte, which cannot be sought.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
-        raise UnusableImage(f"which is damaged ({error})", "images only") from error
+        raise UnusableImage(f"which is damaged ({error})", need) from error
 
 
 def to_8_bits(image: Image.Image, mode: str) -> Image.Image:

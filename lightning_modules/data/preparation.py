@@ -37,6 +37,8 @@ class Preparation:
         crop_mode: ``center`` keeps the proportions and crops what is longer, ``squash`` does not keep them, ``border``
             adds a border to what is shorter.
         class_names: Names of the classes in the order of the network's outputs; null if they have none.
+        palette: Of a network that classifies every pixel: red, green and blue of each class, from 0 to 255.
+        resize: False to take each image as it is, of any size; ``input_size`` is then an example of one.
 
     Raises:
         ArgumentError: A value that cannot be used.
@@ -54,6 +56,8 @@ class Preparation:
     crop_pct: float | None = None
     crop_mode: str = "center"
     class_names: tuple[str, ...] | None = None
+    palette: tuple[tuple[int, int, int], ...] | None = None
+    resize: bool = True
 
     def __post_init__(self) -> None:
         size = tuple(self.input_size)
@@ -70,6 +74,9 @@ class Preparation:
             raise ArgumentError("crop_pct", self.crop_pct, "a positive number, or null for 0.875")
         if self.crop_mode not in CROPS:
             raise unknown_name("crop_mode", self.crop_mode, CROPS)
+        for colour in self.palette or ():
+            if len(colour) != 3 or not all(type(n) is int and 0 <= n <= 255 for n in colour):
+                raise ArgumentError("palette", list(colour), "three numbers from 0 to 255 for each class")
 
     def to_json(self) -> str:
         """Return the value of the property ``dyc.preparation``."""
@@ -82,7 +89,7 @@ class Preparation:
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         """Return the input ``(C, H, W)``, float32, for an image of this mode."""
-        pixels = np.asarray(self._crop(self._resize(image)))
+        pixels = np.asarray(self._crop(self._resize(image)) if self.resize else image)
         channels = (pixels,) if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
         return np.stack([row[channel] for row, channel in zip(self._values, channels)])
 

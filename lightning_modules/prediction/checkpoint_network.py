@@ -4,14 +4,13 @@ from pathlib import Path
 
 import torch
 
-from lightning_modules.classifier import ImageClassifier
+import lightning_modules
 from lightning_modules.cli.imports import import_from_run
 from lightning_modules.cli.quiet import quiet
 from lightning_modules.cli.trained_settings import take_conversions
-from lightning_modules.errors import ArgumentError
 from lightning_modules.prediction.torch_network import TorchNetwork, choose_device
 from lightning_modules.runs import find_checkpoint, read_checkpoint
-from lightning_modules.tasks import USUAL, task_of_checkpoint
+from lightning_modules.tasks import TASKS, USUAL, task_of_checkpoint
 from lightning_modules.trained_preparation import preparation_of
 
 
@@ -43,12 +42,11 @@ class CheckpointNetwork(TorchNetwork):
         place = choose_device(threads, device)
         found = find_checkpoint(path, runs, name)
         checkpoint = read_checkpoint(found)
-        if (task := task_of_checkpoint(checkpoint)) != USUAL:
-            need = f"one of {USUAL}; `dyc predict --ckpt_path {path}` takes the test split of its own data"
-            raise ArgumentError("model", f"a checkpoint of {task}", need)
+        task = task_of_checkpoint(checkpoint)
         if not imported:
             import_from_run(found, runs, checkpoint.get("imports", []))
         take_conversions({}, {}, checkpoint["hyper_parameters"])  # raises where nothing can rebuild the network
         torch.set_float32_matmul_precision("high")  # as for the other commands
-        network = ImageClassifier.load_from_checkpoint(found, map_location="cpu", weights_only=True)
-        super().__init__(str(found), network, place, network.in_chans, preparation_of(checkpoint))
+        module = getattr(lightning_modules, TASKS[task].module)
+        network = module.load_from_checkpoint(found, map_location="cpu", weights_only=True)
+        super().__init__(str(found), network, place, network.in_chans, preparation_of(checkpoint), task != USUAL)

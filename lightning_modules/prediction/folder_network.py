@@ -6,6 +6,7 @@ import timm
 from timm.data import resolve_model_data_config
 
 import dyc  # noqa: F401  (registers the networks)
+from dyc.segmentation import SegmentationNetwork
 from lightning_modules.errors import ArgumentError, first_line
 from lightning_modules.prediction.torch_network import TorchNetwork, choose_device
 
@@ -35,4 +36,6 @@ class FolderNetwork(TorchNetwork):
         names = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
         preparation = {name: config[name] for name in names}
         preparation["class_names"] = network.pretrained_cfg.get("label_names")
-        super().__init__(path, network, place, preparation["input_size"][0], preparation)
+        segments = isinstance(network, SegmentationNetwork)
+        preparation |= network.preparation if segments else {}
+        super().__init__(path, network, place, preparation["input_size"][0], preparation, segments)

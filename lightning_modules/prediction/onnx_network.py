@@ -49,14 +49,17 @@ class OnnxNetwork:
             shown = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
             raise ArgumentError("model", f"{path!r} with the inputs {shown}", "one input of floats, (B, C, H, W)")
         self.input, self.type = inputs[0].name, TYPES[inputs[0].type]
+        self.segments = len(self.session.get_outputs()[0].shape) == 4
         self.batch_size, *self._size = (n if isinstance(n, int) else None for n in inputs[0].shape)
 
     @cached_property
     def preparation(self) -> Mapping[str, Any]:
         """What the file says about the preparation of images, by field of ``Preparation``."""
         text = self.session.get_modelmeta().custom_metadata_map.get(PROPERTY)
-        fixed = {"input_size": self._size} if None not in self._size else {}
-        return {**fixed, **read_fields(text, self.path)}
+        found = read_fields(text, self.path)
+        if None in self._size:
+            return found
+        return {"input_size": self._size, **found, "resize": True}  # it takes no other size
 
     def check_size(self, size: tuple[int, int, int]) -> None:
         """Raise ArgumentError unless the network takes images of a size ``(C, H, W)``."""

@@ -4,7 +4,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,18 +17,27 @@ CHUNK = 8
 """Images that a thread hands over at once: one by one, small images cost more to hand over than to read."""
 
 
+class Input(NamedTuple):
+    """A network's input ``(C, H, W)``, and the width and height of the image that it was made of."""
+
+    pixels: np.ndarray
+    size: tuple[int, int]
+
+
 class Predicted(NamedTuple):
-    """An image with its probabilities ``(num_classes,)``, or with the reason why it could not be read."""
+    """An image with what was found for it and its width and height, or with the reason why it could not be read."""
 
     path: str
-    probabilities: np.ndarray | None
+    found: Any = None
+    size: tuple[int, int] = (0, 0)
     error: str = ""
 
 
-def read_input(path: str, prepare: Preparation) -> np.ndarray | str:
+def read_input(path: str, prepare: Preparation) -> Input | str:
     """Return the network's input for an image file, or why there is none."""
     try:
-        return prepare(read_image(path, prepare.mode))
+        image = read_image(path, prepare.mode)
+        return Input(prepare(image), image.size)
     except UnusableImage as error:  # its message goes on after the name of the file
         return str(error).removeprefix("which ")
     except MemoryError:
@@ -39,7 +49,7 @@ def read_input(path: str, prepare: Preparation) -> np.ndarray | str:
 def predict_images(
     paths: Sequence[str],
     prepare: Preparation,
-    run: Callable[[np.ndarray], np.ndarray],
+    run: Callable[[np.ndarray], Sequence[Any]],
     batch_size: int,
     workers: int | None = None,
 ) -> Iterator[list[Predicted]]:
@@ -48,11 +58,11 @@ def predict_images(
     Args:
         paths: Image files.
         prepare: Makes an image an input.
-        run: Returns logits ``(B, num_classes)`` for a batch ``(B, C, H, W)``, float32.
-        batch_size: Inputs per batch; the last one may have fewer.
+        run: Returns what is found for each image of a batch ``(B, C, H, W)``, float32.
+        batch_size: Inputs per batch; the last one may have fewer, and where sizes differ, it is run in parts.
         workers: Threads that read; by default as many as the process has processors.
     """
-    batch: list[tuple[str, np.ndarray | str]] = []
+    batch: list[tuple[str, Input | str]] = []
     full = 0
     for path, found in _read_ahead(paths, prepare, workers or len(os.sched_getaffinity(0)), batch_size):
         batch.append((path, found))
@@ -66,10 +76,10 @@ def predict_images(
 
 def _read_ahead(
     paths: Sequence[str], prepare: Preparation, workers: int, batch_size: int
-) -> Iterator[tuple[str, np.ndarray | str]]:
+) -> Iterator[tuple[str, Input | str]]:
     """Yield images with their inputs, in order; the threads are two batches ahead."""
 
-    def read(start: int) -> list[tuple[str, np.ndarray | str]]:
+    def read(start: int) -> list[tuple[str, Input | str]]:
         return [(path, read_input(path, prepare)) for path in paths[start : start + chunk]]
 
     chunk = min(CHUNK, -(-batch_size // workers))
@@ -86,14 +96,14 @@ def _read_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def _finished(
-    batch: Sequence[tuple[str, np.ndarray | str]], run: Callable[[np.ndarray], np.ndarray]
-) -> list[Predicted]:
+def _finished(batch: Sequence[tuple[str, Input | str]], run: Callable[[np.ndarray], Sequence[Any]]) -> list[Predicted]:
     """Return the predictions of images, of which some have no input but the reason why."""
-    inputs = [found for _, found in batch if not isinstance(found, str)]
-    rows = iter(softmax(_checked(run(np.stack(inputs)), len(inputs)))) if inputs else iter(())
+    inputs = [found.pixels for _, found in batch if not isinstance(found, str)]
+    parts = [np.stack(list(part)) for _, part in groupby(inputs, np.shape)]
+    each = (found for part in parts for found in run(part))
     return [
-        Predicted(path, None, found) if isinstance(found, str) else Predicted(path, next(rows)) for path, found in batch
+        Predicted(path, error=found) if isinstance(found, str) else Predicted(path, next(each), found.size)
+        for path, found in batch
     ]
 
 
@@ -104,8 +114,13 @@ def softmax(logits: np.ndarray) -> np.ndarray:
         return shifted / shifted.sum(1, keepdims=True)
 
 
-def _checked(logits: np.ndarray, images: int) -> np.ndarray:
+def probabilities(logits: np.ndarray, images: int) -> np.ndarray:
+    """Return the probabilities ``(B, num_classes)`` of images by their logits.
+
+    Raises:
+        ArgumentError: The logits have another shape.
+    """
     if logits.ndim != 2 or len(logits) != images:
         got = f"outputs of shape {tuple(logits.shape)} for {images} images"
         raise ArgumentError("model", got, "a classifier, with logits (batch, classes)")
-    return logits
+    return softmax(logits)

@@ -30,6 +30,7 @@ class ProgramNetwork:
     """
 
     batch_size = None
+    segments = False  # unless its preparation has a palette
 
     def __init__(self, path: str, threads: int | None = None, device: str | None = None):
         if device == "cuda":
@@ -57,7 +58,7 @@ class ProgramNetwork:
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return logits ``(B, num_classes)`` for a batch ``(B, C, H, W)``."""
+        """Return logits ``(B, num_classes)``, or ``(B, num_classes, H, W)``, for a batch ``(B, C, H, W)``."""
         try:
             return self.network(torch.from_numpy(images)).float().numpy()
         except Exception as error:  # of guards and operators

@@ -2,10 +2,12 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
 import numpy as np
+
+from lightning_modules.prediction.pipeline import Predicted
 
 NOT_FINITE = "probabilities are not finite"
 
@@ -66,3 +68,34 @@ class JsonRows:
 
 ROWS = {"csv": CsvRows, "jsonl": JsonRows}
 """By the name of the format, which is also the end of the file's name."""
+
+
+class ClassTable:
+    """Write a row for each image: its most probable classes.
+
+    Args:
+        file: Where to.
+        format: ``csv`` or ``jsonl``.
+        top: Number of classes per image.
+        names_of: Returns the names of so many classes.
+    """
+
+    lacks = f"have no class, as {NOT_FINITE}"
+
+    def __init__(self, file: TextIO, format: str, top: int, names_of: Callable[[int], list[str]]):
+        self.file, self.format, self.top, self.names_of = file, format, top, names_of
+
+    def begin(self, found: np.ndarray | None) -> None:
+        """Write the head, given the probabilities of the first image; None if none could be read."""
+        self.names = self.names_of(0 if found is None else len(found))
+        self.rows = ROWS[self.format](self.file, min(self.top, len(self.names) or self.top))
+
+    def write(self, image: Predicted) -> bool:
+        """Write the row of an image, and return whether it has classes."""
+        ranked = None if image.error else rank(image.found, self.names, self.top)
+        self.rows.write(image.path, ranked, image.error or NOT_FINITE)
+        return ranked is not None
+
+    def flush(self) -> None:
+        """Let others read the rows."""
+        self.file.flush()

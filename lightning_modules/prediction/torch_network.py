@@ -32,15 +32,22 @@ class TorchNetwork:
         device: Where it runs.
         in_chans: Channels of the images that it takes.
         preparation: How images are prepared for it, by field of ``Preparation``.
+        segments: Whether it classifies every pixel, rather than the image.
     """
 
     batch_size = None
 
     def __init__(
-        self, path: str, network: nn.Module, device: torch.device, in_chans: int, preparation: Mapping[str, Any]
+        self,
+        path: str,
+        network: nn.Module,
+        device: torch.device,
+        in_chans: int,
+        preparation: Mapping[str, Any],
+        segments: bool = False,
     ):
         self.path, self.network, self.device = path, network.to(device).eval(), device
-        self.in_chans, self.preparation = in_chans, preparation
+        self.in_chans, self.preparation, self.segments = in_chans, preparation, segments
 
     def check_size(self, size: tuple[int, int, int]) -> None:
         """Raise ArgumentError unless the network takes images of a size ``(C, H, W)``."""
@@ -50,5 +57,5 @@ class TorchNetwork:
 
     @torch.inference_mode()
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return logits ``(B, num_classes)`` for a batch ``(B, C, H, W)``."""
+        """Return logits ``(B, num_classes)``, or ``(B, num_classes, H, W)``, for a batch ``(B, C, H, W)``."""
         return self.network(torch.from_numpy(images).to(self.device)).float().cpu().numpy()

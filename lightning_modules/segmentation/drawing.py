@@ -10,17 +10,15 @@ from matplotlib.patches import Patch
 from PIL import Image
 from torch import Tensor
 
-Colour = Sequence[int]
+from lightning_modules.data.segmentation.palette import VOID, WHITE, Colour
 
 COLOURS: tuple[Colour, ...] = tuple(
     tuple(round(255 * value) for value in colour) for name in ("tab20", "tab20b") for colour in colormaps[name].colors
 )
 """Colours of the classes where the data has none; they begin again after forty classes."""
 
-VOID, WRONG = 255, (213, 94, 0)
-"""The label of pixels without a class, and the colour of wrong pixels, which stands out for colour-blind eyes too."""
-
-WHITE = (255, 255, 255)
+WRONG: Colour = (213, 94, 0)
+"""The colour of wrong pixels, which stands out for colour-blind eyes too."""
 
 
 def draw_row(

@@ -1,5 +1,6 @@
 """Semantic segmentation with any timm backbone, static or dynamic."""
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -84,7 +85,7 @@ class SemanticSegmenter(NetworkModule):
         own = {"head": head, "output_stride": output_stride, "auxiliary": auxiliary}
         source = SegmentationSource(model, model_kwargs, pretrained, dynamic, selective, **own)
         super().__init__(source, optimizer, schedule, ema_decay, compile, channels_last)
-        if auxiliary_weight < 0:
+        if not 0 <= auxiliary_weight < math.inf:
             raise ArgumentError("model.auxiliary_weight", auxiliary_weight, "at least 0")
         self.evaluation = group(EvaluationSettings, evaluation)
         self.ignore_index = 255
@@ -121,7 +122,7 @@ class SemanticSegmenter(NetworkModule):
             except ArgumentError as error:
                 raise ArgumentError(f"model.class_weights{str(error).removeprefix('method')}") from error
         elif given is not None:
-            if len(given) != self.num_classes or min(given) < 0 or max(given) <= 0:
+            if len(given) != self.num_classes or not all(0 <= each < math.inf for each in given) or not any(given):
                 need = f"{self.num_classes} numbers of at least 0, one for each class"
                 raise ArgumentError("model.class_weights", given, need)
             self._weight = torch.tensor(given, dtype=torch.float32)

@@ -1,5 +1,6 @@
 """How whole images are segmented in evaluation: at once or by windows, at one size or several."""
 
+import math
 from dataclasses import dataclass, field
 
 from lightning_modules.errors import ArgumentError  # what reads tables of evaluations need not load PyTorch
@@ -28,13 +29,13 @@ class EvaluationSettings:
     flip: bool = False
 
     def __post_init__(self) -> None:
-        sides = [self.window] if isinstance(self.window, int) else self.window
-        if sides is not None and (not 1 <= len(sides) <= 2 or min(sides) < 1):
+        sides = [*self.window] if isinstance(self.window, list | tuple) else [1 if self.window is None else self.window]
+        if not 1 <= len(sides) <= 2 or not all(isinstance(side, int) and side > 0 for side in sides):
             need = "one or two whole numbers of at least 1, or null"
             raise ArgumentError("model.evaluation.window", self.window, need)
         if not 0 <= self.overlap < 1:
             raise ArgumentError("model.evaluation.overlap", self.overlap, "a share in [0, 1)")
-        if not self.scales or min(self.scales) <= 0:
+        if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
             raise ArgumentError("model.evaluation.scales", self.scales, "one positive factor or more")
 
     def __str__(self) -> str:

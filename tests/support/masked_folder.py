@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 COLOURS = np.array([[40, 40, 40], [220, 40, 40], [40, 220, 40], [40, 40, 220]], np.uint8)
+PALETTE = [[0, 0, 0], [250, 0, 0], [0, 250, 0], [0, 0, 250]]  # other colours than the images have
 SIDE = 16
 NAMES = ["ground", "red", "green", "loss"]  # a class may be called as a figure is
 

@@ -24,6 +24,7 @@ def write_onnx(
     size: tuple[object, ...] = ("batch", 3, 8, 8),
     scale: float = 1.0,
     pooled: bool = True,
+    outputs: int = 3,
 ) -> Path:
     """Write a network whose three logits are -m, 0 and m times ``scale``, for images of mean m after their preparation.
 
@@ -33,10 +34,11 @@ def write_onnx(
         size: Shape of its input; names for open sizes.
         scale: Factor of the logits.
         pooled: False for logits of each pixel, as of a segmentation network.
+        outputs: How many of the logits it has.
     """
     channels = size[1] if isinstance(size[1], int) else 3
     weight = np.array([-1, 0, 1], np.float32).reshape(3, *[1] * (len(size) - 1)).repeat(channels, 1)
-    weight *= np.float32(scale / channels)
+    weight = weight[:outputs] * np.float32(scale / channels)
     nodes = [helper.make_node("Conv", ["images", "weight"], ["features"])]
     if pooled:
         nodes += [helper.make_node("GlobalAveragePool", ["features"], ["means"])]

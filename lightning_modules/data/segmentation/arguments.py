@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from lightning_modules.data.segmentation.catalog import Colour
 from lightning_modules.data.segmentation.mask_file import LARGEST
+from lightning_modules.data.segmentation.palette import Colour
 from lightning_modules.data.segmentation.windows import Size
 from ops import ArgumentError
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torchvision.datasets import Cityscapes
 
-Colour = tuple[int, int, int]
+from lightning_modules.data.segmentation.palette import VOID, Colour
 
 
 def voc_colours(count: int) -> tuple[Colour, ...]:
@@ -73,6 +73,6 @@ KNOWN = {
         tuple(each.id for each in Cityscapes.classes if each.train_id == 255),
         "leftImg8bit and gtFine of https://www.cityscapes-dataset.com, which asks for an account",
     ),
-    "voc": KnownMasks(dict(zip(VOC, voc_colours(21))), tuple(range(21)), (255,)),
-    "folder": KnownMasks({}, (), (255,), "your own images and masks"),
+    "voc": KnownMasks(dict(zip(VOC, voc_colours(21))), tuple(range(21)), (VOID,)),
+    "folder": KnownMasks({}, (), (VOID,), "your own images and masks"),
 }

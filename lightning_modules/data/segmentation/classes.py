@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning_modules.data.segmentation.catalog import Colour, KnownMasks, voc_colours
+from lightning_modules.data.segmentation.catalog import KnownMasks, voc_colours
+from lightning_modules.data.segmentation.palette import Colour
 from lightning_modules.data.segmentation.survey import Facts
 from ops import ArgumentError
 
@@ -96,7 +97,10 @@ def _count(facts: Mapping[str, Facts], void: tuple[int, ...]) -> int:
     there = sorted(set().union(*(each.counts for each in facts.values())) - set(void))
     if not there or there != list(range(len(there))):
         shown = ", ".join(map(str, there[:12])) + (", ..." if len(there) > 12 else "")
-        got = f"training masks with the values {shown or 'of void only'}"
+        beyond = [value for place, value in enumerate(there) if value > place]  # from the first gap on
+        path = next(path for path, each in facts.items() if not there or beyond[0] in each.counts)
+        such_as = f", such as {path!r}" if not there else f", of which {path!r} has {beyond[0]}"
+        got = f"training masks with the values {shown or 'of void only'}{such_as}"
         need = f"the names of the classes in {NAMES}, data.class_names or data.num_classes, as values are left out"
         raise ArgumentError("data.num_classes", got, need)
     return len(there)

@@ -5,10 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from lightning_modules.data.segmentation.catalog import Colour
+from lightning_modules.data.segmentation.palette import VOID, Colour
 from ops import ArgumentError
-
-VOID = 255
 
 
 def to_classes(picture: Image.Image, colours: Sequence[Colour], void: Sequence[Colour] = ()) -> Image.Image:

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_modules.data.segmentation.classes import Classes
-from lightning_modules.data.segmentation.survey import Facts
+from lightning_modules.data.segmentation.survey import Facts, more_such
 from ops import ArgumentError
 
 
 def check_masks(facts: Mapping[str, Facts], classes: Classes) -> None:
-    """Raise an ArgumentError for the first mask with a value that is no class, or whose palette is unlike others'.
+    """Raise an ArgumentError for masks with a value that is no class, or for one whose palette is unlike others'.
 
     Args:
         facts: What is in the masks, by their files.
@@ -21,10 +21,10 @@ def check_masks(facts: Mapping[str, Facts], classes: Classes) -> None:
     wrong = {path: sorted(each.counts.keys() - known) for path, each in facts.items()}
     wrong = {path: values for path, values in wrong.items() if values}
     if wrong:
-        path, values = next(iter(wrong.items()))
+        (path, values), *others = wrong.items()
         counts = facts[path].counts
         pixels = f"{sum(counts[value] for value in values):,} of {sum(counts.values()):,} pixels"
-        more = f" (and {len(wrong) - 1:,} more such masks)" if len(wrong) > 1 else ""
+        more = more_such("mask", [other for other, _ in others], "with such values")
         got = f"the mask {path!r} with the value {', '.join(map(str, values[:5]))} ({pixels}){more}"
         need = f"{_ranges(classes.values)} for {len(classes.values)} classes"
         need += f", or {_ranges(classes.void)} for void" if classes.void else ""

@@ -1,5 +1,6 @@
 """How a mask is read: the numbers in its file as they are, or the reason why they cannot be the numbers of classes."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,12 @@ COLOURED = "numbers of classes, as a palette or grey PNG has them: experiments/R
 LOSSY = ("jpeg", "tiff_jpeg")
 LARGEST = 2**16 - 1
 """The largest value of a mask, which has 16 bits at most."""
+
+STRETCHED = {"L;2": 255 // 3, "L;4": 255 // 15}
+"""By how much Pillow multiplies values of 2 and 4 bits, so that the largest is white, by how they lie in the file."""
+
+INVERTED = re.compile(r"(1|L);[24]?IR?")
+"""How values lie in a TIFF whose 0 is white: Pillow turns them round, to show them as grey."""
 
 
 def read_mask(file: Any) -> tuple[np.ndarray, list[int] | None]:
@@ -26,13 +33,13 @@ def read_mask(file: Any) -> tuple[np.ndarray, list[int] | None]:
         UnusableImage: The file is damaged, or holds no numbers of classes.
         OSError: The file cannot be read, whatever it holds.
     """
-    return read_with(file, _values)
+    return read_with(file, _values, "a whole mask")
 
 
 def _values(image: Image.Image) -> tuple[np.ndarray, list[int] | None]:
     if image.format == "JPEG" or image.info.get("compression") in LOSSY:
         raise UnusableImage("which is a JPEG", "a PNG: to compress, JPEG changes values, and with them classes")
-    stretched = _stretched(image)
+    packing = _packing(image)
     image.load()
     if image.mode == "F":
         raise UnusableImage("whose values are floating-point numbers", COLOURED)
@@ -43,21 +50,24 @@ def _values(image: Image.Image) -> tuple[np.ndarray, list[int] | None]:
     values = np.asarray(image)
     if image.mode == "1":
         values = values.astype(np.uint8)
+    stretched = STRETCHED.get(packing[:3], 1)
     if stretched > 1:
         values = values // stretched
+    if INVERTED.fullmatch(packing):
+        values = (1 if image.mode == "1" else 255 // stretched) - values
     if image.mode == "I" and not 0 <= values.min() <= values.max() <= LARGEST:
         raise UnusableImage(f"with values from {values.min()} to {values.max()}", f"values from 0 to {LARGEST}")
     return values, image.getpalette() if image.mode == "P" else None
 
 
-def _stretched(image: Image.Image) -> int:
-    """Return by how much Pillow multiplies the values of an image that it has opened, and not yet read.
+def _packing(image: Image.Image) -> str:
+    """Return how the values of an image that is opened, and not yet read, lie in its file, by Pillow's names: ``L;4``.
 
-    It makes greys of 8 bits from those of 2 and 4, so that the largest is white.
+    It is empty where Pillow does not say.
     """
-    how = image.tile[0][3] if image.tile else None  # "L;4", or a tuple that starts so
+    how = image.tile[0][3] if image.tile else None  # a text, or a tuple that starts with it
     packing = how[0] if isinstance(how, tuple) and how else how
-    return {"L;2": 255 // 3, "L;4": 255 // 15}.get(packing[:3], 1) if isinstance(packing, str) else 1
+    return packing if isinstance(packing, str) else ""
 
 
 def orientation(image: Image.Image) -> int:

@@ -23,8 +23,10 @@ from lightning_modules.data.parallel import for_each
 from lightning_modules.data.segmentation.masked_images import MaskedImages
 from ops import ArgumentError
 
-FORMAT = 2
+FORMAT = 3
 """Number of the way in which files are read and their facts are written."""
+NAMED = 10
+"""How many files are named that cannot be used."""
 MIRRORED_OR_TURNED_ROUND = (2, 3, 4)
 """Orientations of EXIF that leave height and width as they are."""
 
@@ -52,7 +54,7 @@ def survey(data: MaskedImages, title: str) -> list[Facts]:
         title: Its name.
 
     Raises:
-        ArgumentError: An image or mask cannot be used, or their sizes differ; the first one is named.
+        ArgumentError: An image or mask cannot be used, or their sizes differ; the first ones are named.
     """
     pairs = [tuple(map(os.path.abspath, pair)) for pair in zip(data.reader.paths, data.reader.labels)]
     stamps = [[*_stamp(image), mask, *_stamp(mask)] for image, mask in pairs]
@@ -63,7 +65,7 @@ def survey(data: MaskedImages, title: str) -> list[Facts]:
         before, facts = kept.get(image, (None, None))
         found.append(facts if before == stamp else None)
     missing = [index for index, facts in enumerate(found) if facts is None]
-    faults: dict[int, tuple[str, str]] = {}
+    faults: dict[int, tuple[str, str, str]] = {}
 
     def look(number: int) -> None:
         index = missing[number]
@@ -75,16 +77,30 @@ def survey(data: MaskedImages, title: str) -> list[Facts]:
     if missing:
         for_each(len(missing), look, f"checking images and masks of {title}")
     if faults:
-        got, need = faults[min(faults)]
-        more = f" (and {len(faults) - 1:,} more such files)" if len(faults) > 1 else ""
+        first, *others = (faults[index] for index in sorted(faults))
+        _, got, need = first
+        more = more_such("file", [path for path, *_ in others], "that cannot be used")
         raise ArgumentError("data.root", got + more, need)
     if missing:
         _write(file, {image: [stamp, asdict(facts)] for (image, _), stamp, facts in zip(pairs, stamps, found)})
     return found
 
 
+def more_such(kind: str, paths: Sequence[str], what: str) -> str:
+    """Return a bracket that names more files beside the one that an error is about; nothing where there are none.
+
+    Example:
+        >>> more_such("mask", ["b.png", "c.png"], "with such values")
+        " (and 2 more masks with such values: 'b.png', 'c.png')"
+    """
+    if not paths:
+        return ""
+    names = ", ".join(map(repr, paths[: NAMED - 1])) + (", ..." if len(paths) >= NAMED else "")
+    return f" (and {len(paths):,} more {kind}{'s' if len(paths) > 1 else ''} {what}: {names})"
+
+
 class _Fault(Exception):
-    """What was got, and what is needed."""
+    """The file, what was got, and what is needed."""
 
 
 def _facts(data: MaskedImages, index: int) -> Facts:
@@ -94,10 +110,10 @@ def _facts(data: MaskedImages, index: int) -> Facts:
     height, width = values.shape
     if (wide, high) != (width, height):
         got = f"the mask {mask_path!r} of {width} x {height} pixels"
-        raise _Fault(got, f"{wide} x {high}, the size of its image {path!r}")
+        raise _Fault(mask_path, got, f"{wide} x {high}, the size of its image {path!r}")
     if turned in MIRRORED_OR_TURNED_ROUND or (turned != 1 and width == height):
         need = "an image that is saved upright: its mask does not tell whether it was drawn before or after that"
-        raise _Fault(f"{path!r}, which its EXIF turns or mirrors", need)
+        raise _Fault(path, f"{path!r}, which its EXIF turns or mirrors", need)
     there, counts = np.unique(values, return_counts=True) if values.dtype.itemsize > 1 else _histogram(values)
     colours = None if palette is None else {int(v): tuple(palette[3 * v : 3 * v + 3]) for v in there}
     return Facts((width, height), {int(value): int(count) for value, count in zip(there, counts)}, colours)
@@ -112,7 +128,7 @@ def _usable(path: str, read: Any) -> Any:
     try:
         return read()
     except UnusableImage as error:
-        raise _Fault(f"{path!r}, {error}", error.need) from error
+        raise _Fault(path, f"{path!r}, {error}", error.need) from error
 
 
 def _stamp(path: str) -> list[int]:
