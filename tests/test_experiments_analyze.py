@@ -210,6 +210,7 @@ def test_convergence_reads_folders_of_runs(capsys, tmp_path):
     summary = {row["training"]: row for row in read(tmp_path / "out/summary.csv")}
     assert list(summary) == ["static", "τ=30 to 1", "τ=30"]
     assert summary["τ=30"]["last"] == "0.45"
+    assert summary["τ=30"]["standard_error"] == "0.05"
     assert summary["τ=30 to 1"]["reached_after"] == "1"  # the 0.3 at which the static one ends
     curves = [row for row in read(tmp_path / "out/curves.csv") if row["training"] == "τ=30"]
     assert [(row["epoch"], row["val/top1"], row["seeds"]) for row in curves] == [("1", "0.25", "2"), ("2", "0.45", "2")]

@@ -127,6 +127,7 @@ def _final(group: Group, metric: str, groups: Sequence[Group]) -> dict[str, obje
     curve, smaller = _means(group, metric), not is_share(metric)
     best, worst = (min, max) if smaller else (max, min)
     level = worst(values[max(values)] for values in (_means(each, metric) for each in groups))
+    ends = [values[max(values)] for values in (run.curves[metric] for run in group.runs)]
     reached = next((epoch for epoch, value in curve.items() if (value <= level if smaller else value >= level)), "")
     return {
         "training": group.name,
@@ -135,6 +136,7 @@ def _final(group: Group, metric: str, groups: Sequence[Group]) -> dict[str, obje
         "seeds": len(group.runs),
         "epochs": max(curve),
         "last": curve[max(curve)],
+        "standard_error": deviation(ends) / len(ends) ** 0.5 if len(ends) > 1 else "",
         "best": best(curve.values()),
         "reached_after": reached,
         "level": level,

@@ -4,18 +4,19 @@ DyNet (Zhang et al., https://arxiv.org/abs/2004.10694) shows this in its appendi
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from matplotlib.figure import Figure
 
-from dyc.analysis.noise import AVERAGE, MIXED, OUTPUT, Response, noise_responses, white_noise
+from dyc.analysis.noise import AVERAGE, MIXED, OUTPUT, Response, deviation, noise_responses, white_noise
 from dyc.dynamic_model import iter_dynamic
 from experiments.analyze.job import Job
 from experiments.analyze.output import COLUMN, headline
 from experiments.analyze.parser import add_networks
 from experiments.drawing import COLOURS, GREY, tidy
 from lightning_modules.cli.arguments import positive
+from lightning_modules.cli.progress import Progress
 from lightning_modules.cli.tables import Table
 from ops import ArgumentError
 
@@ -54,13 +55,16 @@ def run(job: Job) -> None:
     layer = getattr(job.options, "layer", None) or next(iter_dynamic(first.module))[0]
     sigmas = (0.0, *sorted({*getattr(job.options, "sigmas", SIGMAS[1:])}))
     found: dict[str, list[Response]] = {}
-    for network in networks:
-        x = torch.cat([x for x, _ in network.images])
-        whole = network is not first
-        responses = noise_responses(network.module, layer, x, sigmas, job.options.seed, whole)
-        for each in responses:
-            name = network.label if whole or each.kernel == OUTPUT else each.kernel
-            found.setdefault(name, []).append(each)
+    scales = []
+    with job.progress(2 * sum(each.images.batches for each in networks)) as progress:
+        for network in networks:
+            whole = network is not first
+            scales.append(deviation(_batches(network.images, progress, network.label)))
+            batches = _batches(network.images, progress, network.label)
+            seed = job.options.seed
+            for each in noise_responses(network.module, layer, batches, sigmas, scales[-1], seed, whole):
+                name = network.label if whole or each.kernel == OUTPUT else each.kernel
+                found.setdefault(name, []).append(each)
     if MIXED not in found:
         raise ArgumentError("--layer", repr(layer), f"a dynamic layer of {first.label}")
     channel = getattr(job.options, "channel", None)
@@ -80,14 +84,20 @@ def run(job: Job) -> None:
     maps_of = {name: each for name, each in found.items() if name in (MIXED, AVERAGE) or name.startswith("kernel ")}
     job.output.table("maps", _map_rows(maps_of, channel))
     job.output.picture("noise", draw(found, layer, first.label, first.images.count))
-    x = torch.cat([x for x, _ in first.images])
-    noise = white_noise(x, job.options.seed)
-    shown = [first.images.shown((x + sigma * noise)[:1])[0] for sigma in sigmas]
+    x = next(iter(first.images))[0][:1]
+    noise = white_noise(x, scales[0], torch.Generator().manual_seed(job.options.seed))
+    shown = [first.images.shown(x + sigma * noise)[0] for sigma in sigmas]
     job.output.picture("maps", draw_maps(maps_of, channel, layer, first.label, shown))
     table = Table(["kernel", *(f"noise {sigma:g}" for sigma in sigmas)], 1)
     for name, responses in found.items():
         table.rows.append([name, *(f"{each.correlation:.3f}" for each in responses)])
     print(f"{first.label}, {layer}: correlation of the responses with those to clean images\n\n{table}\n\n{ASSUMED}")
+
+
+def _batches(images: Iterable, progress: Progress, label: str) -> Iterator[torch.Tensor]:
+    for x, _ in images:
+        progress.at(label)
+        yield x
 
 
 def _map_rows(found: Mapping[str, Sequence[Response]], channel: int) -> list[dict[str, object]]:
