@@ -36,6 +36,7 @@ class ObservationPart:
 class AnalysisPart:
     """An analysis: what it shows, its command, its making, where its tables are, and its picture for the page."""
 
+    name: str
     anchor: str
     title: str
     command: str
@@ -96,6 +97,7 @@ def analysis_parts(papers: Sequence[Paper], folder: Path, draw: bool) -> list[An
         facts = [f"torch {fact}" if fact == about.get("torch") else fact for fact in facts]
         parts.append(
             AnalysisPart(
+                analysis.name,
                 _anchor(analysis),
                 analysis.title,
                 analysis.command,
