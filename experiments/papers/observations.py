@@ -8,7 +8,7 @@ A paper's YAML file declares both:
       attention_dy:
         title: Accuracy of DY with other attention than its own
         command: attention papers/dyc/table1/cifar100/dy/quick/seed0 --images 3000    # what follows `dyc analyze`
-        picture: attention.svg           # what the report shows of it
+        picture: attention.png           # what the report shows of it
     observations:
       average_kernel:
         text: The average kernel is far less accurate than those mixed for each image.

@@ -54,7 +54,7 @@ def _observation(paper: Paper, each: Observation, found: Sequence[Observed]) -> 
     verdict, kind = together(found)
     return ObservationPart(
         f"observation-{each.path.replace('/', '-')}",
-        each.text,
+        each.text.rstrip("."),
         f"{paper.title}, {each.place}",
         _published(each),
         verdict,
