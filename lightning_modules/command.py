@@ -19,7 +19,7 @@ These few rounds are too short for that, and yet catch most of the next work: dy
 DECIDED_BY = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 """The variables by which users say how threads wait; whoever set one of them has decided."""
 
-TRAINING = ("fit", "validate", "test", "predict")
+REPEATING = ("fit", "validate", "test", "predict", "analyze")
 """The commands whose steps ask for the same memory over and over."""
 
 
@@ -36,7 +36,7 @@ def set_threads() -> None:
 def main() -> int:
     """Run the command that the program's arguments name, and return its exit status: 2 if it cannot be found."""
     set_threads()
-    if sys.argv[1:2] and sys.argv[1] in TRAINING:
+    if sys.argv[1:2] and sys.argv[1] in REPEATING:
         keep_freed_memory()
     own_packages = load_alone("dyc/own_packages.py")  # dyc may itself be somebody else's
     for name in ("ops", "dyc", *(("experiments",) if sys.argv[1:2] and sys.argv[1] in PAPERS else ())):

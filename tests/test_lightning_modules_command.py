@@ -45,6 +45,16 @@ def test_what_the_user_set_stays(monkeypatch, name, value):
     assert {key: os.environ.get(key) for key in command.DECIDED_BY if key in os.environ} == {name: value}
 
 
+@pytest.mark.parametrize(("name", "kept"), [("fit", 1), ("analyze", 1), ("models", 0)])
+def test_commands_that_repeat_a_step_keep_freed_memory(monkeypatch, name, kept):
+    calls = []
+    monkeypatch.setattr(command, "keep_freed_memory", lambda: calls.append(name))
+    monkeypatch.setattr(sys, "argv", ["dyc", name])
+    monkeypatch.setattr(cli, "main", lambda: 0)
+    assert command.main() == 0
+    assert len(calls) == kept
+
+
 def test_somebody_elses_ops_is_one_line(monkeypatch, tmp_path, capsys):
     (tmp_path / "ops.py").touch()
     monkeypatch.delitem(sys.modules, "ops")
