@@ -13,9 +13,10 @@ import lightning_modules
 from dyc.dynamic_model import iter_dynamic
 from dyc.meta_device import usual_input_sizes
 from experiments.analyze.images import Images, open_images
+from lightning_modules.cli.given_network import GIVEN, check_not_pretrained, timm_name
 from lightning_modules.cli.imports import import_from_run
 from lightning_modules.cli.trained_settings import take_conversions
-from lightning_modules.create_network import build_network, check_model_name
+from lightning_modules.create_network import build_network
 from lightning_modules.network_source import title_of
 from lightning_modules.prediction.torch_network import choose_device
 from lightning_modules.runs import CHECKPOINTS, find_checkpoint, read_checkpoint
@@ -88,13 +89,11 @@ def _checkpoint(given: str, runs: Path) -> Path | None:
         runs_inside = {path.parent.parent if folder == path.parent.parent else path.parents[2] for path in found}
         if len(runs_inside) > 1:
             what = f"which holds {len(runs_inside)} runs"
-            raise ArgumentError("CHECKPOINT_OR_MODEL", f"{str(folder)!r}, {what}", "the folder of one run")
+            raise ArgumentError(GIVEN, f"{str(folder)!r}, {what}", "the folder of one run")
         if found:
             return find_checkpoint(str(max(found, key=lambda path: path.stat().st_mtime)), runs, "")
     if folders:
-        raise ArgumentError(
-            "CHECKPOINT_OR_MODEL", f"{str(folders[0])!r}, which has no checkpoint", "the folder of a run"
-        )
+        raise ArgumentError(GIVEN, f"{str(folders[0])!r}, which has no checkpoint", "the folder of a run")
     if given.endswith(".ckpt") or Path(given).is_file():
         return find_checkpoint(given, runs, "")
     return None
@@ -103,8 +102,7 @@ def _checkpoint(given: str, runs: Path) -> Path | None:
 def _trained(
     path: Path, options: argparse.Namespace, data_options: Sequence[str], opened: dict[str, Images], imported: bool
 ) -> Network:
-    if options.pretrained:
-        raise ArgumentError("--pretrained", sentence="has no meaning for a checkpoint, which has weights; leave it out")
+    check_not_pretrained(options.pretrained)
     checkpoint = read_checkpoint(path)
     if not imported:
         import_from_run(path, options.runs, checkpoint.get("imports", []))
@@ -121,11 +119,7 @@ def _trained(
 
 
 def _named(given: str, options: argparse.Namespace, data_options: Sequence[str], opened: dict[str, Images]) -> Network:
-    try:
-        name = check_model_name(given)
-    except ArgumentError as error:
-        sentence = str(error).removeprefix("model.model: ") + "; or a checkpoint, or the folder of a run"
-        raise ArgumentError("CHECKPOINT_OR_MODEL", sentence=sentence) from error
+    name = timm_name(given, "; or a checkpoint, or the folder of a run")
     images: Images | None = None
     kwargs: dict[str, Any] = {}
     if hasattr(options, "images"):
@@ -154,7 +148,7 @@ def labelled(networks: Sequence[Network], labels: Sequence[str] | None) -> list[
     if len(set(names)) == len(names):
         return list(networks)
     if len({each.source for each in networks}) < len(networks):
-        raise ArgumentError("CHECKPOINT_OR_MODEL", sentence="the same network twice; name others, or give --labels")
+        raise ArgumentError(GIVEN, sentence="the same network twice; name others, or give --labels")
     parts = [Path(each.source).parts for each in networks]
     differ = [i for i, column in enumerate(zip(*parts)) if len(set(column)) > 1]
     own = ["/".join(part[i] for i in differ) for part in parts]
