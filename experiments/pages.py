@@ -39,6 +39,8 @@ def as_data(path: Path) -> str:
     if path.suffix == ".png":
         with Image.open(path) as picture, BytesIO() as file:
             few = picture.convert("RGB").quantize(DRAWN_COLOURS, dither=Image.Dither.NONE)
-            few.convert("RGB").save(file, "WEBP", lossless=True)
+            few.convert("RGB").save(
+                file, "WEBP", lossless=True, method=2, quality=50
+            )  # the last two say how hard it tries
             content = file.getvalue()
     return f"data:image/webp;base64,{b64encode(content).decode()}"

@@ -141,8 +141,7 @@ def test_networks_are_counted_together(tmp_path):
     write(tmp_path, [[name, "average", value, 0.001] for name, value in words.items()])
 
     def verdict(names, limit):
-        found = observed(observation(Condition(False, limit), found_in={LOOK: names}), tmp_path)
-        return together(found)
+        return together(observed(replace(observation(Condition(False, limit)), found_in={LOOK: names}), tmp_path))
 
     assert verdict("AB", 0.4) == ("holds", "within")
     assert verdict("D", 0.4) == ("does not hold", "outside")

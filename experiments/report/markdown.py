@@ -26,7 +26,9 @@ def _parts(report: Content) -> Iterator[str]:
         yield "## Observations inside networks"
     for each in report.observations:
         yield f"### {each.text}"
-        yield f"{each.place}. Published: {each.published}. Here: **{each.verdict}**. {each.note}".rstrip()
+        found = f"Found is `{each.column}` in `{each.table}`."
+        parts = (f"{each.place}.", f"Published: {each.published}.", f"Here: **{each.verdict}**.", each.note, found)
+        yield " ".join(filter(None, parts))
         yield _table(each.grid)
     if report.analyses:
         yield "## Analyses"

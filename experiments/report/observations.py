@@ -29,6 +29,7 @@ class ObservationPart:
     kind: str
     note: str
     table: str
+    column: str
     grid: Grid
 
 
@@ -61,8 +62,15 @@ def _observation(paper: Paper, each: Observation, found: Sequence[Observed]) -> 
         kind,
         each.note,
         each.file,
-        Grid(TITLES, [_cells(one) for one in found], LEFT),
+        each.value,
+        _grid([_cells(one) for one in found]),
     )
+
+
+def _grid(rows: Sequence[Sequence[Cell]]) -> Grid:
+    """Return a table without columns that say nothing."""
+    kept = [i for i, title in enumerate(TITLES) if title != "remarks" or any(row[i].text for row in rows)]
+    return Grid([TITLES[i] for i in kept], [[row[i] for i in kept] for row in rows], LEFT)
 
 
 def _published(each: Observation) -> str:
@@ -93,8 +101,8 @@ def analysis_parts(papers: Sequence[Paper], folder: Path, draw: bool) -> list[An
     for analysis in (each for paper in papers for each in paper.analyses.values()):
         place = folder / analysis.name
         picture, about = place / analysis.picture, kept_analyses.about(place)
-        facts = [about[name] for name in ("date", "cpu", "torch", "commit") if name in about]
-        facts = [f"torch {fact}" if fact == about.get("torch") else fact for fact in facts]
+        names = {"date": "", "cpu": "", "torch": "torch ", "commit": "commit "}
+        facts = [f"{word}{about[name]}" for name, word in names.items() if name in about]
         parts.append(
             AnalysisPart(
                 analysis.name,
