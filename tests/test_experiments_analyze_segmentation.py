@@ -57,10 +57,13 @@ def test_what_is_inside_is_shown(checkpoint, capsys, tmp_path):
         checkpoint.drawn.clear()
     layers = {row["layer"] for row in read(tmp_path / "correlation/summary.csv")}
     assert layers == {"backbone.model.layer3"}  # the second-last stage
+    assert main(["analyze", "usage", dyc, "--each=2", "--layer=layer2.0.conv1", "--output=short"]) == 0
+    said = capsys.readouterr().out
+    assert "heat map and images: backbone.model.layer2.0.conv1\n" in said
+    assert "class of an image: the one that most of its pixels have" in said
     rows = read(tmp_path / "usage/classes.csv")
     assert {row["class"] for row in rows} == {"0"}  # of three equal columns, argmax names the first
     assert {row["image"][-5:] for row in read(tmp_path / "usage/images.csv")} == {"0.png", "1.png"}
-    assert "class of an image: the one that most of its pixels have" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -69,6 +72,7 @@ def test_what_is_inside_is_shown(checkpoint, capsys, tmp_path):
         (["attention"], "trained for segmentation, and attention is about the top-1 accuracy of a classifier; for "),
         (["attention"], "segmentation there are convergence, correlation, kernels, latency, noise, usage"),
         (["usage", "--data.crop_padding=4"], "there is no such option"),
+        (["correlation", "--layer=layr3"], "--layer: got 'layr3' (did you mean 'layer3' or "),
     ],
 )
 def test_what_makes_no_sense_is_said(argv, message, checkpoint, capsys, tmp_path):
