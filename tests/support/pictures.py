@@ -10,7 +10,7 @@ EDGE = 0.01
 
 def cut_off(figure: Figure) -> list[str]:
     """Return the panels with their labels, legends and headlines that reach over the edge of a picture."""
-    figure.canvas.draw()
+    figure.draw_without_rendering()  # which lays it out
     width, height = (side * figure.dpi for side in figure.get_size_inches())
     drawn = {f"{type(each).__name__} {number}": each for kind in (Axes, Legend) for number, each in
              enumerate(figure.findobj(kind))}  # fmt: skip

@@ -141,7 +141,8 @@ def draw(found: Mapping[str, Sequence[Response]], layer: str, label: str, images
     headline(
         figure,
         f"{label}, {layer}, noise of {middle.sigma:g} standard deviations: correlation {middle.correlation:.3f} of the "
-        f"mixture with its clean response, {min(single):.3f} to {max(single):.3f} of single kernels ({images:,} images)",
+        f"mixture with its clean response, {min(single):.3f} to {max(single):.3f} of single kernels ({images:,} "
+        "images)",
     )
     return figure
 
