@@ -54,13 +54,13 @@ def test_the_help_has_one_line_for_each_analysis(capsys):
 
 def test_a_new_analysis_is_a_new_file(tmp_path):
     (tmp_path / "waves.py").write_text(
-        '"""Waves of a layer.\n\nMore.\n"""\n\nimport no_such_module\n\nDYNAMIC = True\n'
+        '"""Waves of a layer.\n\nMore.\n"""\n\nimport no_such_module\n\nDYNAMIC = "kernels"\n'
     )
     (tmp_path / "_shared.py").write_text("")
     found = analyses(tmp_path)["waves"]
     assert (found.summary, found.dynamic, found.module) == (
         "Waves of a layer",
-        True,
+        "kernels",
         "experiments.analyze.analyses.waves",
     )
     assert list(analyses(tmp_path)) == ["waves"]
@@ -83,7 +83,22 @@ def test_each_has_a_help_that_says_where_it_writes(name, capsys):
         (["correlation", "a.ckpt"], "'a.ckpt', which does not exist"),
         (["correlation", "tiny_dynamic", *DIGITS], "name it, as the network does not say what its stages are"),
         (["correlation", "tiny_dynamic", *DIGITS, "--layer=sten"], "did you mean 'stem'"),
-        (["correlation", "tiny_dynamic", *DIGITS, "--edges", "0.5", "0.2", "0.1"], "three rising numbers"),
+        (["correlation", "tiny_dynamic", *DIGITS, "--layer=nope"], "--layer: got 'nope'; need a layer of tiny_dynamic"),
+        (["correlation", "tiny_dynamic", *DIGITS, "--layer=head"], "--layer: got 'head', whose output is (16, 10)"),
+        (
+            ["correlation", "tiny_dynamic", *DIGITS, "--edges", "0.5", "0.2", "0.1"],
+            "--edges: got [0.5, 0.2, 0.1]; need",
+        ),
+        (["usage", "tiny_dynamic", *DIGITS, "--layer=dynamc"], "'dynamc' (did you mean 'dynamic'?); need a dynamic"),
+        (
+            ["noise", "tiny_dynamic", *DIGITS, "--layer=stem"],
+            "--layer: got 'stem', which is not dynamic; need a dynamic",
+        ),
+        (
+            ["kernels", "tiny_dynamic", *DIGITS, "--layers", "dynamic", "norm"],
+            "--layers: got 'norm', which is not dyna",
+        ),
+        (["kernels", "tiny_dynamic", *DIGITS, "--channel=9"], "--channel: got 9; need a number from 0 to 7"),
         (["attention", "tiny_dynamic", *DIGITS, "--at", "3"], "resolutions of dynamic layers: 8 pixels"),
         (["attention", "tiny_dynamic", "test_resnet", *DIGITS], "got 2 networks; need one"),
         (["attention", "tiny_dynamic", *DIGITS, "--data.bath_size=2"], "there is no such option"),
@@ -106,8 +121,33 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(argv, message, capsys, tmp
 def test_a_static_network_is_told_what_there_is_for_it(name, capsys):
     assert analyze(name, "test_resnet", *DIGITS, "--data.image_size=32") == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert f"test_resnet has no dynamic layers, and {name} is about their attention" in said
+    about = {"kernels": "kernels", "noise": "mixtures"}.get(name, "attention")
+    assert f"test_resnet has no dynamic layers, and {name} is about their {about}; for static" in said
     assert "for static networks there are convergence, correlation, latency" in said
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["usage", "test_resnet"],
+        ["usage", "tiny_dynamic", "--layer=nope"],
+        ["correlation", "tiny_dynamic", "--layer=nope"],
+        ["correlation", "tiny_dynamic"],
+        ["correlation", "tiny_dynamic", "--layer", "stem", "norm"],
+        ["noise", "tiny_dynamic", "--layer=nope"],
+        ["noise", "test_resnet"],
+        ["kernels", "tiny_dynamic", "--layers=stem"],
+        ["kernels", "tiny_dynamic", "--channel=9"],
+        ["attention", "tiny_dynamic", "--data.image_size=12", "--at=3"],
+        ["attention", "tiny_dynamic", "--labels", "a", "b"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_wrong_is_found_before_images_are_read(argv, monkeypatch):
+    read_data = []
+    monkeypatch.setattr(ImageData, "setup", lambda *_: read_data.append(1))
+    assert analyze(*argv, *DIGITS) == 2
+    assert not read_data
 
 
 CALLS = {
@@ -210,6 +250,7 @@ def test_convergence_reads_folders_of_runs(capsys, tmp_path):
     summary = {row["training"]: row for row in read(tmp_path / "out/summary.csv")}
     assert list(summary) == ["static", "τ=30 to 1", "τ=30"]
     assert summary["τ=30"]["last"] == "0.45"
+    assert summary["τ=30"]["standard_error"] == "0.05"
     assert summary["τ=30 to 1"]["reached_after"] == "1"  # the 0.3 at which the static one ends
     curves = [row for row in read(tmp_path / "out/curves.csv") if row["training"] == "τ=30"]
     assert [(row["epoch"], row["val/top1"], row["seeds"]) for row in curves] == [("1", "0.25", "2"), ("2", "0.45", "2")]

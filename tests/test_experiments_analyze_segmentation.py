@@ -6,6 +6,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 from PIL import Image
+from support.pictures import cut_off
 
 from dyc.analysis.attention_usage import LayerUsage
 from experiments.analyze.analyses.usage import draw_classes
@@ -57,10 +58,13 @@ def test_what_is_inside_is_shown(checkpoint, capsys, tmp_path):
         checkpoint.drawn.clear()
     layers = {row["layer"] for row in read(tmp_path / "correlation/summary.csv")}
     assert layers == {"backbone.model.layer3"}  # the second-last stage
+    assert main(["analyze", "usage", dyc, "--each=2", "--layer=layer2.0.conv1", "--output=short"]) == 0
+    said = capsys.readouterr().out
+    assert "heat map and images: backbone.model.layer2.0.conv1\n" in said
+    assert "class of an image: the one that most of its pixels have" in said
     rows = read(tmp_path / "usage/classes.csv")
     assert {row["class"] for row in rows} == {"0"}  # of three equal columns, argmax names the first
     assert {row["image"][-5:] for row in read(tmp_path / "usage/images.csv")} == {"0.png", "1.png"}
-    assert "class of an image: the one that most of its pixels have" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -69,6 +73,7 @@ def test_what_is_inside_is_shown(checkpoint, capsys, tmp_path):
         (["attention"], "trained for segmentation, and attention is about the top-1 accuracy of a classifier; for "),
         (["attention"], "segmentation there are convergence, correlation, kernels, latency, noise, usage"),
         (["usage", "--data.crop_padding=4"], "there is no such option"),
+        (["correlation", "--layer=layr3"], "--layer: got 'layr3' (did you mean 'layer3' or "),
     ],
 )
 def test_what_makes_no_sense_is_said(argv, message, checkpoint, capsys, tmp_path):
@@ -83,11 +88,7 @@ def test_a_heat_map_of_few_classes_has_room_for_all_that_is_written():
     usage = LayerUsage(0.9, 0.1, 0.5, classes.mean(0), classes, torch.zeros(2, 1), torch.zeros(2, 1), 96)
     layer = "backbone.model.blocks.3.0.conv_dw"
     figure = draw_classes(usage, layer, ["road", "sky"], 24, "dyc_mobilenetv2_035")
-    figure.canvas.draw()
-    width, height = figure.get_size_inches() * figure.dpi
-    box = figure.axes[1].yaxis.label.get_window_extent()
-    assert -1 < box.x0 < box.x1 < width + 1
-    assert -1 < box.y0 < box.y1 < height + 1
+    assert cut_off(figure) == []
 
 
 def test_images_of_several_sizes_are_asked_for_one(checkpoint, capsys, masks_folder):

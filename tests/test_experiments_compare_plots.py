@@ -6,7 +6,7 @@ from support.run_folders import write_run
 
 from experiments.compare.folders import find, read_all
 from experiments.compare.groups import group_by_settings, summarise
-from experiments.compare.plots import draw_curves, draw_sizes
+from experiments.compare.plots import draw_curves, draw_sizes, look, metric_label
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +24,17 @@ def test_attention_stands_below_the_learning_curves_over_the_same_epochs(groups)
     figure = Figure()
     draw_curves(figure, groups, "test/top1")
     curves, temperature, entropy = figure.axes
-    assert [axes.get_ylabel() for axes in figure.axes] == ["val/top1", "temperature", "attention\nentropy"]
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        "top-1, % (validation)",
+        "temperature",
+        "entropy,\nshare of log K",
+    ]
     static, dynamic = curves.lines
     assert list(static.get_xdata()) == [1, 2]
     assert list(static.get_ydata()) == pytest.approx([0.2, 0.5])
     assert static.get_color() != dynamic.get_color() == temperature.lines[0].get_color()
+    assert static.get_linestyle() != dynamic.get_linestyle() == temperature.lines[0].get_linestyle()
+    assert static.get_marker() != dynamic.get_marker() == temperature.lines[0].get_marker() != "None"
     band = [y for x, y in curves.collections[0].get_paths()[0].vertices if x == 2]
     assert (min(band), max(band)) == pytest.approx((0.5 - 0.1 * 2**0.5, 0.5 + 0.1 * 2**0.5))
     assert list(temperature.lines[0].get_ydata()) == [30, 20]
@@ -58,3 +64,22 @@ def test_runs_without_a_result_leave_the_panels_empty(groups):
     draw_sizes(figure, [summarise(group, "no/metric") for group in groups], "no/metric")
     assert [axes.containers for axes in figure.axes] == [[], []]
     figure.savefig("/dev/null", format="png")
+
+
+def test_sixty_groups_look_different_and_the_first_twenty_also_without_colour():
+    assert len({tuple(look(index).values()) for index in range(60)}) == 60
+    assert len({(look(index)["ls"], look(index)["marker"]) for index in range(20)}) == 20
+
+
+@pytest.mark.parametrize(
+    ("metric", "label"),
+    [
+        ("val/top1", "top-1, % (validation)"),
+        ("test/miou", "mIoU, % (test)"),
+        ("val/iou/road", "IoU road, % (validation)"),
+        ("train/loss", "loss (training)"),
+        ("speed", "speed"),
+    ],
+)
+def test_axes_name_metrics_with_their_unit(metric, label):
+    assert metric_label(metric) == label

@@ -4,6 +4,7 @@ import re
 import shutil
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from support import made_records
@@ -14,6 +15,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium on the search path")
 
+ANALYSES = Path(__file__).parents[1] / "experiments/results/analyses"
 TABLE = "table[data-filter=dyc-table1-filter]"
 CONTRAST = """() => {
   const part = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
@@ -42,7 +44,11 @@ def file(tmp_path_factory):
     """The page of made-up records."""
     folder = tmp_path_factory.mktemp("report")
     results = made_records.write(folder / "results")
-    assert main(["report", "dyc", "selectconv", "--results", str(results), "--html", str(folder / "page.html")]) == 0
+    for name in ("attention_dy", "convergence"):  # beside the records; the other analyses are not measured
+        shutil.copytree(ANALYSES / name, folder / "analyses" / name)
+    assert (
+        main(["report", "dyc", "dy", "selectconv", "--results", str(results), "--html", str(folder / "page.html")]) == 0
+    )
     return folder / "page.html"
 
 
@@ -176,6 +182,17 @@ def test_headings_are_in_order_and_pictures_are_named(visit):
         assert len(names) == len(set(names))
         links = page.evaluate("[...document.querySelectorAll('a[href^=\"#\"]')].map((e) => e.hash.slice(1))")
         assert set(links) <= set(names)
+
+
+def test_a_link_to_an_analysis_opens_its_picture(visit):
+    with visit() as page:
+        picture = page.locator("#analysis-attention_dy img")
+        assert not picture.is_visible()
+        page.locator("table a[href='#analysis-attention_dy']").first.click()
+        assert picture.is_visible()
+        assert picture.evaluate("e => e.decode().then(() => e.naturalWidth > 100 && e.naturalHeight > 100)")
+        assert "attention_dy/accuracy.csv" in picture.get_attribute("alt")
+        assert page.locator("#analysis-attention_dyc img").count() == 0  # which is not measured
 
 
 def test_every_quick_number_says_so(visit):

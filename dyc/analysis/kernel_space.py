@@ -52,14 +52,7 @@ def kernel_plane(
         ArgumentError: The layer is not dynamic, has fewer than three kernels or no such channel, or there are no
             images.
     """
-    found = layer_of(model, layer)
-    if not isinstance(found, DynamicConv2d) or found.num_kernels < 3:
-        kernels = getattr(found, "num_kernels", None)
-        got = repr(layer) + (f", which has {kernels} kernels" if kernels else ", which is not dynamic")
-        raise ArgumentError("layer", got, "a dynamic layer with at least three kernels")
-    bank = found.weight.detach().double().cpu().flatten(2)  # (K, C_out, D)
-    if channel is not None and not 0 <= channel < bank.shape[1]:
-        raise ArgumentError("channel", channel, f"a number from 0 to {bank.shape[1] - 1}")
+    bank = check_kernels(model, layer, channel).weight.detach().double().cpu().flatten(2)  # (K, C_out, D)
     seen, labels = [], []
 
     def note(name: str, weights: Tensor) -> None:
@@ -91,6 +84,22 @@ def kernel_plane(
     spread = (distance / (variance.sum() / len(bank)).sqrt()).item() if variance.sum() > 0 else 0.0
     share = (variance / variance.sum().clamp(min=1e-300))[:2].tolist()
     return KernelPlane(layer, places.sum(1) - origin, mixtures, (share[0], share[1]), spread, torch.cat(labels))
+
+
+def check_kernels(model: nn.Module, layer: str, channel: int | None = None) -> DynamicConv2d:
+    """Return a dynamic layer whose kernels have a plane.
+
+    Raises:
+        ArgumentError: The layer is not dynamic, has fewer than three kernels or no such channel.
+    """
+    found = layer_of(model, layer)
+    if not isinstance(found, DynamicConv2d) or found.num_kernels < 3:
+        kernels = getattr(found, "num_kernels", None)
+        got = repr(layer) + (f", which has {kernels} kernels" if kernels else ", which is not dynamic")
+        raise ArgumentError("layer", got, "a dynamic layer with at least three kernels")
+    if channel is not None and not 0 <= channel < found.weight.shape[1]:
+        raise ArgumentError("channel", channel, f"a number from 0 to {found.weight.shape[1] - 1}")
+    return found
 
 
 def hull(points: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ The motivation of DyNet (Zhang et al., https://arxiv.org/abs/2004.10694): a stat
 kernels that together give a feature free of noise, a dynamic kernel gives it alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -36,19 +36,27 @@ class Response:
 
 
 def noise_responses(
-    model: nn.Module, layer: str, x: Tensor, sigmas: Sequence[float], seed: int = 0, whole: bool = False
+    model: nn.Module,
+    layer: str,
+    batches: Iterable[Tensor],
+    sigmas: Sequence[float],
+    scale: float,
+    seed: int = 0,
+    whole: bool = False,
 ) -> list[Response]:
     """Return the responses of a layer to images with growing noise.
 
-    The noise is white and Gaussian, drawn once and scaled; it is added to the image, and the network up to the layer
-    is left as it is. Each kernel of the bank then convolves what reaches the layer, with the weights that all kernels
-    together have.
+    The noise is white and Gaussian, drawn once for each image and scaled; it is added to the image, and the network up
+    to the layer is left as it is. Each kernel of the bank then convolves what reaches the layer, with the weights that
+    all kernels together have. One batch is in memory at a time, and the result does not depend on how the images are
+    divided into batches.
 
     Args:
         model: The network, run in evaluation mode.
         layer: Name of a layer; of one that is not dynamic, its output is looked at.
-        x: Images, ``(B, C, H, W)``, as prepared for the network.
-        sigmas: Amounts of noise, in standard deviations of ``x``.
+        batches: Images, ``(B, C, H, W)``, as prepared for the network.
+        sigmas: Amounts of noise, in units of ``scale``.
+        scale: Usually the :func:`deviation` of the images.
         seed: Seed of the noise.
         whole: Look at the layer's output alone, also of a dynamic one.
 
@@ -57,22 +65,42 @@ def noise_responses(
     """
     found = layer_of(model, layer)
     single = whole or not isinstance(found, DynamicConv2d)
-    noise = white_noise(x, seed)
-    clean: dict[str, Tensor] = {}
-    responses = []
+    generator = torch.Generator().manual_seed(seed)
+    sums: dict[tuple[float, str], _Correlation] = {}
+    maps: dict[tuple[float, str], Tensor] = {}
     with evaluating(model):
-        for sigma in dict.fromkeys((0.0, *sigmas)):
-            for kernel, y in _responses(model, layer, x + sigma * noise, single).items():
-                if kernel not in clean:
-                    clean[kernel] = y
-                if sigma in sigmas:
-                    responses.append(Response(kernel, sigma, _correlation(clean[kernel], y), y[0]))
-    return responses
+        for x in batches:
+            noise = white_noise(x, scale, generator)
+            clean = _responses(model, layer, x, single)
+            for sigma in dict.fromkeys(sigmas):
+                noisy = _responses(model, layer, x + sigma * noise, single) if sigma else clean
+                for kernel, y in noisy.items():
+                    maps.setdefault((sigma, kernel), y[0].clone())
+                    sums.setdefault((sigma, kernel), _Correlation()).update(clean[kernel], y)
+    return [
+        Response(kernel, sigma, each.mean_correlation(), maps[sigma, kernel]) for (sigma, kernel), each in sums.items()
+    ]
 
 
-def white_noise(x: Tensor, seed: int = 0) -> Tensor:
-    """Return Gaussian noise of the shape and the standard deviation of images ``(B, C, H, W)``."""
-    return torch.randn(x.shape, generator=torch.Generator().manual_seed(seed)).to(x) * x.std()
+def white_noise(x: Tensor, scale: float, generator: torch.Generator) -> Tensor:
+    """Return Gaussian noise of the shape of images ``(B, C, H, W)``, drawn for one image after the other."""
+    return torch.stack([torch.randn(image.shape, generator=generator) for image in x]).to(x) * scale
+
+
+def deviation(batches: Iterable[Tensor]) -> float:
+    """Return the standard deviation of all pixels of batches, as ``torch.std`` of all of them together.
+
+    Example:
+        >>> round(deviation([torch.tensor([1.0, 2.0]), torch.tensor([6.0])]), 4)
+        2.6458
+    """
+    count, mean, squares = 0, 0.0, 0.0
+    for x in batches:
+        own, added = x.double().mean().item(), x.numel()
+        squares += (x.double() - own).square().sum().item() + (own - mean) ** 2 * count * added / (count + added)
+        mean += (own - mean) * added / (count + added)
+        count += added
+    return (squares / (count - 1)) ** 0.5
 
 
 def _responses(model: nn.Module, name: str, x: Tensor, single: bool) -> dict[str, Tensor]:
@@ -109,10 +137,29 @@ def _with(layer: DynamicConv2d, x: Tensor, weights: Tensor) -> Tensor:
         return layer(x)
 
 
-def _correlation(a: Tensor, b: Tensor) -> float:
-    """Return the correlation of two responses ``(B, C, H, W)``, the mean over the channels that vary."""
-    a, b = (each.double().transpose(0, 1).flatten(1) for each in (a, b))
-    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
-    scale = a.norm(dim=1) * b.norm(dim=1)
-    alive = scale > 1e-12 * scale.max()
-    return ((a * b).sum(1)[alive] / scale[alive]).mean().item()
+class _Correlation:
+    """Adds up the covariance of two responses batch by batch, as :class:`dyc.analysis.correlation.ChannelCorrelation`.
+
+    Each channel is compared with itself, so that what is kept are two by two products for each of them.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean: Tensor | float = 0.0
+        self.products: Tensor | float = 0.0
+
+    def update(self, clean: Tensor, noisy: Tensor) -> None:
+        """Add two responses ``(B, C, H, W)``."""
+        both = torch.stack([each.double().transpose(0, 1).flatten(1) for each in (clean, noisy)], 1)  # (C, 2, N)
+        mean, added = both.mean(2, keepdim=True), both.shape[2]
+        both = both - mean
+        shift, before = mean - self.mean, self.count
+        self.count += added
+        self.products = self.products + both @ both.mT + shift @ shift.mT * (before * added / self.count)
+        self.mean = self.mean + shift * (added / self.count)
+
+    def mean_correlation(self) -> float:
+        """Return the mean over the channels that vary."""
+        scale = (self.products[:, 0, 0] * self.products[:, 1, 1]).sqrt()
+        alive = scale > 1e-12 * scale.max()
+        return (self.products[:, 0, 1][alive] / scale[alive]).mean().item()

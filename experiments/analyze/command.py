@@ -6,7 +6,7 @@ from datetime import date
 from importlib import import_module
 
 from experiments.analyze.found import analyses
-from experiments.analyze.parser import analysis_parser, usage, without_data_options
+from experiments.analyze.parser import analysis_parser, named_as_options, usage, without_data_options
 from lightning_modules.errors import unknown_name
 
 
@@ -21,7 +21,8 @@ def main(argv: Sequence[str]) -> None:
     found = known[argv[1]]
     analysis = import_module(found.module)
     rest, data = without_data_options(argv[2:])
-    options = analysis_parser(found, analysis.add_options).parse_intermixed_args(rest)
+    parser = analysis_parser(found, analysis.add_options)
+    options = parser.parse_intermixed_args(rest)
 
     from dyc.benchmark import machine
     from experiments.analyze.job import Job
@@ -29,7 +30,7 @@ def main(argv: Sequence[str]) -> None:
 
     folder = new_folder(getattr(options, "output", None), found.name)
     facts = {"command": shlex.join(["dyc", *argv]), "date": date.today().isoformat(), **machine()}
-    with written(folder) as output:
+    with named_as_options(parser), written(folder) as output:
         output.table("about", [{"fact": name, "value": value} for name, value in facts.items()])
         analysis.run(Job(found, options, data, output))
     print(f"\nwritten to {folder}: {', '.join(output.names)}")

@@ -14,13 +14,13 @@ class Found:
     Args:
         name: Its name, that of its file.
         summary: What it shows, in one line.
-        dynamic: Whether it is about dynamic layers alone.
+        dynamic: What of dynamic layers it is about, such as their attention; empty where static networks have it too.
         classifies: Whether it measures the accuracy of a classifier.
     """
 
     name: str
     summary: str
-    dynamic: bool
+    dynamic: str = ""
     classifies: bool = False
 
     @property
@@ -45,5 +45,5 @@ def _read(path: Path) -> Found:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-    flags = [name in constants and ast.literal_eval(constants[name]) for name in ("DYNAMIC", "CLASSIFIES")]
-    return Found(path.stem, summary, *flags)
+    known = {name: ast.literal_eval(constants[name]) for name in ("DYNAMIC", "CLASSIFIES") if name in constants}
+    return Found(path.stem, summary, **{name.lower(): value for name, value in known.items()})

@@ -109,6 +109,27 @@ def spread(length: int, count: int, seed: int) -> Tensor:
     return numbers[torch.randperm(count, generator=torch.Generator().manual_seed(seed))]
 
 
+def unread_data(data_options: Sequence[str], checkpoint: Mapping[str, Any] | None) -> ImageData | SegmentationData:
+    """Return the data of the options, and where these say nothing, of the checkpoint, before any image is read.
+
+    Args:
+        data_options: ``--data...`` with their values.
+        checkpoint: The network's checkpoint, if it has one.
+
+    Raises:
+        ArgumentError: An option is wrong.
+    """
+    task = USUAL if checkpoint is None else task_of_checkpoint(checkpoint)
+    kind = getattr(lightning_modules, TASKS[task].data)
+    parser = OneLineParser(prog="dyc analyze", allow_abbrev=False)
+    parser.add_class_arguments(kind, "data")
+    settings = parser.parse_args(list(data_options)).data
+    given = parser.parse_args(list(data_options), defaults=False).get("data")
+    if checkpoint is not None:
+        take_data_settings(settings, given, checkpoint)
+    return kind(**settings.as_dict())
+
+
 def open_images(
     options: argparse.Namespace,
     data_options: Sequence[str],
@@ -119,25 +140,18 @@ def open_images(
 
     Args:
         options: ``images``, ``seed`` and ``device``.
-        data_options: ``--data...`` with their values.
-        checkpoint: The network's checkpoint, if it has one.
+        data_options: As for :func:`unread_data`.
+        checkpoint: As for :func:`unread_data`.
         opened: What was opened by its settings; taken from there, and added to: images take long to decode.
 
     Raises:
         ArgumentError: An option is wrong, the data cannot be read or has its classes in another order than the
             checkpoint, or its images with masks have several sizes.
     """
-    task = USUAL if checkpoint is None else task_of_checkpoint(checkpoint)
-    kind = getattr(lightning_modules, TASKS[task].data)
-    parser = OneLineParser(prog="dyc analyze", allow_abbrev=False)
-    parser.add_class_arguments(kind, "data")
-    settings = parser.parse_args(list(data_options)).data
-    given = parser.parse_args(list(data_options), defaults=False).get("data")
-    if checkpoint is not None:
-        take_data_settings(settings, given, checkpoint)
-    key = repr((task, settings.as_dict(), options.images, options.seed, options.device))
+    data = unread_data(data_options, checkpoint)
+    kind = type(data).__name__
+    key = repr((kind, dict(data.hparams), options.images, options.seed, options.device))
     if key not in opened:
-        data = kind(**settings.as_dict())
         data.prepare_data()
         data.setup("test")
         if data.image_size is None and isinstance(data, SegmentationData):
@@ -145,5 +159,5 @@ def open_images(
             raise ArgumentError("data.image_size", None, need)
         opened[key] = Images(data, options.images, options.seed, options.device)
     if checkpoint is not None:
-        opened[key].data.load_state_dict(checkpoint.get(kind.__name__) or {})
+        opened[key].data.load_state_dict(checkpoint.get(kind) or {})
     return opened[key]

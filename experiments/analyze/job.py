@@ -1,4 +1,4 @@
-"""What an analysis is given: its options, its networks with their images, and where to write."""
+"""What an analysis is given: its options, its networks, their images, and where to write."""
 
 import argparse
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ class Job:
         self._data_options = list(data_options)
 
     def networks(self, dynamic: bool | None = None) -> "list[Network]":
-        """Return the networks, with their images where the analysis needs some.
+        """Return the networks, before images are read: whatever can be wrong about them is checked first.
 
         Args:
             dynamic: Refuse static networks; by default as the analysis says.
@@ -50,8 +50,7 @@ class Job:
             )
         quiet()
         imported = import_given(options)
-        images: dict = {}
-        opened = [open_network(each, options, self._data_options, images, imported) for each in options.networks]
+        opened = [open_network(each, options, self._data_options, imported) for each in options.networks]
         found = labelled(opened, getattr(options, "labels", None))
         for network in found:
             if self.found.classifies and network.task != USUAL:
@@ -63,10 +62,21 @@ class Job:
                 self.refuse_static(network)
         return found
 
+    def with_images(self, networks: "Sequence[Network]") -> "list[Network]":
+        """Return networks with the images that they are shown.
+
+        Raises:
+            ArgumentError: The images cannot be read.
+        """
+        from experiments.analyze.networks import with_images
+
+        opened: dict = {}
+        return [with_images(each, self.options, self._data_options, opened) for each in networks]
+
     def refuse_static(self, network: "Network") -> None:
         """Raise an error that says which analyses a static network has."""
         others = ", ".join(each.name for each in analyses().values() if not each.dynamic)
-        sentence = f"{network.label} has no dynamic layers, and {self.found.name} is about their attention; "
+        sentence = f"{network.label} has no dynamic layers, and {self.found.name} is about their {self.found.dynamic}; "
         raise ArgumentError("CHECKPOINT_OR_MODEL", sentence=f"{sentence}for static networks there are {others}")
 
     @contextmanager

@@ -2,7 +2,7 @@
 
 import csv
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,12 @@ def headline(figure: Figure, text: str) -> None:
     """Put what is seen above a picture, in lines that fit its width."""
     width = int(figure.get_figwidth() * 16.5)  # letters of the headline's size
     figure.suptitle("\n".join(textwrap.wrap(text, width)), fontsize=7.5, x=0.01, ha="left")
+
+
+def legend_columns(labels: Iterable[str], most: int = 3) -> int:
+    """Return how many columns of a legend fit into the width of a column of a paper."""
+    widest = 0.45 + 0.056 * max(map(len, labels))  # a line and letters of the legend's size, in inches
+    return max(1, min(most, int(COLUMN / widest)))
 
 
 def _number(value: Any) -> Any:

@@ -1,12 +1,14 @@
 """The arguments that analyses share, apart from their work, so that ``--help`` need not wait for it."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from experiments.analyze.found import Found, analyses
 from lightning_modules.cli.arguments import Parser, add_runs, one_of, whole, whole_or_zero
 from lightning_modules.cli.imports import add_import
+from ops import ArgumentError
 
 EPILOG = """examples:
   dyc analyze correlation runs/static runs/dyc --labels static DYC
@@ -94,6 +96,19 @@ def add_networks(parser: argparse.ArgumentParser, *, images: int | None = None, 
             default=hide,
             help="an option of the data, as in dyc test",
         )
+
+
+@contextmanager
+def named_as_options(parser: argparse.ArgumentParser) -> Iterator[None]:
+    """Call what is wrong by its option: what a function knows as ``layer`` was given as ``--layer`` or ``--layers``."""
+    try:
+        yield
+    except ArgumentError as error:
+        options = (f"--{error.argument}", f"--{error.argument}s")
+        option = next((name for name in options if name in parser._option_string_actions), None)
+        if option is None:
+            raise
+        raise ArgumentError(option, sentence=str(error).removeprefix(f"{error.argument}: ")) from error
 
 
 def without_data_options(argv: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -16,8 +16,16 @@ from experiments.drawing import COLOURS, PAGE, inline_svg, save_new, size_axis, 
 
 FORMATS = (".png", ".svg", ".pdf")
 STYLES = ("-", "--", ":", "-.")
-MARKERS = ("o", "s", "^", "D")
-ATTENTION = {"attention/temperature": "temperature", "attention/entropy": "attention\nentropy"}
+MARKERS = ("o", "s", "^", "D", "v")
+NAMES = {
+    "attention/temperature": "temperature", "attention/entropy": "entropy,\nshare of log K", "val": "validation",
+    "train": "training", "top1": "top-1", "top5": "top-5", "miou": "mIoU", "iou": "IoU",
+    "pixel_accuracy": "pixel accuracy",
+}  # fmt: skip
+"""What the axes call metrics and splits, where it is not their own name."""
+
+BELOW = ("attention/temperature", "attention/entropy")
+"""What is drawn below the learning curves."""
 
 
 def save(path: Path, groups: Sequence[Group], summaries: Sequence[Summary], metric: str) -> None:
@@ -54,9 +62,29 @@ def page_pictures(groups: Sequence[Group], summaries: Sequence[Summary], metric:
         return [inline_svg(figure, name) for figure, name in ((curves, "curves"), (sizes, "sizes"))]
 
 
-def _look(index: int) -> dict[str, str]:
-    turn = index // len(COLOURS)
-    return {"color": COLOURS[index % len(COLOURS)], "ls": STYLES[turn % len(STYLES)]}
+def look(index: int) -> dict[str, str]:
+    """Return colour, line and marker of a group: each tells the first few apart, all three together sixty."""
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        "ls": STYLES[index % len(STYLES)],
+        "marker": MARKERS[index % len(MARKERS)],
+    }
+
+
+def metric_label(metric: str) -> str:
+    """Return what an axis calls a metric.
+
+    Example:
+        >>> metric_label("val/top1"), metric_label("train/loss")
+        ('top-1, % (validation)', 'loss (training)')
+    """
+    if metric in NAMES:
+        return NAMES[metric]
+    split, _, name = metric.partition("/")
+    if not name:
+        return metric
+    name = " ".join(NAMES.get(part, part) for part in name.split("/"))
+    return f"{name}{', %' if is_share(metric) else ''} ({NAMES.get(split, split)})"
 
 
 def colour(index: int) -> str:
@@ -65,7 +93,7 @@ def colour(index: int) -> str:
 
 
 def _handles(groups: Sequence[Group]) -> list[Line2D]:
-    return [Line2D([], [], lw=2, label=group.name, **_look(index)) for index, group in enumerate(groups)]
+    return [Line2D([], [], lw=2, ms=5, label=group.name, **look(index)) for index, group in enumerate(groups)]
 
 
 def curve_metric(groups: Sequence[Group], metric: str) -> str:
@@ -79,17 +107,17 @@ def draw_curves(figure: FigureBase, groups: Sequence[Group], metric: str) -> Non
     """Draw learning curves, and below them what is known of temperature and entropy of the attention."""
     watched = curve_metric(groups, metric)
     known = {name for group in groups for run in group.runs for name in run.curves}
-    below = [name for name in ATTENTION if name in known]
+    below = [name for name in BELOW if name in known]
     panels = figure.subplots(
         1 + len(below), 1, sharex=True, squeeze=False, height_ratios=[3] + [1] * len(below)
     )[:, 0]  # fmt: skip
     for axes, name in zip(panels, (watched, *below)):
         for index, group in enumerate(groups):
             _curve(axes, group, name, index)
-        axes.set_ylabel(ATTENTION.get(name, name), fontsize=9)
+        axes.set_ylabel(metric_label(name), fontsize=9)
         tidy(axes)
     if is_share(watched):
-        panels[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        panels[0].yaxis.set_major_formatter(PercentFormatter(1, decimals=None, symbol=""))
     for axes, name in zip(panels[1:], below):
         axes.set_ylim(*((-0.05, 1.05) if name.endswith("entropy") else (0, 1.1 * max(axes.dataLim.y1, 0.1))))
     panels[-1].set_xlabel("epoch", fontsize=9)
@@ -108,7 +136,8 @@ def _curve(axes: Axes, group: Group, name: str, index: int) -> None:
     columns = [[curve[epoch] for curve in curves if epoch in curve] for epoch in epochs]
     means = [statistics.mean(column) for column in columns]
     spread = [deviation(column) if len(column) > 1 else 0.0 for column in columns]
-    axes.plot(epochs, means, lw=1.6, marker="o" if len(epochs) == 1 else None, **_look(index))
+    some = max(1, len(epochs) // 12)  # a marker at each of many epochs would hide the line
+    axes.plot(epochs, means, lw=1.6, ms=4, markevery=some, **look(index))
     if any(spread):
         low, high = ([m + sign * s for m, s in zip(means, spread)] for sign in (-1, 1))
         axes.fill_between(epochs, low, high, color=colour(index), alpha=0.18, lw=0)
@@ -121,14 +150,15 @@ def draw_sizes(figure: FigureBase, summaries: Sequence[Summary], metric: str) ->
         points = [(index, each, getattr(each, name)) for index, each in enumerate(summaries)]
         points = [(index, each, sizes[0]) for index, each, sizes in points if sizes and each.mean is not None]
         for index, each, size in points:
-            marker = MARKERS[index // len(COLOURS) % len(MARKERS)]
-            axes.errorbar(size, each.mean, each.deviation, fmt=marker, ms=6, capsize=3, color=colour(index))
+            axes.errorbar(
+                size, each.mean, each.deviation, fmt=look(index)["marker"], ms=6, capsize=3, color=colour(index)
+            )
         size_axis(axes, [size for *_, size in points])
         axes.set_xlabel(label, fontsize=9)
-        axes.set_ylabel(metric, fontsize=9)
+        axes.set_ylabel(metric_label(metric), fontsize=9)
         tidy(axes)
         if not points:
             axes.text(0.5, 0.5, "no run has them yet", transform=axes.transAxes, ha="center", fontsize=9)
     if is_share(metric):
-        upper.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        upper.yaxis.set_major_formatter(PercentFormatter(1, decimals=None, symbol=""))
     upper.set_title(f"{metric} against size", fontsize=9, loc="left")

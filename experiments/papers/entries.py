@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.papers.metrics import METRICS, WAYS, Metric
+from experiments.papers.observations import Analysis, Observation
 
 
 @dataclass(frozen=True)
@@ -184,6 +185,8 @@ class Paper:
         url: Where it is; None where it is not on the web.
         tables: Its tables by name.
         claims: Its claims.
+        analyses: By what its observations are looked for, by name.
+        observations: What it observes inside networks.
     """
 
     name: str
@@ -192,3 +195,5 @@ class Paper:
     url: str | None
     tables: Mapping[str, Table]
     claims: tuple[Claim, ...]
+    analyses: Mapping[str, Analysis] = field(default_factory=dict)
+    observations: tuple[Observation, ...] = ()

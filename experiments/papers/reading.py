@@ -35,6 +35,7 @@
         than: table1/cifar100/dy
         figure: top1_accuracy
         factor: 0.5                      # for "takes less than half the time"; 1 unless said otherwise
+    analyses: ...                        # and observations: experiments/papers/observations.py says how
 
 Numbers are quoted, so that they keep the digits that are printed. How a figure is measured follows from its metric
 (``metrics.py``). A row can repeat each key of its data set: ``recipe``, ``image_size`` and ``num_classes`` replace it,
@@ -57,6 +58,7 @@ from typing import Any
 import yaml
 
 from experiments.papers.entries import Claim, Figure, Paper, Row, Shortened, Table
+from experiments.papers.observations import read_analyses, read_observations
 
 Content = Mapping[str, Any]
 
@@ -79,7 +81,11 @@ def read_paper(path: Path) -> Paper:
     reader = _Reader(name, content.get("datasets", {}), content["tables"])
     claims = (_claim(name, claim, each) for claim, each in content.get("claims", {}).items())
     tables = {table: reader.table(table) for table in content["tables"]}
-    return Paper(name, content["source"], content["title"], content["url"], tables, tuple(claims))
+    analyses = read_analyses(content)
+    observations = read_observations(name, content, analyses)
+    return Paper(
+        name, content["source"], content["title"], content["url"], tables, tuple(claims), analyses, tuple(observations)
+    )
 
 
 def _claim(paper: str, name: str, content: Content) -> Claim:

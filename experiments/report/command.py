@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
     from experiments.report import markdown, page
     from experiments.report.content import content
 
-    report = content(chosen, records, epochs, draw=html is not None)
+    report = content(chosen, records, epochs, results, draw=html is not None)
     if html is not None:
         _write("--html", html, page.write(report, MARK))
     if text == PRINTED:

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from experiments import kept_analyses
 from experiments.curves import Epoch
 from experiments.papers.catalog import find
 from experiments.papers.entries import Paper
@@ -11,6 +13,10 @@ from experiments.report.cells import Grid, table_grid
 from experiments.report.claims import KINDS, RULE, Verdict, claims_grid, sentence, verdicts
 from experiments.report.gaps import RULES
 from experiments.report.measured import measurements
+from experiments.report.observations import AnalysisPart, ObservationPart, analysis_parts, observation_parts
+from experiments.report.observed import RULE as OBSERVED
+from experiments.report.observed import in_short
+from experiments.report.photos import Photo, photos
 from experiments.report.plots import Drawn, pictures
 from experiments.report.summary import anchor, claims_in_short, overview, trainings
 
@@ -19,7 +25,7 @@ TITLE = "Dynamic convolution: published figures beside measured ones"
 
 @dataclass(frozen=True)
 class TablePart:
-    """A table of a paper: its path, title, note, figures and pictures."""
+    """A table of a paper: its path, title, note, figures and pictures, and those that its trainings drew."""
 
     path: str
     anchor: str
@@ -27,6 +33,7 @@ class TablePart:
     note: str
     grid: Grid
     pictures: Sequence[Drawn]
+    photos: Sequence[Photo]
 
 
 @dataclass(frozen=True)
@@ -45,20 +52,30 @@ class PaperPart:
 
 @dataclass(frozen=True)
 class Content:
-    """The report: title and first sentences, the measured claims with their colour, what is measured, the papers."""
+    """The report: title and first sentences, measured claims with their colour, what is measured, inside and outside.
+
+    Inside networks, that is observations and the analyses that looked for them; outside, the papers' figures.
+    """
 
     title: str
     claims: str
+    observed: str
     made: str
     rules: Sequence[str]
     notes: Sequence[str]
     sentences: Sequence[tuple[str, str]]
     overview: Grid
+    observations: Sequence[ObservationPart]
+    analyses: Sequence[AnalysisPart]
     papers: Sequence[PaperPart]
 
 
 def content(
-    papers: Sequence[Paper], records: Sequence[Record], epochs: Mapping[str, Sequence[Epoch]], draw: bool = True
+    papers: Sequence[Paper],
+    records: Sequence[Record],
+    epochs: Mapping[str, Sequence[Epoch]],
+    results: Path,
+    draw: bool = True,
 ) -> Content:
     """Return the report of some papers.
 
@@ -66,6 +83,7 @@ def content(
         papers: The papers.
         records: All records.
         epochs: Learning curves by the paper's name.
+        results: Folder of the records. Pictures of trainings lie inside it, analyses beside it.
         draw: Whether pictures are wanted, which take a second or so for each.
     """
     found = measurements(records)
@@ -85,6 +103,7 @@ def content(
                     table.note,
                     table_grid(table, found),
                     pictures(table, found, epochs.get(paper.name, ())) if draw else (),
+                    photos(table, results) if draw else (),
                 )
                 for table in paper.tables.values()
             ],
@@ -92,6 +111,8 @@ def content(
         )
         for paper in papers
     ]
+    folder = kept_analyses.folder_beside(results)
+    observations = observation_parts(papers, folder)
     own = [record for record in records if record.paper in {paper.name for paper in papers}]
     known = {row.path for paper in papers for row in find(paper.name)}
     strangers = list(dict.fromkeys(record.path for record in own if record.path not in known))
@@ -100,10 +121,13 @@ def content(
     return Content(
         TITLE,
         claims_in_short(each for part in parts for each in part.verdicts),
+        in_short([each.verdict for each in observations]) if observations else "",
         made,
-        (*RULES, RULE),
+        (*RULES, RULE, *([OBSERVED] if observations else [])),
         [f"Records of rows that no table has, which are left out: {', '.join(strangers)}."] if strangers else [],
         [(KINDS[each.word], sentence(each)) for part in parts for each in part.verdicts if each.measured is not None],
         overview(papers, found),
+        observations,
+        analysis_parts(papers, folder, draw),
         parts,
     )

@@ -6,6 +6,7 @@ from dyc.text_table import markdown
 from experiments.report.cells import Cell, Grid
 from experiments.report.claims import sentence
 from experiments.report.content import Content
+from experiments.report.observations import AnalysisPart
 
 
 def write(report: Content, mark: str) -> str:
@@ -15,12 +16,23 @@ def write(report: Content, mark: str) -> str:
 
 def _parts(report: Content) -> Iterator[str]:
     yield f"# {report.title}"
-    yield f"{report.claims} {report.made}"
+    yield " ".join(filter(None, (report.claims, report.observed, report.made)))
     yield from report.notes
     yield "## How to read this"
     yield "\n".join(f"* {rule}" for rule in report.rules)
     yield "## What is measured"
     yield _table(report.overview)
+    if report.observations:
+        yield "## Observations inside networks"
+    for each in report.observations:
+        yield f"### {each.text}"
+        found = f"Found is `{each.column}` in `{each.table}`."
+        parts = (f"{each.place}.", f"Published: {each.published}.", f"Here: **{each.verdict}**.", each.note, found)
+        yield " ".join(filter(None, parts))
+        yield _table(each.grid)
+    if report.analyses:
+        yield "## Analyses"
+        yield "\n".join(_analysis(each) for each in report.analyses)
     for paper in report.papers:
         yield f"## {paper.title}"
         if paper.source:
@@ -35,6 +47,11 @@ def _parts(report: Content) -> Iterator[str]:
         if paper.trainings:
             yield "### Trainings"
             yield _table(paper.trainings)
+
+
+def _analysis(each: AnalysisPart) -> str:
+    numbers = f" Numbers: {', '.join(f'`{table}`' for table in each.tables)}." if each.tables else ""
+    return f"* {each.title}: `{each.command}` ({each.made}).{numbers}"
 
 
 def _table(grid: Grid) -> str:

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from experiments.compare.groups import Group
-from experiments.compare.plots import STYLES, draw_curves
+from experiments.compare.plots import STYLES, draw_curves, look
 from experiments.compare.run import Run
 from experiments.curves import METRICS, Epoch
 from experiments.drawing import COLOURS, PAGE, inline_svg, size_axis, tidy
@@ -185,10 +185,7 @@ def _curves(table: Table, epochs: Sequence[Epoch]) -> Iterator[tuple[str, Pictur
 
 
 def _lines(groups: Sequence[Group]) -> list[Line2D]:
-    return [
-        Line2D([], [], color=COLOURS[i % len(COLOURS)], ls=STYLES[i // len(COLOURS) % len(STYLES)], label=group.name)
-        for i, group in enumerate(groups)
-    ]
+    return [Line2D([], [], ms=4, label=group.name, **look(i)) for i, group in enumerate(groups)]
 
 
 def _runs(epochs: Sequence[Epoch]) -> list[Run]:
@@ -221,9 +218,9 @@ def _times(table: Table, found: All) -> Iterator[tuple[str, Picture]]:
     axes = picture.subplots()
     models, places = (list(dict.fromkeys(key[i] for key in lines)) for i in (0, 1))
     for (model, place), line in lines.items():
-        look = {"color": COLOURS[models.index(model) % len(COLOURS)], "ls": STYLES[(places.index(place) + 1) % 4]}
+        drawn = {"color": COLOURS[models.index(model) % len(COLOURS)], "ls": STYLES[(places.index(place) + 1) % 4]}
         marker = {"marker": "s", "fillstyle": "none"} if place == "published" else {"marker": "o"}
-        axes.plot(*zip(*sorted(line)), label=f"{model}: {_place(place, machines)}", lw=1.6, ms=5, **look, **marker)
+        axes.plot(*zip(*sorted(line)), label=f"{model}: {_place(place, machines)}", lw=1.6, ms=5, **drawn, **marker)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.xaxis.set_major_locator(FixedLocator(sizes))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from experiments import curves
+from experiments import curves, kept_pictures
 from experiments.compare.folders import read
 from experiments.compare.run import Run
 from experiments.papers.units import measured_value
@@ -21,7 +21,7 @@ SIZES = {"parameters": "count", "macs": "MACs"}
 
 
 def keep(item: Item, results: Path) -> list[Record]:
-    """Add the figures of a finished training to the records, and its curves; return the records that were added.
+    """Add the figures of a finished training to the records, its curves and its pictures; return the new records.
 
     Raises:
         ArgumentError: It has no test figures, or the records cannot be written.
@@ -34,6 +34,8 @@ def keep(item: Item, results: Path) -> list[Record]:
         paper, _, row = item.row.path.partition("/")
         curves.append(paper, curves.epochs_of(row, str(item.seed), item.protocol, run.curves), results)
     append(found, results)
+    for folder in item.training.versions()[-1:]:  # the last part of an interrupted run was tested
+        kept_pictures.keep(folder, item.row.path, item.protocol, results)
     return found
 
 

@@ -18,11 +18,12 @@ from dyc.export.onnx_format import check_packages
 from dyc.meta_device import usual_input_sizes
 from dyc.selective import compact, iter_selective
 from lightning_modules.cli.arguments import check_new_file
+from lightning_modules.cli.given_network import GIVEN, check_not_pretrained, timm_name
 from lightning_modules.cli.imports import import_from_run, import_given
 from lightning_modules.cli.parsers import export_parser
 from lightning_modules.cli.quiet import quiet
 from lightning_modules.cli.tables import Table
-from lightning_modules.create_network import build_network, check_model_name
+from lightning_modules.create_network import build_network
 from lightning_modules.runs import find_checkpoint, read_checkpoint
 from lightning_modules.tasks import TASKS, task_of_checkpoint
 from lightning_modules.trained_card import card_of
@@ -94,8 +95,7 @@ def _trained(
     options: argparse.Namespace, imported: bool, said: dict[str, str]
 ) -> tuple[nn.Module, dict[str, Any], ModelCard, dict[str, Any]]:
     """Return the network of a checkpoint, how its images were prepared, what a model card says of it, and the rest."""
-    if options.pretrained:
-        raise ArgumentError("--pretrained", sentence="has no meaning for a checkpoint, which has weights; leave it out")
+    check_not_pretrained(options.pretrained)
     path = find_checkpoint(options.network, options.runs, options.name)
     checkpoint = read_checkpoint(path)
     if not imported:
@@ -110,11 +110,7 @@ def _trained(
 
 def _named(options: argparse.Namespace) -> tuple[nn.Module, dict[str, Any]]:
     """Return a network by its timm name or folder, and how timm prepares its images."""
-    try:
-        name = check_model_name(options.network)
-    except ArgumentError as error:
-        sentence = str(error).removeprefix("model.model: ")
-        raise ArgumentError("CHECKPOINT_OR_MODEL", sentence=sentence) from error
+    name = timm_name(options.network)
     local = name.startswith("local-dir:")
     network = _built(name, options.num_classes, options.pretrained or local)
     if not (options.pretrained or local):
@@ -127,7 +123,7 @@ def _built(name: str, classes: int | None, pretrained: bool) -> nn.Module:
         try:
             return timm.create_model(name, pretrained=pretrained)
         except RuntimeError as error:  # of timm, about weights that there are not
-            raise ArgumentError("CHECKPOINT_OR_MODEL", sentence=" ".join(str(error).split())) from error
+            raise ArgumentError(GIVEN, sentence=" ".join(str(error).split())) from error
     return build_network(name, {}, classes, 3, pretrained)
 
 

@@ -8,6 +8,7 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 
+import torch
 from matplotlib.figure import Figure
 
 from dyc.analysis.attention_changes import CHANGES, Accuracy, accuracy, changed_attention, resolutions
@@ -20,7 +21,7 @@ from lightning_modules.cli.tables import Table
 from lightning_modules.layer_groups import layer_group
 from ops import ArgumentError
 
-DYNAMIC = True
+DYNAMIC = "attention"
 CLASSIFIES = True
 INTACT = "as trained"
 OFF = "average kernel"
@@ -49,9 +50,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(job: Job) -> None:
     """Compute, draw and write."""
-    (network,) = job.networks()
+    networks = job.networks()
+    by, at = job.options.by, getattr(job.options, "at", None)
+    if at is not None and networks[0].knows_size:
+        blank = torch.zeros(1, *networks[0].size, device=job.options.device)
+        dict(_cases(resolutions(networks[0].module, blank), by, at))  # raises before images are read
+    (network,) = job.with_images(networks)
     places = resolutions(network.module, next(iter(network.images))[0][:1])
-    cases = dict(_cases(places, job.options.by, getattr(job.options, "at", None)))
+    cases = dict(_cases(places, by, at))
     found: dict[str, Accuracy] = {}
     reference = None
     with job.progress((len(cases) + 1) * network.images.batches) as progress:

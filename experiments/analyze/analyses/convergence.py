@@ -16,9 +16,8 @@ from experiments.analyze.job import Job
 from experiments.analyze.output import COLUMN, headline
 from experiments.compare.folders import find, read_all
 from experiments.compare.groups import Group, deviation, group_by_settings
-from experiments.compare.plots import STYLES, curve_metric, draw_curves
+from experiments.compare.plots import curve_metric, draw_curves, look, metric_label
 from experiments.compare.table import is_share, value_text
-from experiments.drawing import COLOURS
 from lightning_modules.cli.tables import Table
 from ops import ArgumentError
 
@@ -127,6 +126,7 @@ def _final(group: Group, metric: str, groups: Sequence[Group]) -> dict[str, obje
     curve, smaller = _means(group, metric), not is_share(metric)
     best, worst = (min, max) if smaller else (max, min)
     level = worst(values[max(values)] for values in (_means(each, metric) for each in groups))
+    ends = [values[max(values)] for values in (run.curves[metric] for run in group.runs)]
     reached = next((epoch for epoch, value in curve.items() if (value <= level if smaller else value >= level)), "")
     return {
         "training": group.name,
@@ -135,6 +135,7 @@ def _final(group: Group, metric: str, groups: Sequence[Group]) -> dict[str, obje
         "seeds": len(group.runs),
         "epochs": max(curve),
         "last": curve[max(curve)],
+        "standard_error": deviation(ends) / len(ends) ** 0.5 if len(ends) > 1 else "",
         "best": best(curve.values()),
         "reached_after": reached,
         "level": level,
@@ -147,16 +148,16 @@ def draw(groups: Sequence[Group], metric: str, finals: Sequence[Mapping[str, obj
     body, legend = figure.subfigures(2, 1, height_ratios=(3.6, 0.1 + 0.16 * len(groups)))
     draw_curves(body, groups, curve_metric(groups, metric))
     body.axes[0].set_title("")
-    handles = [
-        Line2D([], [], color=COLOURS[i % len(COLOURS)], ls=STYLES[i // len(COLOURS) % len(STYLES)], label=group.name)
-        for i, group in enumerate(groups)
-    ]
-    legend.legend(handles=handles, loc="upper center")
+    handles = [Line2D([], [], ms=3.5, label=group.name, **look(i)) for i, group in enumerate(groups)]
+    legend.legend(handles=handles, loc="upper center", handlelength=3.5)
     for axes in body.axes:
         axes.tick_params(labelsize=6.5)
         axes.yaxis.label.set_size(6.5)
         axes.xaxis.label.set_size(7)
+        for line in axes.lines:
+            line.set(linewidth=1.2, markersize=3)
     low, *_, high = sorted(finals, key=lambda each: each["last"]) * (1 if len(finals) > 1 else 2)
     ends = [f"{value_text(metric, each['last'])} for {each['training']}" for each in (low, high)]
-    headline(figure, f"{metric} after {finals[0]['epochs']} epochs: " + " to ".join(dict.fromkeys(ends)))
+    name = metric_label(metric).replace(", %", "")  # each value has its own
+    headline(figure, f"{name} after {finals[0]['epochs']} epochs: " + " to ".join(dict.fromkeys(ends)))
     return figure

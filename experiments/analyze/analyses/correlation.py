@@ -15,7 +15,8 @@ from matplotlib.ticker import MultipleLocator, PercentFormatter
 
 from dyc.analysis.correlation import BINS, EDGES, LayerCorrelation, bin_shares, channel_correlation, second_last_stage
 from experiments.analyze.job import Job
-from experiments.analyze.output import COLUMN, headline
+from experiments.analyze.layers import layer_name
+from experiments.analyze.output import COLUMN, headline, legend_columns
 from experiments.analyze.parser import add_networks
 from experiments.drawing import COLOURS, GREY, tidy
 from lightning_modules.cli.tables import Table
@@ -59,10 +60,12 @@ def run(job: Job) -> None:
     edges = tuple(job.options.edges)
     bin_shares(torch.zeros(0), edges)  # raises before any work
     networks = job.networks()
-    layers = getattr(job.options, "layer", None) or [second_last_stage(each.module) for each in networks]
-    layers = layers * len(networks) if len(layers) == 1 else layers
-    if len(layers) != len(networks):
-        raise ArgumentError("--layer", f"{len(layers)} names", f"one, or {len(networks)}: one for each network")
+    asked = getattr(job.options, "layer", None)
+    if asked and len(asked) not in (1, len(networks)):
+        raise ArgumentError("--layer", f"{len(asked)} names", f"one, or {len(networks)}: one for each network")
+    asked = asked * len(networks) if asked and len(asked) == 1 else asked
+    layers = list(map(layer_name, networks, asked)) if asked else [second_last_stage(each.module) for each in networks]
+    networks = job.with_images(networks)
     found: dict[str, LayerCorrelation] = {}
     with job.progress(sum(each.images.batches for each in networks)) as progress:
         for network, layer in zip(networks, layers):
@@ -130,14 +133,15 @@ def draw(found: Mapping[str, LayerCorrelation], edges: Sequence[float]) -> Figur
         found: Correlations by the network's label.
         edges: Absolute correlations where weak, middle and strong begin.
     """
-    figure = Figure(figsize=(COLUMN, 3.6 + 0.14 * -(-len(found) // 3)), layout="constrained")
+    columns = legend_columns(found)
+    figure = Figure(figsize=(COLUMN, 3.6 + 0.14 * -(-len(found) // columns)), layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=(1.5, 1))
     means = [f"{each.pairs.abs().mean():.2f} {label}" for label, each in found.items()]
     layers = ", ".join(dict.fromkeys(each.layer for each in found.values()))
     images = next(iter(found.values())).images
     headline(figure, f"Correlation r of the channels of {layers}, {images:,} images; mean |r|: {', '.join(means)}")
     _draw_histogram(upper, found, edges)
-    figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
     width = 0.8 / len(found)
     for number, (label, each) in enumerate(found.items()):
         shares = list(reversed(each.bins(edges).values()))
@@ -148,7 +152,7 @@ def draw(found: Mapping[str, LayerCorrelation], edges: Sequence[float]) -> Figur
     bounds = [f"|r| ≥ {strong}", f"{middle} to {strong}", f"{weak} to {middle}", f"< {weak}"]
     lower.set_xticks(range(len(BINS)), [f"{name}\n{bound}" for name, bound in zip(reversed(BINS), bounds)])
     lower.set_ylabel("share of pairs")
-    lower.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    lower.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     lower.margins(y=0.18)
     tidy(lower)
     lower.tick_params(labelsize=6.5)
@@ -171,6 +175,6 @@ def _draw_histogram(axes: Axes, found: Mapping[str, LayerCorrelation], edges: Se
     axes.set_xlabel("Pearson correlation r of two channels")
     axes.xaxis.set_major_locator(MultipleLocator(0.5))
     axes.set_ylabel("share of pairs")
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))  # none may be rounded to its neighbour
     tidy(axes)
     axes.tick_params(labelsize=6.5)

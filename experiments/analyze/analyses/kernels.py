@@ -4,6 +4,8 @@ Chen et al., Dynamic Convolution, section 3.3, https://arxiv.org/abs/1912.03458.
 """
 
 import argparse
+import math
+import textwrap
 from collections.abc import Sequence
 
 import torch
@@ -11,15 +13,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dyc.analysis.kernel_space import KernelPlane, hull, kernel_plane
+from dyc.analysis.kernel_space import KernelPlane, check_kernels, hull, kernel_plane
 from dyc.dynamic_model import iter_dynamic
 from experiments.analyze.job import Job
+from experiments.analyze.layers import layer_name
 from experiments.analyze.output import COLUMN, headline
 from experiments.analyze.parser import add_networks
 from experiments.drawing import COLOURS, GREY, tidy
 from lightning_modules.cli.tables import Table
 
-DYNAMIC = True
+DYNAMIC = "kernels"
+ZOOMED = 0.02
+"""Mixtures that spread less far than this share of the kernels' distance are shown larger, too."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -37,12 +42,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(job: Job) -> None:
     """Compute, draw and write."""
-    (network,) = job.networks()
+    networks = job.networks()
+    (network,) = networks
     known = [name for name, _ in iter_dynamic(network.module)]
     some = min(4, len(known))
     spread = [known[round(i * (len(known) - 1) / max(some - 1, 1))] for i in range(some)]
-    layers = getattr(job.options, "layers", None) or list(dict.fromkeys(spread))
+    asked = getattr(job.options, "layers", None) or spread
+    layers = list(dict.fromkeys(layer_name(network, each, "--layers", dynamic=True) for each in asked))
     channel = getattr(job.options, "channel", None)
+    for layer in layers:
+        check_kernels(network.module, layer, channel)
+    (network,) = job.with_images(networks)
     found = []
     with job.progress(len(layers) * network.images.batches) as progress:
         for layer in layers:
@@ -79,7 +89,9 @@ def draw(found: Sequence[KernelPlane], label: str, images: int, channel: int | N
     """Draw the hull of the kernels of each layer, and the mixtures inside it."""
     columns = min(2, len(found))
     rows = -(-len(found) // columns)
-    figure = Figure(figsize=(COLUMN, 0.75 + 1.65 * rows * (1 if columns == 2 else 1.5)), layout="constrained")
+    zoomed = any(each.spread < ZOOMED for each in found)
+    height = (1.65 if columns == 2 else 2.5) + 0.6 * zoomed
+    figure = Figure(figsize=(COLUMN, 0.8 + height * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flat
     for axes, each in zip(panels, found):
         _draw(axes, each)
@@ -108,11 +120,43 @@ def _draw(axes: Axes, each: KernelPlane) -> None:
     axes.plot(*each.kernels.T.numpy(), "^", color=COLOURS[1], ms=4)
     for k, (x, y) in enumerate(each.kernels.tolist(), 1):
         axes.annotate(str(k), (x, y), xytext=(3, 3), textcoords="offset points", fontsize=6, color=GREY)
-    axes.plot(*each.mixtures.T.numpy(), ".", color=COLOURS[0], ms=2, alpha=0.4, mew=0)
-    axes.plot(0, 0, "+", color="black", ms=5)
-    axes.set_title(each.layer, fontsize=6.5)
-    axes.set_xlabel(f"direction 1 ({each.explained[0]:.0%})", fontsize=6)
-    axes.set_ylabel(f"direction 2 ({each.explained[1]:.0%})", fontsize=6)
+    _draw_inside(axes, each)
+    axes.set_title("\n".join(textwrap.wrap(each.layer, 26)), fontsize=6.5)
+    axes.set_xlabel(f"direction 1, kernel weight\n({100 * each.explained[0]:.0f} % of variance)", fontsize=6)
+    axes.set_ylabel(f"direction 2, kernel weight\n({100 * each.explained[1]:.0f} % of variance)", fontsize=6)
     axes.margins(0.12)
     tidy(axes)
-    axes.tick_params(labelsize=5.5)
+    axes.tick_params(labelsize=6)
+    if each.spread < ZOOMED:
+        _zoom(axes, each)
+
+
+def _draw_inside(axes: Axes, each: KernelPlane) -> None:
+    axes.plot(0, 0, "+", color="black", ms=4, mew=0.6)
+    axes.plot(*each.mixtures.T.numpy(), ".", color=COLOURS[0], ms=2.5, alpha=0.5, mew=0)
+
+
+def _zoom(axes: Axes, each: KernelPlane) -> None:
+    """Show the mixtures once more above the hull, many times larger, where they would be a single dot."""
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    width, tall = 0.64, 0.34  # of the inset, as shares of the panel
+    axes.set_ylim(low, high + (high - low) * (tall + 0.14) / (1 - tall - 0.14))
+    sides = ((right - left) * width, (axes.get_ylim()[1] - low) * tall)
+    ends = [(min(places), max(places)) for places in each.mixtures.T.tolist()]
+    times = _round(min(side / max(1.15 * (last - first), 1e-9 * side) for side, (first, last) in zip(sides, ends)))
+    inset = axes.inset_axes((0.34, 1 - tall - 0.09, width, tall))
+    _draw_inside(inset, each)
+    for set_limits, side, (first, last) in zip((inset.set_xlim, inset.set_ylim), sides, ends):
+        middle, half = (first + last) / 2, side / times / 2
+        set_limits(middle - half, middle + half)
+    inset.set_xticks([])
+    inset.set_yticks([])
+    inset.spines[:].set_linewidth(0.4)
+    inset.set_title(f"mixtures, {times:,} times larger", fontsize=6, pad=2)
+    axes.indicate_inset_zoom(inset, edgecolor=GREY, lw=0.4)
+
+
+def _round(value: float) -> int:
+    """Return the largest of 1, 2, 5, 10, 20, ... that is not above a value."""
+    power = 10 ** math.floor(math.log10(max(value, 1)))
+    return max(step for step in (1, 2, 5) if step * power <= max(value, 1)) * power

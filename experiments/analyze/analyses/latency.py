@@ -5,11 +5,13 @@ matter: names of timm's need no training.
 """
 
 import argparse
+import textwrap
 from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from dyc.benchmark import facts_line, machine
@@ -30,6 +32,8 @@ Times = Mapping[int, Mapping[str, tuple[float, float, float]]]
 """Median, 20th and 80th percentile in milliseconds, by size in pixels and label."""
 
 MARKERS = ("o", "s", "^", "D")
+HATCHED = {"alpha": 0.45, "hatch": "////", "lw": 0}
+"""How the time of dynamic layers looks."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -132,18 +136,20 @@ def _layer_rows(
 
 
 def draw_sizes(times: Times, first: str, batch: int, facts: Mapping[str, str]) -> Figure:
-    """Draw milliseconds against the image size, and below them the ratios to the first network."""
-    figure = Figure(figsize=(COLUMN, 3.6), layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1.4, 1))
+    """Draw milliseconds against the image size, and of several networks the ratios to the first below them."""
     sizes = list(times)
     labels = list(times[sizes[0]])
+    several = len(labels) > 1
+    figure = Figure(figsize=(COLUMN, 3.6 if several else 2.4), layout="constrained")
+    panels = figure.subplots(1 + several, 1, sharex=True, squeeze=False, height_ratios=(1.4, 1)[: 1 + several])[:, 0]
+    upper, lower = panels[0], panels[-1]
     for number, label in enumerate(labels):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         medians = [times[size][label][0] for size in sizes]
         upper.plot(sizes, medians, color=colour, marker=marker, ms=3.5, label=label)
         upper.fill_between(sizes, *zip(*(times[size][label][1:] for size in sizes)), color=colour, alpha=0.2, lw=0)
-        ratios = [times[size][label][0] / times[size][first][0] for size in sizes]
-        lower.plot(sizes, ratios, color=colour, marker=marker, ms=3.5)
+        if several:
+            lower.plot(sizes, _ratios(times, label, first), color=colour, marker=marker, ms=3.5)
     upper.set_yscale("log")
     ends = [value for found in times.values() for each in found.values() for value in each]
     upper.yaxis.set_major_locator(FixedLocator(ticks(min(ends), max(ends))))
@@ -151,35 +157,50 @@ def draw_sizes(times: Times, first: str, batch: int, facts: Mapping[str, str]) -
     upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     upper.set_ylabel("time of a call, ms")
     upper.legend()
-    lower.axhline(1, color=GREY, lw=0.6, ls="--")
-    lower.set_ylabel(f"x {first}", wrap=True)
+    if several:
+        lower.axhline(1, color=GREY, lw=0.6, ls="--")
+        lower.set_ylabel("\n".join(textwrap.wrap(f"x {first}", 22)))
     lower.set_xlabel(f"height and width of the image, pixels; batch {batch}")
     lower.set_xscale("log")
     lower.xaxis.set_major_locator(FixedLocator(sizes))
     lower.xaxis.set_minor_locator(NullLocator())
     lower.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    for axes in (upper, lower):
+    for axes in panels:
         tidy(axes)
         axes.tick_params(labelsize=6.5)
-    others = [
-        f"{label} takes {times[sizes[0]][label][0] / times[sizes[0]][first][0]:.2f} to "
-        f"{times[sizes[-1]][label][0] / times[sizes[-1]][first][0]:.2f} times {first}"
-        for label in labels[1:3]
-    ]
     where = facts["gpu"] if facts["device"] == "cuda" else f"{facts['cpu']}, {facts['threads']}"
-    text = f"From {sizes[0]} to {sizes[-1]} pixels, {' and '.join(others)}" if others else f"Time of {first}"
-    headline(figure, f"{text} ({where})")
+    headline(figure, f"{_seen(times, labels, first)} ({where})")
     return figure
+
+
+def _ratios(times: Times, label: str, first: str) -> list[float]:
+    return [found[label][0] / found[first][0] for found in times.values()]
+
+
+def _seen(times: Times, labels: Sequence[str], first: str) -> str:
+    """Return what the picture of the sizes shows: of two or three networks the ratios, of one the times."""
+    sizes = list(times)
+    between = f"{sizes[0]} to {sizes[-1]} pixels" if len(sizes) > 1 else f"{sizes[0]} pixels"
+    if len(labels) == 1:
+        ends = [f"{times[size][first][0]:.3g} ms at {size}" for size in dict.fromkeys((sizes[0], sizes[-1]))]
+        return f"A call of {first} takes {' and '.join(ends)} pixels"
+    others = []
+    for label in labels[1:3]:
+        ends = dict.fromkeys(f"{value:.2f}" for value in sorted(_ratios(times, label, first)))
+        low, *_, high = [*ends] * 2
+        others.append(f"{label} takes {low if low == high else f'{low} to {high}'} times {first}")
+    return f"At {between}, {' and '.join(others)}"
 
 
 def draw_layers(layers: Mapping[str, Sequence[LayerTime]], at: int, batch: int, facts: Mapping[str, str]) -> Figure:
     """Draw the time of the convolutions of each stage, the share of dynamic ones hatched."""
     groups = list(dict.fromkeys(layer_group(each.layer) for found in layers.values() for each in found))
     figure = Figure(
-        figsize=(COLUMN, 1.1 + 0.16 * len(layers) + (0.08 + 0.1 * len(layers)) * len(groups)), layout="constrained"
+        figsize=(COLUMN, 1.25 + 0.16 * len(layers) + (0.08 + 0.1 * len(layers)) * len(groups)), layout="constrained"
     )
     axes = figure.subplots()
     height = 0.8 / len(layers)
+    handles = []
     for number, (label, found) in enumerate(layers.items()):
         rows = [row + (number - (len(layers) - 1) / 2) * height for row in range(len(groups))]
         colour = COLOURS[number % len(COLOURS)]
@@ -188,16 +209,16 @@ def draw_layers(layers: Mapping[str, Sequence[LayerTime]], at: int, batch: int, 
              for group in groups]
             for kind in (False, True)
         )  # fmt: skip
-        axes.barh(rows, static, height * 0.9, color=colour, label=label)
+        axes.barh(rows, static, height * 0.9, color=colour)
+        handles.append(Patch(color=colour, label=label))
         if any(dynamic):
-            axes.barh(
-                rows, dynamic, height * 0.9, left=static, color=colour, alpha=0.45, hatch="////", lw=0,
-                label=f"{label}: dynamic, with attention",
-            )  # fmt: skip
+            axes.barh(rows, dynamic, height * 0.9, left=static, color=colour, **HATCHED)
+    if any(each.dynamic for found in layers.values() for each in found):
+        handles.append(Patch(facecolor=GREY, label="hatched: dynamic, with attention", **HATCHED))
     axes.set_yticks(range(len(groups)), groups)
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xlabel("time of the stage's convolutions, each alone, ms")
-    figure.legend(loc="outside lower center", ncols=2, columnspacing=1)
+    figure.legend(handles=handles, loc="outside lower center")
     tidy(axes)
     axes.tick_params(labelsize=6.5)
     axes.grid(axis="y", visible=False)

@@ -1,6 +1,7 @@
 """Attention by layer and class: entropy, variation, heat maps, and the images that use a kernel most."""
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -9,14 +10,15 @@ from torch import Tensor
 
 from dyc.analysis.attention_usage import LayerUsage, attention_usage
 from experiments.analyze.job import Job
+from experiments.analyze.layers import layer_name
 from experiments.analyze.output import COLUMN, headline
 from experiments.analyze.parser import add_networks
 from experiments.drawing import COLOURS, GREY, tidy
 from lightning_modules.cli.arguments import whole
 from lightning_modules.cli.tables import Table
-from ops import unknown_name
+from ops import ArgumentError
 
-DYNAMIC = True
+DYNAMIC = "attention"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -30,19 +32,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--classes", type=whole, default=24, metavar="N", help="classes of the heat map, the most unusual (default: 24)"
     )
-    group.add_argument("--each", type=whole, default=8, metavar="N", help="images for each kernel (default: 8)")
+    group.add_argument("--each", type=whole, default=5, metavar="N", help="images for each kernel (default: 5)")
 
 
 def run(job: Job) -> None:
     """Compute, draw and write."""
-    (network,) = job.networks()
+    networks = job.networks()
+    asked = getattr(job.options, "layer", None)
+    layer = asked and layer_name(networks[0], asked, dynamic=True)
+    (network,) = job.with_images(networks)
     images, names = network.images, network.images.class_names
     with job.progress(images.batches) as progress:
         batches = ((progress.at(network.label), batch)[1] for batch in images)
         found = attention_usage(network.module, batches, len(names), job.options.each)
-    layer = getattr(job.options, "layer", None) or max(found, key=lambda name: found[name].variation)
+    layer = layer or max(found, key=lambda name: found[name].variation)
     if layer not in found:
-        raise unknown_name("--layer", layer, found)
+        raise ArgumentError("--layer", repr(asked), "a layer that the network runs")
     pictures, labels = images.pick(found[layer].top.flatten().tolist())
     job.output.table("layers", _layer_rows(found))
     job.output.table("classes", _class_rows(found, names))
@@ -103,7 +108,7 @@ def draw_layers(found: Mapping[str, LayerUsage], label: str, images: int) -> Fig
     )
     values = {
         "entropy,\nshare of log K": [each.entropy for each in found.values()],
-        "variation\nof a weight": [each.variation for each in found.values()],
+        "standard\ndeviation\nof a weight": [each.variation for each in found.values()],
         "explained\nby class": [each.class_share for each in found.values()],
     }
     for axes, (title, numbers), colour in zip(panels, values.items(), COLOURS):
@@ -111,7 +116,7 @@ def draw_layers(found: Mapping[str, LayerUsage], label: str, images: int) -> Fig
         axes.hlines(rows, 0, numbers, color=colour, lw=0.8)
         axes.plot(numbers, rows, "o", color=colour, ms=3)
         axes.set_xlabel(title)
-        axes.set_xlim(0, max(*numbers, 1e-3) * 1.15 if "variation" in title else 1.05)
+        axes.set_xlim(0, max(*numbers, 1e-3) * 1.15 if "deviation" in title else 1.05)
         tidy(axes)
         axes.tick_params(labelsize=6)
     panels[0].set_yticks(range(len(found)), found)
@@ -164,19 +169,30 @@ def draw_images(each: LayerUsage, layer: str, pictures: Tensor, classes: Sequenc
         label: The network's label.
     """
     kernels, count = each.top.shape
-    figure = Figure(figsize=(COLUMN, 0.35 + (COLUMN - 0.45) / count * 1.32 * kernels), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
-    panels = figure.subplots(kernels, count, squeeze=False)
-    for place, axes in enumerate(panels.flat):
-        k, rank = divmod(place, count)
-        axes.imshow(pictures[place].numpy(), interpolation="nearest")
+    columns = min(count, 5)  # more would leave no room for letters that can be read
+    lines = -(-count // columns)  # of each kernel
+    side = (COLUMN - 0.4) / max(columns, 4)
+    tall = pictures.shape[1] / pictures.shape[2]
+    figure = Figure(figsize=(COLUMN, 0.55 + (side * min(tall, 1.5) + 0.28) * kernels * lines), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0.02, hspace=0.0)
+    panels = figure.subplots(kernels * lines, columns, squeeze=False)
+    more = each.top_weights - each.kernels[:, None]
+    decimals = min(6, max(2, 1 - math.floor(math.log10(_largest(more)))))  # two figures of the largest
+    for axes in panels.flat:
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
-        name = classes[place]
-        axes.set_title(f"{name[:9]}…" if len(name) > 10 else name, fontsize=4.5, pad=1.5, loc="center", color=GREY)
-        axes.set_xlabel(f"{each.top_weights[k, rank]:.3f}", fontsize=4.5, labelpad=1)
+    for place, (picture, name) in enumerate(zip(pictures, classes)):
+        k, rank = divmod(place, count)
+        axes = panels[k * lines + rank // columns, rank % columns]
+        axes.imshow(picture.numpy(), interpolation="nearest")
+        axes.set_title(f"{name[:8]}…" if len(name) > 9 else name, fontsize=6, pad=1.5, loc="center", color=GREY)
+        axes.set_xlabel(f"{more[k, rank]:+.{decimals}f}", fontsize=6, labelpad=1)
         if rank == 0:
-            axes.set_ylabel(f"kernel {k + 1}", fontsize=6)
-    headline(figure, f"{label}, {layer}: the images that give each kernel most weight{_channels(each)}")
+            axes.set_ylabel(f"kernel {k + 1}\n(mean {each.kernels[k]:.3f})", fontsize=6)
+    headline(
+        figure,
+        f"{label}, {layer}: the images that give each kernel most weight{_channels(each)}, and how much more than "
+        "its mean",
+    )
     return figure
