@@ -134,7 +134,7 @@ except ops.BackendUnavailable as error:
 """
 
 
-@pytest.mark.exhaustive  # as that of a compiler that is missing, in tests/test_ops_backends_cpp_build.py
+@pytest.mark.grid  # as that of a compiler that is missing, in tests/test_ops_backends_cpp_build.py
 def test_compiler_that_fails_is_a_reason(tmp_path):
     broken = tmp_path / "broken-c++"
     broken.write_text("#!/bin/sh\necho 'internal trouble' >&2\nexit 1\n")
