@@ -87,7 +87,7 @@ def all_layers():
             yield pytest.param(kind, geometry, bias, form, marks=mark)
 
 
-@pytest.mark.parametrize(("kind", "geometry", "bias", "form"), all_layers())
+@pytest.mark.parametrize(("kind", "geometry", "bias", "form"), list(all_layers()))
 def test_all_layers(tmp_path, kind, geometry, bias, form):
     network = layer(kind, GEOMETRIES[geometry], bias)
     assert export_onnx(network, tmp_path / "a.onnx", input_size=(3, 11, 11), form=form).difference < 1e-5
