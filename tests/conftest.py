@@ -28,15 +28,21 @@ import torch
 
 from ops import ArgumentError
 
-pytest_plugins = ("fixtures.operators", "fixtures.models", "fixtures.data", "fixtures.segmentation")
+pytest_plugins = tuple(f"fixtures.{area}" for area in ("operators", "models", "data", "segmentation", "processes"))
 
 
-LONGEST = "test_first_line_trains_to_97_percent"
-"""Takes minutes: where it ends last, the other workers wait for it."""
+LONGEST = (
+    "test_first_line_trains",
+    "test_two_machines_train_one_run_and_go_on_when_a_process_is_killed",
+    "test_a_training_that_was_killed_goes_on_and_ends_as_if_it_had_not",
+    "test_all_backbones",
+    "test_programs",
+)
+"""Take much longer than others: where one of them ends last, the other workers wait for it."""
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.name != LONGEST)
+    items.sort(key=lambda item: getattr(item, "originalname", "") not in LONGEST)
 
 
 @pytest.fixture(scope="session")

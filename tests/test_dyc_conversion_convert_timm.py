@@ -79,7 +79,7 @@ LIKE_OTHERS = {
 }
 # What "all_but_stem" leaves static outside the module of the first convolution: a classifier, and the rest of a stem.
 NO_STEM = {"dla46x_c": {"fc"}, "hrnet_w18_small": {"conv2"}}
-EACH = [pytest.param(name, marks=pytest.mark.exhaustive if name in LIKE_OTHERS else ()) for name in NETWORKS]
+EACH = [pytest.param(name, marks=pytest.mark.grid if name in LIKE_OTHERS else ()) for name in NETWORKS]
 
 
 def lively(name: str, **kwargs) -> nn.Module:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from fixtures.models import marked
 from torch import nn
 
 import dyc
@@ -55,33 +56,34 @@ def test_the_main_head_at_the_size_of_the_images(tmp_path):
     assert len([node for node in graph.node if node.op_type == "Resize"]) == 2
 
 
-@pytest.mark.exhaustive  # torch.export takes most of a minute
+@pytest.mark.exhaustive  # torch.export takes seconds for each layer
 def test_programs(tmp_path):
-    net = network("deeplabv3")
+    net = network("deeplabv3", where="layer1")
     assert save_pt2(net, tmp_path / "a.pt2", image=(3, 40, 56)).any_size
     images = torch.randn(2, 3, 33, 70)
     with torch.no_grad():
         torch.testing.assert_close(torch.export.load(tmp_path / "a.pt2").module()(images), net(images))
 
 
-@pytest.mark.exhaustive
-@pytest.mark.parametrize(
-    ("backbone", "where", "head", "form"),
-    [  # every pair of values once
-        ("dyc_mobilenetv2_035", None, "fcn", "features"),
-        ("dyc_mobilenetv2_035", None, "deeplabv3", "kernels"),
-        ("dynet_resnet18", None, "fcn", "kernels"),
-        ("dynet_resnet18", None, "deeplabv3", "features"),
-        ("test_resnet", "blocks", "fcn", "kernels"),
-        ("test_resnet", "blocks", "deeplabv3", "features"),
-    ],
-)
+BACKBONES = [  # every backbone, head and form
+    ("dyc_mobilenetv2_035", None, "fcn", "features"),
+    ("dynet_resnet18", None, "deeplabv3", "features"),
+    ("test_resnet", "blocks", "fcn", "kernels"),
+]
+OTHERS = [  # every pair of them
+    ("dyc_mobilenetv2_035", None, "deeplabv3", "kernels"),
+    ("dynet_resnet18", None, "fcn", "kernels"),
+    ("test_resnet", "blocks", "deeplabv3", "features"),
+]
+
+
+@pytest.mark.parametrize(("backbone", "where", "head", "form"), marked([*BACKBONES, *OTHERS], (), BACKBONES))
 def test_all_backbones(tmp_path, backbone, where, head, form):
     report = exported(network(head, backbone, where, output_stride=16), tmp_path / "a.onnx", form)
     assert {layer.form for layer in report.layers} == {form}
 
 
-@pytest.mark.exhaustive
+@pytest.mark.grid
 @pytest.mark.parametrize("backbone", ["dyc_mobilenetv2_035", "dynet_resnet18"])
 def test_programs_take_images_of_any_size(tmp_path, backbone):
     assert save_pt2(network("fcn", backbone, None, 16), tmp_path / "a.pt2", image=(3, 40, 56)).any_size

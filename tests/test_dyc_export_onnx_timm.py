@@ -34,24 +34,39 @@ def test_dyc_at_any_size(tmp_path):
     check(path, network, (1, 3, 32, 32), (3, 3, 32, 32), (2, 3, 40, 56))
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("pool", ["avg", "max"])
-def test_adaptive_pooling_at_any_size(tmp_path, pool):
+def adaptive(pool):
     options = {"padding": 1, "num_kernels": 2, "attention": "eam", "attention_kwargs": {"pool": pool}}
     first, second = (dyc.DynamicConv2d(8, 8, 3, **options) for _ in range(2))  # after which sizes look constant
     network = nn.Sequential(nn.Conv2d(3, 8, 3, 2), first, nn.ReLU(), second, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     dyc.set_mixing(network.eval(), "features")
+    return network
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("pool", ["avg", "max"])
+def test_adaptive_pooling_at_any_size(tmp_path, pool):
+    network = adaptive(pool)
     path = str(tmp_path / "a.onnx")
     onnx_export(network, path, batch_size=2, input_size=(3, 32, 32), dynamic_size=True)
     check(path, network, (1, 3, 32, 32), (3, 3, 40, 56), (2, 3, 50, 70))
 
 
-@pytest.mark.exhaustive  # torch.export takes a minute
-@pytest.mark.filterwarnings("ignore")
-def test_by_torch_export(tmp_path):
+def resnet():
     network = dyc.make_dynamic(timm.create_model("test_resnet", num_classes=7), "eam", where="blocks").eval()
     dyc.set_mixing(network, "features")
-    path = str(tmp_path / "a.onnx")
-    # At 32 pixels the last maps have one pixel, which torch.export takes for constant.
+    return network
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "build",
+    [
+        pytest.param(lambda: adaptive("avg"), marks=pytest.mark.exhaustive, id="layers"),
+        pytest.param(resnet, marks=pytest.mark.grid, id="resnet"),  # torch.export takes a minute
+    ],
+)
+def test_by_torch_export(tmp_path, build):
+    network, path = build(), str(tmp_path / "a.onnx")
+    # At 32 pixels the last maps of a ResNet have one pixel, which torch.export takes for constant.
     onnx_export(network, path, batch_size=2, input_size=(3, 96, 96), dynamic_size=True, use_dynamo=True)
     check(path, network, (1, 3, 96, 96), (3, 3, 40, 56), (2, 3, 50, 70))

@@ -1,12 +1,12 @@
 """Layers under DistributedDataParallel: the gradients of two processes are those of one that sees both halves."""
 
-import socket
-import subprocess
+import os
 import sys
 
 import pytest
 import torch
-from support.processes import HANGS
+from support.processes import run
+from support.ranks import environment, free_port, together
 from torch import nn
 
 import dyc
@@ -29,36 +29,18 @@ def gradients(net, x):
     return [p.grad.cpu() for p in net.parameters()]
 
 
-def worker(processes, port, device, backend, folder, rank):
-    torch.set_num_threads(1)
-    address = f"tcp://127.0.0.1:{port}"
-    torch.distributed.init_process_group(backend, init_method=address, rank=rank, world_size=processes)
+def worker(processes, device, backend, rank):
+    """Return the gradients of a process to which the environment says where the others are."""
+    torch.distributed.init_process_group(backend)
     try:
         share = images(4).chunk(processes)[rank].to(device)
         parallel = nn.parallel.DistributedDataParallel(network().to(device))
         for _ in range(2):  # the second pass meets the buckets as the first one rebuilt them
             parallel.zero_grad()
             found = gradients(parallel, share)
-        torch.save(found, f"{folder}/{rank}.pt")
+        return found
     finally:
         torch.distributed.destroy_process_group()
-
-
-def run(processes, device, backend, folder):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    # Processes of their own rather than forks: threads and CUDA do not survive those.
-    command = [sys.executable, __file__, str(processes), str(port), device, backend, str(folder)]
-    children = [subprocess.Popen([*command, str(rank)], stderr=subprocess.PIPE, text=True) for rank in range(processes)]
-    try:
-        for child in children:
-            _, errors = child.communicate(timeout=HANGS)
-            assert child.returncode == 0, errors
-    finally:
-        for child in children:  # the others wait for one that failed
-            child.kill()
-    return [torch.load(folder / f"{rank}.pt") for rank in range(processes)]
 
 
 def hold(found, want):
@@ -67,18 +49,22 @@ def hold(found, want):
             torch.testing.assert_close(ours, exact, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.exhaustive  # processes that import everything anew
-def test_two_processes_on_the_cpu(tmp_path):
+def test_two_processes_on_the_cpu():
+    found = together(lambda rank: worker(2, "cpu", "gloo", rank))
     want = gradients(network(), images(4))
     assert all(grad.abs().max() > 0 for grad in want)
-    hold(run(2, "cpu", "gloo", tmp_path), want)
+    hold(found, want)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="got no CUDA device; need one")
 def test_a_process_on_a_gpu(tmp_path):
-    hold(run(1, "cuda", "nccl", tmp_path), gradients(network(), images(4)))
+    # A process of its own rather than a fork, which CUDA does not survive.
+    command = [sys.executable, __file__, str(tmp_path / "found.pt")]
+    done = run(command, env={**os.environ, **environment(0, 1, free_port())})
+    assert done.returncode == 0, done.stderr
+    hold([torch.load(tmp_path / "found.pt")], gradients(network(), images(4)))
 
 
 if __name__ == "__main__":
-    worker(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:6], int(sys.argv[6]))
+    torch.save(worker(1, "cuda", "nccl", 0), sys.argv[1])

@@ -43,7 +43,7 @@ def test_channels_last_stays_channels_last(family, images):
 MECHANISMS = ("dyc_resnet10", "eam_mobilenetv1_025", "fix_shuffle_100")
 
 
-@pytest.mark.parametrize("name", marked([*FEW, *MECHANISMS], FEW))
+@pytest.mark.parametrize("name", marked([*FEW, *MECHANISMS], FEW, MECHANISMS))
 def test_export(name, images):
     model = timm.create_model(name).eval()
     x = images(name)

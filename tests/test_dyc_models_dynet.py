@@ -17,7 +17,7 @@ LONG = ("dynet_resnet50", "dynet_mobilenetv2_100")
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.exhaustive if name in LONG else ()) for name in NETWORKS]
+    "name", [pytest.param(name, marks=pytest.mark.grid if name in LONG else ()) for name in NETWORKS]
 )
 def test_mixing_maps_equals_mixing_kernels(name, images):
     model, x = timm.create_model(name).eval(), images(name)

@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 import torch
 from support.fake_training import command, write_checkpoint
+from support.forked_fits import COMMAND
 
 from experiments import curves
 from experiments.papers import catalog
@@ -235,14 +236,17 @@ def test_counts_that_are_there_are_told(run, capsys):
     assert "--results FOLDER measures them anew" in shown
 
 
-@pytest.mark.exhaustive  # real trainings, whose processes take seconds to start
-def test_a_training_that_was_killed_goes_on_and_ends_as_if_it_had_not(run, monkeypatch, tmp_path):
-    monkeypatch.undo()
+@pytest.mark.exhaustive  # five trainings
+def test_a_training_that_was_killed_goes_on_and_ends_as_if_it_had_not(fits, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    python_module, real = 3, Training.command
+    monkeypatch.setattr(Training, "command", lambda *args: [*COMMAND, *real(*args)[python_module:]])
+    for name, value in fits.environment.items():
+        monkeypatch.setenv(name, value)
     words = ("--data.dataset=digits", "--data.image_size=32", "--model.model=test_resnet", "--trainer.max_epochs=3")
     words += ("--trainer.accelerator=cpu", "--trainer.limit_train_batches=4", "--wandb=disabled")
-    whole, killed = Training("whole", words), Training("killed", words)
-    killer = Thread(target=kill_after_an_epoch, args=(killed,))
+    whole, killed = (Training(name, words, tmp_path / "runs") for name in ("whole", "killed"))
+    killer = Thread(target=kill_after_an_epoch, args=(killed, fits))
     killer.start()
     outcomes = Execution([killed]).run()
     killer.join()
@@ -257,16 +261,16 @@ def test_a_training_that_was_killed_goes_on_and_ends_as_if_it_had_not(run, monke
     assert killed.test_figures()["test/top1"] == pytest.approx(whole.test_figures()["test/top1"])
 
 
-def kill_after_an_epoch(training):
+def kill_after_an_epoch(training, fits):
     # The figures of an epoch are logged after its checkpoint: killed between both, a run has the one without the other.
     while not list(training.folder.glob("version_*/checkpoints/last.ckpt")) or not training.logged():
         time.sleep(0.05)
     process = next(
         int(path.parent.name)
         for path in Path("/proc").glob("[0-9]*/cmdline")
-        if f"--name={training.name}".encode() in readable(path)
+        if f"--name={training.name}\0--runs={training.runs}\0".encode() in readable(path)
     )
-    os.kill(process, signal.SIGKILL)
+    os.kill(fits.fork_of(process), signal.SIGKILL)
 
 
 def readable(path):

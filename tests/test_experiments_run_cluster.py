@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from support.fake_training import FakeTraining, write_checkpoint
 
 from experiments.papers.entries import Figure, Row
 from experiments.records import read_all
+from experiments.run import cluster
 from experiments.run.cluster import Job, executor_options, submit
 from experiments.run.parser import parser
 from experiments.run.plan import Item
@@ -62,16 +64,41 @@ def test_a_preempted_job_saves_and_goes_on_when_it_runs_again(item, tmp_path, mo
     assert [record.value for record in read_all(tmp_path)] == ["25"]
 
 
-@pytest.mark.exhaustive  # two processes that load PyTorch
-def test_jobs_of_the_local_executor_train_and_record(item, options, tmp_path, monkeypatch, capsys):
-    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]))
-    local = options("--cluster=local", "--cluster_options", "timeout_min=60")
-    assert submit([item("a"), item("fail")], local) == (None, False)
+class Ended:
+    """A job that has ended."""
+
+    job_id = "here"
+
+    def __init__(self, found):
+        self.done, self.exception, self.result = lambda: True, lambda: None, lambda: found
+
+
+class AtOnce:
+    """An executor whose jobs run here, as they are submitted."""
+
+    batch = nullcontext
+
+    def submit(self, job):
+        return Ended(job())
+
+
+def test_one_that_fails_is_told_and_the_others_are_recorded(item, options, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cluster, "_executor", lambda *_: AtOnce())
+    assert submit([item("fail"), item("a")], options("--cluster=local")) == (None, False)
     assert [record.value for record in read_all(tmp_path)] == ["25"]
     shown = capsys.readouterr().err
     assert "a: finished: test top-1 75.00%" in shown
     assert "fail: failed: ended with exit status 2" in shown
+
+
+@pytest.mark.exhaustive  # a process that loads PyTorch
+def test_jobs_of_the_local_executor_train_and_record(item, options, tmp_path, monkeypatch, capsys):
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]))
+    local = options("--cluster=local", "--cluster_options", "timeout_min=60")
+    assert submit([item("a")], local) == (None, True)
+    assert [record.value for record in read_all(tmp_path)] == ["25"]
+    assert "a: finished: test top-1 75.00%" in capsys.readouterr().err
 
 
 def test_what_the_cluster_needs_is_said_before_anything_runs(options, raises, monkeypatch):

@@ -103,9 +103,7 @@ BUILT = [row for row in ROWS if row.dataset[:5] != "CIFAR" or row.network == "se
 
 
 LONG = ("preresnet164", "densenet100", "resnext29_8x64d")  # built like others that take less time
-EACH = [
-    pytest.param(row, id=row.name, marks=pytest.mark.exhaustive if row.network.endswith(LONG) else ()) for row in BUILT
-]
+EACH = [pytest.param(row, id=row.name, marks=pytest.mark.grid if row.network.endswith(LONG) else ()) for row in BUILT]
 
 
 @pytest.mark.parametrize("row", EACH)

@@ -3,12 +3,12 @@
 import csv
 import os
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.forked_fits import COMMAND
 from support.processes import run
 
 from lightning_modules import ImageData
@@ -241,12 +241,11 @@ def test_flipped_byte_in_a_checkpoint(inside, capsys, tmp_path):
 
 
 @pytest.mark.exhaustive
-def test_two_processes_train_on_shards(tmp_path):
+def test_two_processes_train_on_shards(tmp_path, fits):
     # DDP over gloo: every rank takes its part of the samples, the metrics are of all of them.
     argv = [*FIT, "--name=ddp", "--wandb=disabled", "--trainer.devices=2", "--trainer.strategy=ddp"]
-    script = Path(sys.executable).parent / "dyc"  # Lightning starts the second process from the script's name
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = run([script, *argv], cwd=tmp_path, env=environment)
+    # Lightning starts the second process from the name of the script that stands for dyc.
+    done = run([*COMMAND, *argv], cwd=tmp_path, env={**os.environ, **fits.environment})
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "runs/ddp/version_0/checkpoints/last.ckpt").is_file()
     assert [p.name for p in (tmp_path / "runs/ddp").iterdir()] == ["version_0"]

@@ -16,7 +16,7 @@ pytest.importorskip("onnxscript")
 FIT = ["fit", "--data.batch_size=32", "--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--wandb=disabled"]
 FIT += ["--trainer.limit_val_batches=1", "--trainer.limit_test_batches=1", "--trainer.enable_progress_bar=false"]
 FIT += ["--data.image_size=32", "--trainer.accelerator=cpu", "--model.model=test_resnet"]
-FIT += ["--model.dynamic.attention=dyc", "--model.dynamic.where=blocks"]
+FIT += ["--model.dynamic.attention=dyc", "--model.dynamic.where=layer1"]
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,8 @@
 """A training that a signal stops: what it leaves, what it says, and how shells and queues know."""
 
 import errno
-import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +10,6 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from support.processes import HANGS
 
 from lightning_modules import ImageClassifier, ImageData
 from lightning_modules.callbacks import LastCheckpoint
@@ -187,31 +183,3 @@ def test_console_shows_no_traceback_of_ctrl_c(monkeypatch, capsys):
         main()
     sys.excepthook(stopped.type, stopped.value, stopped.tb)
     assert capsys.readouterr().err == ""
-
-
-@pytest.mark.exhaustive  # a process takes seconds to start; the parts are tested above
-def test_console_ends_by_the_signal_without_a_traceback(tmp_path):
-    """Python reports an end by SIGINT as -2, a shell as 130; a shell's loop goes on after ``exit 130``."""
-    script = "import sys; from lightning_modules.cli import main; sys.exit(main())"
-    words = [*FIT, "--trainer.max_epochs=1000000", "--trainer.limit_train_batches=1.0"]
-    with (tmp_path / "err").open("w") as err:
-        process = subprocess.Popen(
-            [sys.executable, "-c", script, *words],
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=err,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        try:
-            end = time.monotonic() + HANGS
-            while not (tmp_path / LAST).exists() and time.monotonic() < end:
-                time.sleep(0.1)
-            time.sleep(0.5)  # the file is whole
-            process.send_signal(signal.SIGINT)
-            shown, _ = process.communicate(timeout=HANGS)
-        finally:
-            process.kill()
-    assert process.returncode == -signal.SIGINT
-    assert "interrupted; resume with --ckpt_path" in shown
-    assert "Traceback" not in (tmp_path / "err").read_text()

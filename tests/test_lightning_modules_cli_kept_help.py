@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from support.forked_fits import COMMAND
 from support.processes import run
 
 from lightning_modules.cli import kept_help, main
@@ -237,21 +238,20 @@ def test_a_kept_text_is_shown_without_pytorch(cache, source, capsys, what):
     assert (done.returncode, done.stdout, done.stderr) == (0, expected, "\n")
 
 
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("what", [("fit",), ("bench", "ops")], ids=" ".join)
-def test_first_and_later_uses_show_what_there_is_without_a_cache(cache, tmp_path, what):
-    def shown(script, folder):
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "DYC_CACHE": str(folder)}
-        done = run([sys.executable, "-c", script, *what, "--help"], env=env)
+@pytest.mark.exhaustive  # a process that imports everything anew
+def test_first_and_later_uses_show_what_there_is_without_a_cache(cache, fits):
+    def shown(python, module):
+        script = f"import sys; from lightning_modules.{module} import main; sys.exit(main())"
+        env = {**os.environ, **fits.environment, "PYTHONPATH": str(ROOT), "DYC_CACHE": str(cache)}
+        done = run([*python, "-c", script, "fit", "--help"], env=env)
         return done.returncode, done.stdout, done.stderr
 
-    plain = "import sys; from lightning_modules.cli import main; sys.exit(main())"
-    kept = "import sys; from lightning_modules.command import main; sys.exit(main())"
-    assert what in SLOW
-    expected = shown(plain, tmp_path / "other")
+    assert ("fit",) in SLOW
+    expected = shown(COMMAND, "cli")
     assert (expected[0], expected[2]) == (0, "")
-    assert shown(kept, cache) == expected
+    assert not cache.exists()
+    assert shown([sys.executable], "command") == expected
     [file] = cache.glob("help/*")
     written = file.stat().st_mtime_ns
-    assert shown(kept, cache) == expected
+    assert shown([sys.executable], "command") == expected
     assert file.stat().st_mtime_ns == written

@@ -3,13 +3,13 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 from support import dynamic_network
+from support.forked_fits import COMMAND
 from support.processes import HANGS
 from support.ranks import free_port, together
 
@@ -35,54 +35,56 @@ FIT = [
 ]
 
 
-def start_agents(folder):
+def start_agent(fits, folder, log, *argv, **environment):
+    """Start torchrun in a folder."""
+    with (folder / log).open("w") as file:
+        options = {"cwd": folder, "env": {**os.environ, **fits.environment, **environment}, "start_new_session": True}
+        return subprocess.Popen([*COMMAND, "torchrun", *argv], **options, stdout=file, stderr=file)
+
+
+def start_agents(fits, folder):
     """Start an agent for each of two machines."""
-    dyc = str(Path(sys.executable).parent / "dyc")
-    argv = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--max-restarts=0"]
-    argv += ["--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{free_port()}", "--local-addr=127.0.0.1", "--no-python"]
-    argv += [dyc, *FIT, "--trainer.num_nodes=2", "--trainer.devices=1", "--ckpt_path=auto", "--checkpoint_every=4"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    agents = []
-    for node in range(2):
-        with (folder / f"agent{node}.log").open("w") as log:
-            options = {"cwd": folder, "env": environment, "stdout": log, "stderr": log}
-            agents.append(subprocess.Popen(argv, **options, start_new_session=True))
-    return agents
+    argv = ["--nnodes=2", "--nproc-per-node=1", "--max-restarts=0", "--rdzv-backend=c10d"]
+    argv += [f"--rdzv-endpoint=127.0.0.1:{free_port()}", "--local-addr=127.0.0.1", COMMAND[1]]
+    argv += [*FIT, "--trainer.num_nodes=2", "--trainer.devices=1", "--ckpt_path=auto", "--checkpoint_every=4"]
+    return [start_agent(fits, folder, f"agent{node}.log", *argv) for node in range(2)]
 
 
-def wait_until(condition, folder):
+def wait_until(condition, *logs):
     deadline = time.monotonic() + HANGS
     while not condition():
-        logs = "\n".join((folder / f"agent{node}.log").read_text()[-3000:] for node in range(2))
-        assert time.monotonic() < deadline, logs
+        assert time.monotonic() < deadline, "\n".join(log.read_text()[-3000:] for log in logs)
         time.sleep(0.02)
 
 
-def workers(agent):
-    """Return the processes that an agent started."""
-    return [int(pid) for pid in Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()]
+def kill_worker(fits, agent):
+    """Kill the last process that an agent started."""
+    fork = fits.fork_of(agent.pid)
+    workers = Path(f"/proc/{fork}/task/{fork}/children").read_text().split()
+    os.kill(fits.fork_of(workers[-1]), signal.SIGKILL)
 
 
-@pytest.mark.exhaustive  # six processes that import everything anew
-def test_two_machines_train_one_run_and_go_on_when_a_process_is_killed(tmp_path, monkeypatch):
-    runs = tmp_path / "runs/job"
-    agents = start_agents(tmp_path)
+def end(agents):
+    for agent in agents:
+        agent.terminate()  # which ends its workers, too
+        agent.wait()
+
+
+@pytest.mark.exhaustive  # eight processes
+def test_two_machines_train_one_run_and_go_on_when_a_process_is_killed(tmp_path, monkeypatch, fits):
+    runs, files = tmp_path / "runs/job", [tmp_path / f"agent{node}.log" for node in range(2)]
+    agents = start_agents(fits, tmp_path)
     try:
-        first = runs / "version_0/checkpoints/last.ckpt"
-        wait_until(lambda: first.exists() or any(agent.poll() is not None for agent in agents), tmp_path)
-        (victim,) = workers(agents[1])
-        os.kill(victim, signal.SIGKILL)
-        wait_until(lambda: all(agent.poll() is not None for agent in agents), tmp_path)
+        begun = [runs / "version_0/checkpoints/last.ckpt", runs / "version_0/metrics.csv"]
+        wait_until(lambda: all(map(Path.exists, begun)) or any(agent.poll() is not None for agent in agents), *files)
+        kill_worker(fits, agents[1])
+        wait_until(lambda: all(agent.poll() is not None for agent in agents), *files)
         assert all(agent.returncode for agent in agents)
-        agents = start_agents(tmp_path)  # as a queue does
-        wait_until(lambda: all(agent.poll() is not None for agent in agents), tmp_path)
+        agents = start_agents(fits, tmp_path)  # as a queue does
+        wait_until(lambda: all(agent.poll() is not None for agent in agents), *files)
     finally:
-        for agent in agents:
-            for pid in workers(agent) if agent.poll() is None else []:
-                os.kill(pid, signal.SIGKILL)
-            agent.kill()
-            agent.wait()
-    logs = [(tmp_path / f"agent{node}.log").read_text() for node in range(2)]
+        end(agents)
+    logs = [file.read_text() for file in files]
     assert [agent.returncode for agent in agents] == [0, 0], logs[0][-3000:] + logs[1][-3000:]
 
     # One run, and one more that went on with it: the second machine wrote nothing of its own.
@@ -91,9 +93,8 @@ def test_two_machines_train_one_run_and_go_on_when_a_process_is_killed(tmp_path,
         assert len(list((version / "wandb").glob("offline-run-*"))) == 1
         assert (version / "metrics.csv").is_file()
     assert (runs / "version_1/test.csv").is_file()
-    assert "resuming from runs/job/version_0/checkpoints/last.ckpt" in logs[0]
-    assert "epoch 8/8" in logs[0]
-    assert "epoch 8/8" not in logs[1]
+    (first,) = (log for log in logs if "epoch 8/8" in log)
+    assert "resuming from runs/job/version_0/checkpoints/last.ckpt" in first
 
     monkeypatch.chdir(tmp_path)
     together(lambda rank: main([*FIT, "--runs=undisturbed", "--trainer.devices=2"]))
@@ -105,32 +106,18 @@ def test_two_machines_train_one_run_and_go_on_when_a_process_is_killed(tmp_path,
         assert torch.equal(last[name], value), name
 
 
-@pytest.mark.exhaustive  # four processes that import everything anew
-def test_torchrun_goes_on_itself_when_a_process_is_killed(tmp_path):
-    dyc = str(Path(sys.executable).parent / "dyc")
-    argv = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=1"]
-    argv += ["--no-python", dyc, *FIT, "--trainer.devices=2", "--ckpt_path=auto", "--checkpoint_every=4"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", VARIABLE: "1"}
+@pytest.mark.exhaustive  # five processes
+def test_torchrun_goes_on_itself_when_a_process_is_killed(tmp_path, fits):
+    argv = ["--standalone", "--nproc-per-node=2", "--max-restarts=1", COMMAND[1], *FIT]
+    argv += ["--trainer.devices=2", "--ckpt_path=auto", "--checkpoint_every=4"]
     log, first = tmp_path / "log", tmp_path / "runs/job/version_0/checkpoints/last.ckpt"
-
-    def wait_until(condition):
-        deadline = time.monotonic() + HANGS
-        while not condition():
-            assert time.monotonic() < deadline, log.read_text()[-3000:]
-            time.sleep(0.02)
-
-    with log.open("w") as file:
-        options = {"cwd": tmp_path, "env": environment, "stdout": file, "stderr": file}
-        agent = subprocess.Popen(argv, **options, start_new_session=True)
+    agent = start_agent(fits, tmp_path, "log", *argv, **{VARIABLE: "1"})
     try:
-        wait_until(lambda: first.exists() or agent.poll() is not None)
-        os.kill(workers(agent)[1], signal.SIGKILL)
-        wait_until(lambda: agent.poll() is not None)
+        wait_until(lambda: first.exists() or agent.poll() is not None, log)
+        kill_worker(fits, agent)
+        wait_until(lambda: agent.poll() is not None, log)
     finally:
-        for pid in workers(agent) if agent.poll() is None else []:
-            os.kill(pid, signal.SIGKILL)
-        agent.kill()
-        agent.wait()
+        end([agent])
     said = log.read_text()
     assert agent.returncode == 0, said[-3000:]
     assert "resuming from runs/job/version_0/checkpoints/last.ckpt" in said

@@ -5,7 +5,6 @@ import signal
 import time
 
 import pytest
-from support.forked_fits import Fits
 from support.kills import SHARED, Campaign, compared, last
 from support.processes import HANGS
 
@@ -13,9 +12,8 @@ pytestmark = pytest.mark.exhaustive  # a process takes seconds to start; the par
 
 
 @pytest.fixture(scope="module")
-def campaign(tmp_path_factory):
-    with Fits() as fits:
-        yield Campaign(fits, tmp_path_factory.mktemp("runs"))
+def campaign(fits, tmp_path_factory):
+    return Campaign(fits, tmp_path_factory.mktemp("runs"))
 
 
 @pytest.mark.parametrize(
@@ -29,7 +27,10 @@ def test_a_kill_changes_nothing(campaign, configuration, moment, count):
 
 
 def stopped(campaign, number, words, moment, **environment):
-    """Train until a moment, send a signal, and return the exit status and what was said."""
+    """Train until a moment, send a signal, and return the exit status and what was said.
+
+    Python reports an end by SIGINT as -2, a shell as 130; a shell's loop goes on after ``exit 130``.
+    """
     now, log = campaign.folder / "now", campaign.folder / f"{moment}.txt"
     now.unlink(missing_ok=True)
     wait = ["--trainer.callbacks+=own_callbacks.Wait", f"--trainer.callbacks.moment={moment}"]
@@ -57,6 +58,7 @@ def test_ctrl_c_in_a_step(campaign):
     words = campaign.words("rewiring", "ctrl_c")
     status, said = stopped(campaign, signal.SIGINT, words, "step")
     assert (status, "3 steps and 0 of 4 epochs are trained" in said) == (-signal.SIGINT, True), said
+    assert "interrupted; resume with --ckpt_path" in said
     assert "Traceback" not in said
     assert last(campaign.folder, "ctrl_c").exists()
 

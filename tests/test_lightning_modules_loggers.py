@@ -2,10 +2,10 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import wandb
+from support.forked_fits import COMMAND
 from support.processes import HANGS
 
 from lightning_modules.loggers import build_loggers, finish_wandb
@@ -23,17 +23,17 @@ print("nobody:", nobody, "key, but offline:", logged_in_to_wandb())
 """
 
 
-def test_offline_without_credentials_or_on_request_and_nobody_is_asked(tmp_path):
+def test_offline_without_credentials_or_on_request_and_nobody_is_asked(tmp_path, fits):
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_")}
     home = {"HOME": str(tmp_path), "NETRC": str(tmp_path / "none"), "WANDB_CONFIG_DIR": str(tmp_path)}
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT],
+        [*COMMAND, "-c", SCRIPT],
         stdin=subprocess.PIPE,  # a prompt would wait for this input, which never ends by itself
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
         cwd=tmp_path,
-        env={**inherited, **home},
+        env={**inherited, **home, **fits.environment},
     )
     try:
         process.wait(timeout=HANGS)

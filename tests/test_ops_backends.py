@@ -22,7 +22,12 @@ DEVICES = ["cpu", *([pytest.param("cuda", marks=pytest.mark.gpu)] if torch.cuda.
 # sums in float32 of bfloat16. The others run the same functions uncompiled, with the same layouts, paddings and
 # gradient rules around them.
 THROUGH_INDUCTOR = (("plain", torch.float32), ("channels_last", torch.bfloat16))
-THROUGH_INDUCTOR_TOO = ("stride_2", "no_padding", "channels_last_stride_2")
+# The third form is in tests/test_ops_backends_compiled.py, too, where it is exhaustive.
+THROUGH_INDUCTOR_TOO = {
+    "stride_2": pytest.mark.exhaustive,
+    "no_padding": pytest.mark.grid,
+    "channels_last_stride_2": pytest.mark.grid,
+}
 
 
 @contextmanager
@@ -50,10 +55,16 @@ def test_output_and_gradients_match_the_definition(case, dtype, backend, device)
     match_the_definition(case, dtype, backend, device, through_inductor=(case.name, dtype) in THROUGH_INDUCTOR)
 
 
-@pytest.mark.exhaustive
 @pytest.mark.skipif("compile" not in BACKENDS, reason="got no compile backend here")
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("case", [c for c in CASES if c.name in THROUGH_INDUCTOR_TOO], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.name, marks=THROUGH_INDUCTOR_TOO[case.name])
+        for case in CASES
+        if case.name in THROUGH_INDUCTOR_TOO
+    ],
+)
 def test_inductor_matches_the_definition_in_its_other_forms(case, device):
     match_the_definition(case, torch.float32, "compile", device, through_inductor=True)
 

@@ -5,6 +5,7 @@ import shutil
 from itertools import product
 
 import pytest
+from fixtures.models import marked
 from support.processes import run
 
 from ops.backends.cupy import kernels as cuda_kernels
@@ -61,16 +62,13 @@ ptxas info    : Used 32 registers"""
     assert resources(log) == {"first": (40, 12, 16), "second": (32, 0, 0)}
 
 
-# Each takes seconds: by default one storage on one architecture, and never more than one of the two is another one.
-USUAL = ("bfloat", "sm_90")
-PAIRS = [
-    pytest.param(*pair, marks=() if pair == USUAL else pytest.mark.exhaustive)
-    for pair in product(cuda_kernels.BYTES, ARCHITECTURES)
-    if set(pair) & set(USUAL)
-]
+# Each takes seconds: by default one storage on one architecture, then each of both once.
+USUAL, EXHAUSTIVE = [("bfloat", "sm_90")], [("half", "sm_80"), ("float", "sm_75")]
 
 
-@pytest.mark.parametrize(("storage", "architecture"), PAIRS)
+@pytest.mark.parametrize(
+    ("storage", "architecture"), marked(product(cuda_kernels.BYTES, ARCHITECTURES), USUAL, EXHAUSTIVE)
+)
 def test_every_kernel_compiles_and_none_spills(storage, architecture, tmp_path):
     kernels = cuda_kernels.every_kernel(storage)
     found = resources(notes(cuda_kernels.program(kernels), architecture, tmp_path))

@@ -37,10 +37,9 @@ def test_compiles_whole_for_two_batch_sizes(out_channels, in_per_group, kernel, 
         )
 
 
-def whole(backend, *others, exhaustive=False):
+def whole(backend, *others, marks=()):
     status = STATUS[backend]
-    marks = [pytest.mark.skipif(not status.available, reason="; ".join(status.reasons))]
-    marks += [pytest.mark.exhaustive] if exhaustive else []
+    marks = [*marks, pytest.mark.skipif(not status.available, reason="; ".join(status.reasons))]
     return pytest.param(backend, *others, marks=marks)
 
 
@@ -49,10 +48,10 @@ def whole(backend, *others, exhaustive=False):
     [
         whole("cpp", True, 1, True, "aot_eager"),
         whole("cpp", False, 2, True, "aot_eager"),
-        whole("cpp", True, 1, False, "aot_eager", exhaustive=True),
-        whole("compile", True, 1, True, "aot_eager", exhaustive=True),
-        whole("compile", True, 1, True, "inductor", exhaustive=True),
-        whole("compile", False, 2, True, "aot_eager", exhaustive=True),
+        whole("cpp", True, 1, False, "aot_eager", marks=[pytest.mark.exhaustive]),
+        whole("compile", True, 1, True, "aot_eager", marks=[pytest.mark.grid]),
+        whole("compile", True, 1, True, "inductor", marks=[pytest.mark.exhaustive]),
+        whole("compile", False, 2, True, "aot_eager", marks=[pytest.mark.grid]),
         whole("compile", True, 2, True, "aot_eager"),
     ],
 )

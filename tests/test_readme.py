@@ -217,8 +217,17 @@ def test_first_line_runs(tmp_path, monkeypatch, capsys):
     assert 0 < float(results(tmp_path, capsys.readouterr().out)["test/loss"]) < 10
 
 
-@pytest.mark.exhaustive  # minutes, where two tests share two cores
-def test_first_line_trains_to_97_percent(tmp_path):
-    done = run([Path(sys.executable).parent / "dyc", *FIRST_LINE], cwd=tmp_path)
+LESS = ("--trainer.max_epochs=3", "--trainer.callbacks.epochs=2", "--model.optimizer.lr=0.05")
+
+
+@pytest.mark.parametrize(
+    ("options", "accuracy"),
+    [
+        pytest.param(LESS, 0.85, marks=pytest.mark.exhaustive, id="less"),
+        pytest.param((), 0.97, marks=pytest.mark.grid, id="whole"),  # minutes, where two tests share two cores
+    ],
+)
+def test_first_line_trains(tmp_path, options, accuracy):
+    done = run([Path(sys.executable).parent / "dyc", *FIRST_LINE, *options], cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert float(results(tmp_path, done.stdout)["test/top1"]) >= 0.97
+    assert float(results(tmp_path, done.stdout)["test/top1"]) >= accuracy

@@ -78,10 +78,11 @@ def _run_alone() -> None:
 
 
 def _child(work: Callable[[int], Any], rank: int, told: dict[str, str], pipe: Any) -> None:
-    from lightning.fabric.utilities.rank_zero import rank_zero_only
-
     os.environ.update(told)
-    rank_zero_only.rank = rank  # set by the environment when Lightning is imported, which was in the parent
+    if "lightning" in sys.modules:  # which reads its rank from the environment when it is imported
+        from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+        rank_zero_only.rank = rank
     torch.set_num_threads(1)  # the parent's threads are not there after a fork
     signal.alarm(int(HANGS))  # also where nobody is left to end it
     try:
