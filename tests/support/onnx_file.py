@@ -34,10 +34,10 @@ def write_onnx(
         size: Shape of its input; names for open sizes.
         scale: Factor of the logits.
         pooled: False for logits of each pixel, as of a segmentation network.
-        outputs: How many of the logits it has.
+        outputs: How many of these logits it has, or 4: another one is never the largest.
     """
     channels = size[1] if isinstance(size[1], int) else 3
-    weight = np.array([-1, 0, 1], np.float32).reshape(3, *[1] * (len(size) - 1)).repeat(channels, 1)
+    weight = np.array([-1, 0, 1, -0.5], np.float32).reshape(4, *[1] * (len(size) - 1)).repeat(channels, 1)
     weight = weight[:outputs] * np.float32(scale / channels)
     nodes = [helper.make_node("Conv", ["images", "weight"], ["features"])]
     if pooled:
