@@ -33,7 +33,7 @@ def network(name="test_resnet", **options):
     [
         ("test_resnet", "blocks", {"head": "deeplabv3", "output_stride": 8, "auxiliary": True}),
         ("dyc_mobilenetv2_035", None, {"num_kernels": 3, "in_chans": 1}),
-        ("dla46x_c", "blocks", {"output_stride": 32, "auxiliary": True}),  # timm's features have other names
+        ("dla46x_c", "level2", {"output_stride": 32, "auxiliary": True}),
         pytest.param("dynet_resnet18", None, {"head": "deeplabv3"}, marks=pytest.mark.exhaustive),
     ],
 )
