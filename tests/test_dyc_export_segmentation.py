@@ -16,7 +16,7 @@ from dyc.segmentation import create_backbone, create_segmentation
 from dyc.segmentation.backbone import whole
 
 PREPARATION = {
-    "input_size": [3, 48, 64],
+    "input_size": [3, 64, 64],
     "mean": [0.4, 0.5, 0.6],
     "std": [0.2, 0.3, 0.4],
     "class_names": ["a", "b", "c", "d", "e"],
@@ -42,7 +42,7 @@ def test_it_is_built_again(tmp_path, name, where, options):
     if where:
         dyc.make_dynamic(whole(net.backbone), "dyc", where=where)
     used(net)
-    size = [options.get("in_chans", 3), 48, 64]
+    size = [options.get("in_chans", 3), 64, 64]
     said = {**PREPARATION, "input_size": size, **({"mean": [0.5], "std": [0.2]} if size[0] == 1 else {})}
     assert save_weights(net, tmp_path / "saved", preparation=said) == 0
     loaded = again(tmp_path / "saved")
