@@ -5,6 +5,7 @@ import json
 import pytest
 import timm
 import torch
+from support.full_disk import full_after
 
 from lightning_modules import ImageClassifier
 from lightning_modules.cli import main
@@ -158,6 +159,16 @@ def test_weights_go_into_an_empty_folder_and_into_no_other(tmp_path, monkeypatch
     assert (tmp_path / "a/model.safetensors").is_file()
     assert main(argv) == 2
     assert "--output: got 'a'; need a folder that does not exist yet" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with full_after(1000):
+        assert main(["export", "test_resnet", "--output", "a", "--format=weights"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].startswith("dyc export: error: --output: got 'a' (")
+    assert "File too large" in said[-1]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_extra_is_one_line(tmp_path, monkeypatch, capsys):

@@ -54,14 +54,20 @@ def main(argv: Sequence[str]) -> None:
         network = compact(network, input_size=tuple(preparation["input_size"]))
     size = tuple(preparation["input_size"])
     request = Request(network.eval(), options.output, size, options.form, options.batch, preparation, card, steps)
-    if options.int8:
-        from lightning_modules.cli.int8 import RealImages, export_int8  # with data sets, which only this needs
+    try:
+        if options.int8:
+            from lightning_modules.cli.int8 import RealImages, export_int8  # with data sets, which only this needs
 
-        report, said = export_int8(format, request, RealImages(options, checkpoint, preparation))
-    else:
-        report = format.save(request)
-        said = [report]
-    steps.end()
+            report, said = export_int8(format, request, RealImages(options, checkpoint, preparation))
+        else:
+            report = format.save(request)
+            said = [report]
+    except ArgumentError as error:
+        if error.argument in ("folder", "path"):  # which are --output here
+            raise ArgumentError(f"--output{str(error).removeprefix(error.argument)}") from error
+        raise
+    finally:
+        steps.end()  # an error has a line of its own
     if getattr(report, "layers", None):
         table = Table(["layer", "kind", "form", "why"], 4)
         table.rows.extend([each.layer, each.kind, each.form, each.why] for each in report.layers)
