@@ -108,7 +108,7 @@ def test_mixtures_that_would_be_one_dot_are_shown_larger():
         assert (places.min(0) > box.min).all()
         assert (places.max(0) < box.max).all()
         assert (places.max(0) - places.min(0)).max() > 0.2 * min(box.width, box.height)  # they fill it
-        times = int("".join(filter(str.isdigit, inset.get_title())))
+        times = int("".join(filter(str.isdigit, inset.get_title(loc="left"))))
         wide = [math.dist(*each.transData.transform([(0, 0), (1e-3, 0)])) for each in (inset, axes)]
         assert wide[0] / wide[1] == pytest.approx(times, rel=0.02)
         assert axes.transData.transform((0, axes.lines[1].get_ydata().max()))[1] < box.y0  # no kernel is hidden
