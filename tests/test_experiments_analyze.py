@@ -8,10 +8,12 @@ import support.dynamic_network  # noqa: F401  (registers tiny_dynamic)
 import torch
 from lightning.pytorch import Trainer
 from PIL import Image
+from support.pictures import cut_off
 from support.run_folders import write_run
 
 from experiments.analyze.found import analyses
 from experiments.analyze.images import spread
+from experiments.analyze.output import Output
 from experiments.analyze.parser import without_data_options
 from lightning_modules import ImageClassifier
 from lightning_modules.cli import main
@@ -160,12 +162,15 @@ CALLS = {
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_tables_and_pictures_are_written_into_a_new_folder(name, capsys, tmp_path):
+def test_tables_and_pictures_are_written_into_a_new_folder(name, capsys, tmp_path, monkeypatch):
+    figures, picture = [], Output.picture
+    monkeypatch.setattr(Output, "picture", lambda self, *args: (figures.append(args[1]), picture(self, *args)))
     assert analyze(name, *CALLS[name], *DIGITS) == 0
     folder = tmp_path / "analyses" / name / "version_0"
     assert f"written to analyses/{name}/version_0: " in capsys.readouterr().out
     pictures = sorted(folder.glob("*.png"))
-    assert pictures
+    assert len(pictures) == len(figures) > 0
+    assert [cut_off(figure) for figure in figures] == [[]] * len(figures)
     for path in pictures:
         assert Image.open(path).width == pytest.approx(3.35 * 300, abs=2)  # a column of a paper
         assert ElementTree.parse(path.with_suffix(".svg")).getroot().tag.endswith("svg")

@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.legend import Legend
 
-EDGE = 0.01
+EDGE = 0.02
 """Inches that stay free above the headline."""
 
 

@@ -23,8 +23,8 @@ from experiments.drawing import COLOURS, GREY, tidy
 from lightning_modules.cli.tables import Table
 
 DYNAMIC = "kernels"
-ZOOMED = 0.02
-"""Mixtures that spread less far than this share of the kernels' distance are shown larger, too."""
+ZOOMED = 0.1
+"""Mixtures that reach less far in the plane than this share of the kernels are shown larger, too."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -89,11 +89,11 @@ def draw(found: Sequence[KernelPlane], label: str, images: int, channel: int | N
     """Draw the hull of the kernels of each layer, and the mixtures inside it."""
     columns = min(2, len(found))
     rows = -(-len(found) // columns)
-    zoomed = any(each.spread < ZOOMED for each in found)
+    zoomed = any(map(_tiny, found))
     height = (1.65 if columns == 2 else 2.5) + 0.6 * zoomed
     figure = Figure(figsize=(COLUMN, 0.8 + height * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flat
-    for axes, each in zip(panels, found):
+    for each, axes in zip(found, panels):  # in this order no panel is taken that is not drawn
         _draw(axes, each)
     for axes in list(panels):
         axes.set_visible(False)
@@ -121,14 +121,21 @@ def _draw(axes: Axes, each: KernelPlane) -> None:
     for k, (x, y) in enumerate(each.kernels.tolist(), 1):
         axes.annotate(str(k), (x, y), xytext=(3, 3), textcoords="offset points", fontsize=6, color=GREY)
     _draw_inside(axes, each)
-    axes.set_title("\n".join(textwrap.wrap(each.layer, 26)), fontsize=6.5)
+    lines = textwrap.wrap(each.layer.replace(".", ". "), 22)  # broken at dots
+    axes.set_title("\n".join(line.replace(". ", ".") for line in lines), fontsize=6.5)
     axes.set_xlabel(f"direction 1, kernel weight\n({100 * each.explained[0]:.0f} % of variance)", fontsize=6)
     axes.set_ylabel(f"direction 2, kernel weight\n({100 * each.explained[1]:.0f} % of variance)", fontsize=6)
     axes.margins(0.12)
     tidy(axes)
     axes.tick_params(labelsize=6)
-    if each.spread < ZOOMED:
+    if _tiny(each):
         _zoom(axes, each)
+
+
+def _tiny(each: KernelPlane) -> bool:
+    """Tell whether the mixtures would be a dot beside the kernels."""
+    kernels, mixtures = (places.amax(0) - places.amin(0) for places in (each.kernels, each.mixtures))
+    return bool((mixtures < ZOOMED * kernels).all())
 
 
 def _draw_inside(axes: Axes, each: KernelPlane) -> None:
@@ -139,12 +146,12 @@ def _draw_inside(axes: Axes, each: KernelPlane) -> None:
 def _zoom(axes: Axes, each: KernelPlane) -> None:
     """Show the mixtures once more above the hull, many times larger, where they would be a single dot."""
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
-    width, tall = 0.64, 0.34  # of the inset, as shares of the panel
+    width, tall = 0.9, 0.34  # of the inset, as shares of the panel
     axes.set_ylim(low, high + (high - low) * (tall + 0.14) / (1 - tall - 0.14))
     sides = ((right - left) * width, (axes.get_ylim()[1] - low) * tall)
     ends = [(min(places), max(places)) for places in each.mixtures.T.tolist()]
-    times = _round(min(side / max(1.15 * (last - first), 1e-9 * side) for side, (first, last) in zip(sides, ends)))
-    inset = axes.inset_axes((0.34, 1 - tall - 0.09, width, tall))
+    times = _round(min(side / max(1.15 * (last - first), 1e-4 * side) for side, (first, last) in zip(sides, ends)))
+    inset = axes.inset_axes((0.1, 1 - tall - 0.09, width, tall))
     _draw_inside(inset, each)
     for set_limits, side, (first, last) in zip((inset.set_xlim, inset.set_ylim), sides, ends):
         middle, half = (first + last) / 2, side / times / 2
@@ -152,7 +159,7 @@ def _zoom(axes: Axes, each: KernelPlane) -> None:
     inset.set_xticks([])
     inset.set_yticks([])
     inset.spines[:].set_linewidth(0.4)
-    inset.set_title(f"mixtures, {times:,} times larger", fontsize=6, pad=2)
+    inset.set_title(f"mixtures, {times} x", fontsize=6, pad=2)
     axes.indicate_inset_zoom(inset, edgecolor=GREY, lw=0.4)
 
 

@@ -162,7 +162,7 @@ def draw_maps(
     columns = len(pictures)
     side = (COLUMN - 0.75) / columns
     figure = Figure(figsize=(COLUMN, 1.05 + (side + 0.06) * (len(found) + 1)), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0.02, hspace=0.0)
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.03, wspace=0.02, hspace=0.0)
     panels = figure.subplots(len(found) + 1, columns, squeeze=False)
     for axes, picture, response in zip(panels[0], pictures, next(iter(found.values()))):
         axes.imshow(picture.numpy(), interpolation="nearest")

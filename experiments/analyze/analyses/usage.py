@@ -174,7 +174,7 @@ def draw_images(each: LayerUsage, layer: str, pictures: Tensor, classes: Sequenc
     side = (COLUMN - 0.4) / max(columns, 4)
     tall = pictures.shape[1] / pictures.shape[2]
     figure = Figure(figsize=(COLUMN, 0.55 + (side * min(tall, 1.5) + 0.28) * kernels * lines), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0.02, hspace=0.0)
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.03, wspace=0.02, hspace=0.0)
     panels = figure.subplots(kernels * lines, columns, squeeze=False)
     more = each.top_weights - each.kernels[:, None]
     decimals = min(6, max(2, 1 - math.floor(math.log10(_largest(more)))))  # two figures of the largest
