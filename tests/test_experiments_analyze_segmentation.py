@@ -5,12 +5,13 @@ import csv
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from matplotlib import rc_context
 from PIL import Image
 from support.pictures import cut_off
 
 from dyc.analysis.attention_usage import LayerUsage
 from experiments.analyze.analyses.usage import draw_classes
-from experiments.analyze.output import Output
+from experiments.analyze.output import STYLE, Output
 from lightning_modules import SemanticSegmenter
 from lightning_modules.cli import main
 from lightning_modules.conversion_settings import DynamicSettings
@@ -87,8 +88,8 @@ def test_a_heat_map_of_few_classes_has_room_for_all_that_is_written():
     classes = torch.tensor([[0.3, 0.7], [0.5, 0.5]])
     usage = LayerUsage(0.9, 0.1, 0.5, classes.mean(0), classes, torch.zeros(2, 1), torch.zeros(2, 1), 96)
     layer = "backbone.model.blocks.3.0.conv_dw"
-    figure = draw_classes(usage, layer, ["road", "sky"], 24, "dyc_mobilenetv2_035")
-    assert cut_off(figure) == []
+    with rc_context(STYLE):
+        assert cut_off(draw_classes(usage, layer, ["road", "sky"], 24, "dyc_mobilenetv2_035")) == []
 
 
 def test_images_of_several_sizes_are_asked_for_one(checkpoint, capsys, masks_folder):
