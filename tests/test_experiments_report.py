@@ -245,7 +245,7 @@ def test_comparisons_of_our_own_have_no_source_and_no_claims(tmp_path, capsys):
     text = text[text.index('<section aria-labelledby="own">') :]
     assert "Claims" not in text
     assert "Mean IoU against parameters, CamVid, quick" in text
-    assert "val/miou" in text
+    assert "mIoU, % (validation)" in text
     assert "top1" not in text
 
 

@@ -1,4 +1,4 @@
-"""How the pixels of every kind of file are read; the table in experiments/README.md says the same."""
+"""How the pixels of every kind of file are read; the table in lightning_modules/data/README.md says the same."""
 
 import struct
 import zlib

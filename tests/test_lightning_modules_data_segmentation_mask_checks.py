@@ -32,7 +32,7 @@ BAD_MASKS = {
     ),
     "beyond_8_bits": (lambda p: Image.fromarray(column(300, np.uint16)).save(p), "the value 300", "255 for void"),
     "another_size": (lambda p: Image.new("L", (12, 16)).save(p), "of 12 x 16 pixels", "16 x 12, the size of its image"),
-    "rgb": (rgb("RGB"), "whose pixels are colours (Pillow's mode RGB)", "experiments/README.md"),
+    "rgb": (rgb("RGB"), "whose pixels are colours (Pillow's mode RGB)", "lightning_modules/segmentation/README.md"),
     "rgba": (rgb("RGBA"), "(Pillow's mode RGBA)", "numbers of classes"),
     "grey_and_alpha": (rgb("LA"), "(Pillow's mode LA)", "numbers of classes"),
     "jpeg": (lambda p: Image.fromarray(GREY).save(p, "jpeg"), "which is a JPEG", "changes values"),

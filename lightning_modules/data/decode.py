@@ -1,6 +1,6 @@
 """How the pixels of an image file are read: as a viewer shows them, with 8 bits per channel.
 
-experiments/README.md has the table of what becomes of each kind of image.
+lightning_modules/data/README.md has the table of what becomes of each kind of image.
 """
 
 import errno
