@@ -8,7 +8,10 @@ from PIL import ExifTags, Image
 
 from lightning_modules.data.decode import UnusableImage, read_with
 
-COLOURED = "numbers of classes, as a palette or grey PNG has them: lightning_modules/segmentation/README.md shows how to convert colours"
+COLOURED = (
+    "numbers of classes, as a palette or grey PNG has them: "
+    "lightning_modules/segmentation/README.md shows how to convert colours"
+)
 LOSSY = ("jpeg", "tiff_jpeg")
 LARGEST = 2**16 - 1
 """The largest value of a mask, which has 16 bits at most."""

@@ -43,7 +43,8 @@ class SegmentationData(SplitData):
     Without a test split, the validation split is tested on, as papers do with ``cityscapes`` and ``voc``.
 
     Args:
-        dataset: ``camvid``, ``cityscapes``, ``voc`` (2012) or ``folder``; lightning_modules/segmentation/README.md has their layouts.
+        dataset: ``camvid``, ``cityscapes``, ``voc`` (2012) or ``folder``; lightning_modules/segmentation/README.md has
+            their layouts.
         root: Folder of the files.
         download: Fetch what is missing (``voc``).
         batch_size: Images per training batch and device.
