@@ -13,7 +13,7 @@ from typing import TypeVar
 from filelock import FileLock
 
 from dyc.whole_files import written_whole
-from lightning_modules.disk import NO_SPACE, append_whole, disk_error, naming
+from lightning_modules.disk import NO_SPACE, append_whole, disk_error
 from ops import ArgumentError
 
 Kept = TypeVar("Kept")
@@ -45,7 +45,7 @@ def append(
             begun = path.exists() and path.stat().st_size > 0
             there = _read(path, kind, numbers, older) if begun else []  # a damaged file is left alone
             if begun and _head(path) != _columns(kind):
-                with naming(path), written_whole(path) as file:
+                with written_whole(path) as file:
                     file.write(_text([*there, *rows], kind, head=True).encode())
             else:
                 append_whole(path, _text(rows, kind, head=not begun))

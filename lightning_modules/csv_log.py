@@ -43,7 +43,7 @@ class WholeWriter(ExperimentWriter):
         if there and not new_columns:
             append_whole(path, text.getvalue())
         else:
-            with naming(path), written_whole(path) as file:
+            with written_whole(path) as file:
                 file.write(text.getvalue().encode())
         self.metrics, self.metrics_keys = [], columns
 

@@ -17,7 +17,6 @@ from support.onnx_file import PREPARATION, write_onnx
 from support.processes import run
 
 from lightning_modules.cli import main
-from lightning_modules.cli.predict_parser import is_exported, of_a_data_set
 from lightning_modules.disk import ADVICE
 from lightning_modules.prediction.onnx_network import OnnxNetwork
 
@@ -255,29 +254,6 @@ def test_names_of_files_that_are_not_utf8(folder, predict, write_image):
     assert name in [json.loads(line)["image"] for line in Path("out.jsonl").read_text("utf-8").splitlines()]
 
 
-@pytest.mark.parametrize(
-    ("argv", "data_set"),
-    [
-        ([], False),
-        (["last.ckpt", "images"], False),
-        (["--ckpt_path=last", "images"], False),
-        (["images", "--ckpt_path", "last"], False),
-        (["--ckpt_path=net.onnx"], False),
-        (["--ckpt_path=last", "--output=x.csv"], False),
-        (["--help"], False),
-        (["--ckpt_path=last"], True),
-        (["--name", "x", "--ckpt_path", "best", "--runs", "y"], True),
-        (["--ckpt_path=last", "--data.predict_folder", "images"], True),
-        (["--config", "x.yaml", "--ckpt_path=last"], True),
-        (["-c", "x.yaml", "--help"], True),
-        (["--wandb", "disabled", "--ckpt_path=last"], True),
-        (["--trainer", "x.yaml", "--ckpt_path=last"], True),
-    ],
-)
-def test_without_images_they_are_those_of_the_data_set(argv, data_set):
-    assert of_a_data_set(argv) == data_set
-
-
 ALONE = """
 import sys
 from lightning_modules.command import main
@@ -307,10 +283,3 @@ def test_an_onnx_file_needs_numpy_pillow_and_onnxruntime_alone(folder):
     assert done.returncode == 2
     assert done.stderr.startswith("dyc predict: error: torch is not installed")
     assert done.stderr.count("\n") == 1
-
-
-def test_last_and_best_are_checkpoints_whatever_folders_there_are(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("best", "last", "weights"):
-        (tmp_path / name).mkdir()
-    assert [is_exported(name) for name in ("best", "last", "weights", "none")] == [False, False, True, False]

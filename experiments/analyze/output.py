@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from dyc.whole_files import folder_written_whole
 from experiments.drawing import GREY, INK
-from lightning_modules.disk import naming
 from ops import ArgumentError
 
 ROOT = Path("analyses")
@@ -52,7 +51,7 @@ def written(folder: Path) -> Iterator["Output"]:
     Args:
         folder: As :func:`new_folder` returns it.
     """
-    with naming(folder), folder_written_whole(folder) as unfinished, rc_context(STYLE):
+    with folder_written_whole(folder) as unfinished, rc_context(STYLE):
         yield Output(unfinished)
 
 

@@ -82,12 +82,12 @@ def _check(option: str, path: Path) -> None:
 
 
 def _write(option: str, path: Path, text: str) -> None:
-    from lightning_modules.disk import NO_SPACE, disk_error, naming
+    from lightning_modules.disk import NO_SPACE, disk_error
     from lightning_modules.whole_files import written_whole
     from ops import ArgumentError
 
     try:
-        with naming(path), written_whole(path) as file:  # the older report is kept until the newer one is written
+        with written_whole(path) as file:  # the older report is kept until the newer one is written
             file.write(text.encode())
     except OSError as error:
         if error.errno in NO_SPACE:

@@ -10,7 +10,7 @@ from typing import Any
 
 from dyc.whole_files import written_whole
 from lightning_modules.cli.tables import Table
-from lightning_modules.disk import append_whole, naming
+from lightning_modules.disk import append_whole
 from lightning_modules.network_source import title_of
 from lightning_modules.runs import CHECKPOINTS
 from lightning_modules.tasks import EVALUATION, FIGURES, SHARES
@@ -148,7 +148,7 @@ def _widen(path: Path, before: list[str], columns: list[str]) -> None:
                 row.insert(place, "" if number else name)
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
-    with naming(path), written_whole(path) as file:
+    with written_whole(path) as file:
         file.write(text.getvalue().encode("utf-8", "surrogateescape"))
 
 

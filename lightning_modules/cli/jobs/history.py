@@ -8,7 +8,6 @@ from typing import IO, Any
 
 from dyc.benchmark import machine
 from lightning_modules.cli.jobs.training import Training
-from lightning_modules.disk import naming
 from ops import ArgumentError
 
 FILE = "job.json"
@@ -113,5 +112,5 @@ def _write(training: Training, content: dict[str, Any]) -> None:
     from dyc.whole_files import written_whole  # with PyTorch, which takes seconds
 
     training.folder.mkdir(parents=True, exist_ok=True)
-    with naming(training.folder / FILE), written_whole(training.folder / FILE) as file:
+    with written_whole(training.folder / FILE) as file:
         file.write(json.dumps(content, indent=1).encode())
