@@ -84,8 +84,9 @@ def _naming(path: Path, unfinished: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        named = path if error.filename is None else error.filename
-        error.filename = str(named).replace(str(unfinished), str(path))
+        if error.errno is not None:  # else its text alone is shown, which a name would hide
+            named = path if error.filename is None else error.filename
+            error.filename = str(named).replace(str(unfinished), str(path))
         raise
 
 

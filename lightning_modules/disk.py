@@ -46,7 +46,7 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno is not None:  # else its text alone is shown, which a name would hide
             error.filename = str(path)
         raise
 

@@ -60,3 +60,8 @@ def test_a_full_disk_names_what_was_to_be_written(tmp_path):
         fail("another")
     assert error.value.filename == "another"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_words_keeps_them(tmp_path):
+    with pytest.raises(OSError, match="^what a library says$"), written_whole(tmp_path / "file"):
+        raise OSError("what a library says")

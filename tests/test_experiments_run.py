@@ -118,7 +118,7 @@ def test_segmentation_has_a_quick_protocol_of_its_own_and_keeps_the_iou_of_each_
     assert run("tiny/masks/mask", "--protocol=quick", "--data=there") == 0
     assert [each[1:] for each in trained(run)] == [("mIoU", "0", "60", "%"), ("IoU_sky", "0", "90", "%")]
     epochs = curves.read("tiny", run.results)
-    assert [(each.epoch, each.val_top1) for each in epochs] == [("1", "0.25"), ("2", "0.5"), ("3", "0.75"), ("4", "1")]
+    assert [(each.epoch, each.val_miou) for each in epochs] == [("1", "0.25"), ("2", "0.5"), ("3", "0.75"), ("4", "1")]
     folder = tmp_path / "runs/papers/tiny/masks/mask/quick/seed0/version_0"
     (folder / "test.csv").write_text("network,test/miou\nlast epoch,0.6\n")
     shutil.rmtree(run.results)

@@ -209,7 +209,6 @@ def test_one_command_line_for_both_tasks(folder, tmp_path, monkeypatch, capsys):
     for other in (
         ["test", "--ckpt_path", checkpoint, "--task=classification"],
         ["compact", "--ckpt_path", checkpoint],
-        ["predict", checkpoint, str(folder / "test/images")],
     ):
         assert main(other) == 2
         assert "got a checkpoint of segmentation; need one of classification" in capsys.readouterr().err

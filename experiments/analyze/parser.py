@@ -8,7 +8,7 @@ from pathlib import Path
 from experiments.analyze.found import Found, analyses
 from lightning_modules.cli.arguments import Parser, add_runs, one_of, whole, whole_or_zero
 from lightning_modules.cli.imports import add_import
-from ops import ArgumentError
+from lightning_modules.errors import ArgumentError
 
 EPILOG = """examples:
   dyc analyze correlation runs/static runs/dyc --labels static DYC
