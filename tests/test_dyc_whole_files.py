@@ -63,5 +63,5 @@ def test_a_full_disk_names_what_was_to_be_written(tmp_path):
 
 
 def test_an_error_of_words_keeps_them(tmp_path):
-    with pytest.raises(OSError, match="^what a library says$"), written_whole(tmp_path / "file"):
+    with pytest.raises(OSError, match=r"^what a library says$"), written_whole(tmp_path / "file"):
         raise OSError("what a library says")

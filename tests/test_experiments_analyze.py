@@ -224,9 +224,14 @@ def test_a_checkpoint_brings_its_data(capsys, tmp_path):
     assert read(tmp_path / "other/layers.csv")[0]["resolution"] == "16"
 
 
-def test_latency_needs_no_images(tmp_path):
+def test_latency_needs_no_images(tmp_path, monkeypatch):
+    threads = []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1] if threads else 5)
     argv = ["tiny_dynamic", "test_resnet", "--labels", "dynamic", "static", "--sizes", "32", "40", "--seconds=0.01"]
-    assert analyze("latency", *argv, "--output=out") == 0
+    assert analyze("latency", *argv, "--threads=3", "--output=out") == 0
+    about = {row["fact"]: row["value"] for row in read(tmp_path / "out/about.csv")}
+    assert about["threads"].startswith("3 of ")
     sizes = read(tmp_path / "out/sizes.csv")
     assert [(row["network"], row["pixels"]) for row in sizes] == [
         ("dynamic", "32"),

@@ -24,11 +24,15 @@ def main(argv: Sequence[str]) -> None:
     parser = analysis_parser(found, analysis.add_options)
     options = parser.parse_intermixed_args(rest)
 
+    import torch
+
     from dyc.benchmark import machine
     from experiments.analyze.job import Job
     from experiments.analyze.output import new_folder, written
 
     folder = new_folder(getattr(options, "output", None), found.name)
+    if hasattr(options, "threads"):
+        torch.set_num_threads(options.threads)  # before the machine is described
     facts = {"command": shlex.join(["dyc", *argv]), "date": date.today().isoformat(), **machine()}
     with named_as_options(parser), written(folder) as output:
         output.table("about", [{"fact": name, "value": value} for name, value in facts.items()])

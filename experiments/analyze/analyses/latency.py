@@ -62,8 +62,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(job: Job) -> None:
     """Time, draw and write."""
     options = job.options
-    if hasattr(options, "threads"):
-        torch.set_num_threads(options.threads)
     networks = job.networks()
     sizes = getattr(options, "sizes", None) or [networks[0].size[-1] * factor for factor in (1, 2, 4)]
     sizes = sorted(set(sizes))
