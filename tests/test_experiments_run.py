@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from PIL import Image
 from support.fake_training import command, write_checkpoint
 from support.forked_fits import COMMAND
 
@@ -120,6 +121,11 @@ def test_segmentation_has_a_quick_protocol_of_its_own_and_keeps_the_iou_of_each_
     epochs = curves.read("tiny", run.results)
     assert [(each.epoch, each.val_miou) for each in epochs] == [("1", "0.25"), ("2", "0.5"), ("3", "0.75"), ("4", "1")]
     folder = tmp_path / "runs/papers/tiny/masks/mask/quick/seed0/version_0"
+    (folder / "pictures").mkdir()
+    Image.new("RGB", (20, 10)).save(folder / "pictures/best_1.png")
+    shutil.rmtree(run.results)
+    assert run("tiny/masks/mask", "--protocol=quick", "--data=there") == 0
+    assert [path.name for path in (run.results / "pictures/tiny/masks/mask").iterdir()] == ["quick_best.webp"]
     (folder / "test.csv").write_text("network,test/miou\nlast epoch,0.6\n")
     shutil.rmtree(run.results)
     assert run("tiny/masks/mask", "--protocol=quick", "--data=there") == 1
