@@ -10,7 +10,10 @@ GREY = np.zeros((12, 16), np.uint8)
 
 
 def setup(make, root, **options):
-    make(root, **options).setup("fit")
+    """Check the data as before a training, and return them."""
+    data = make(root, **options)
+    data.setup("fit")
+    return data
 
 
 def column(value, dtype=np.uint8):
@@ -95,7 +98,9 @@ def test_images(masks_folder, segmentation_data, raises, spoil, got, need):
 
 def test_an_image_turned_by_a_quarter_has_the_mask_of_what_is_shown(masks_folder, segmentation_data):
     save_turned(masks_folder / "train/images/1.png", 6, (12, 16))
-    setup(segmentation_data, masks_folder)
+    data = setup(segmentation_data, masks_folder)
+    image, mask = data.splits.train[1]
+    assert np.asarray(image).shape[:2] == np.asarray(mask).shape[-2:] == (12, 16)  # what is shown, not what is stored
 
 
 def test_a_turned_square_is_refused(masks_folder, write_pair, segmentation_data, raises):
@@ -202,7 +207,8 @@ def test_the_colour_of_void_does_not_matter(masks_folder, write_pair, segmentati
     for i in range(2):
         colours = [(1, 1, 1), (2, 2, 2), (i, i, i)]
         write_pair(masks_folder / f"train/images/{i}.png", masks_folder / f"train/masks/{i}.png", (0, 1, 2), colours)
-    setup(segmentation_data, masks_folder, void=[2, 255])
+    data = setup(segmentation_data, masks_folder, void=[2, 255])
+    assert data.num_classes == 2
 
 
 def test_classes_are_not_guessed_from_gaps(masks_folder, write_pair, segmentation_data, raises):
